@@ -1,0 +1,36 @@
+//! Radiographs as pictures: from files on disk to plain arrays, and from arrays to pictures that people look at.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | [`decode_file`], [`decode_bytes`] | DICOM, PNG or JPEG, told apart by content, to a [`Radiograph`] |
+//! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
+//! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
+//! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
+//! | [`Phantom`] | drawn chest X-rays with known lungs and findings, for demonstrations and tests |
+//!
+//! A [`Radiograph`] holds `f32` pixels in `0..=1`, bright where the body absorbs (bone is white), whatever the file
+//! said about windows, look-up tables or inverted greys. Nothing here knows about tensors or networks, prints, or uses
+//! more than the calling thread, so callers decide how many images are in flight.
+
+mod decode;
+mod error;
+mod figure;
+mod overlay;
+mod phantom;
+mod picture;
+mod resample;
+mod transform;
+mod write;
+
+pub use decode::{DecodeOptions, decode_bytes, decode_file};
+pub use error::{DecodeError, WriteError};
+pub use figure::{Border, Grid, RgbImage};
+pub use overlay::{outline_mask, overlay_labels, overlay_mask};
+pub use phantom::{Anatomy, Findings, Phantom, PhantomImage};
+pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
+pub use resample::resize;
+pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
+pub use write::{
+    encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb,
+    write_png_rgb16, write_png_u8, write_png_u16,
+};

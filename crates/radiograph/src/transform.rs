@@ -1,0 +1,201 @@
+//! From a radiograph of any shape to the square images that networks take.
+//!
+//! Aspect is kept unless asked otherwise: a squashed chest has a different heart. Images and masks go through one
+//! [`FitGeometry`], so a mask lies on its image to the pixel.
+
+use crate::resample::{coverage_box, resize_box};
+use crate::{Mask, Radiograph};
+
+/// How a rectangle becomes a square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// All of the picture, centred on black. The default: nothing is cut off.
+    #[default]
+    Pad,
+    /// The central square; the ends of the longer side are lost.
+    CentreCrop,
+    /// All of the picture, squashed. Only for collections that were squashed already.
+    Stretch,
+}
+
+impl Fit {
+    /// Where the picture of `height * width` lands in a square of `size`. All three must be at least 1.
+    pub fn geometry(self, height: usize, width: usize, size: usize) -> FitGeometry {
+        let (rows, columns) = (height as f64, width as f64);
+        let whole = [0.0, 0.0, rows, columns];
+        match self {
+            Self::Stretch => FitGeometry { source: whole, target: [0, 0, size, size] },
+            Self::CentreCrop => {
+                let side = rows.min(columns);
+                let source = [(rows - side) / 2.0, (columns - side) / 2.0, side, side];
+                FitGeometry { source, target: [0, 0, size, size] }
+            }
+            Self::Pad => {
+                let scale = size as f64 / rows.max(columns);
+                // A very long picture keeps at least one row or column.
+                let inner = |length: f64| ((length * scale).round() as usize).clamp(1, size);
+                let (inner_height, inner_width) = (inner(rows), inner(columns));
+                let (top, left) = ((size - inner_height) / 2, (size - inner_width) / 2);
+                FitGeometry { source: whole, target: [top, left, inner_height, inner_width] }
+            }
+        }
+    }
+}
+
+/// Which part of a picture lands where in the square: enough to carry a result back to the original picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitGeometry {
+    /// `[top, left, height, width]` in the original picture, in pixels, with fractions.
+    pub source: [f64; 4],
+    /// `[top, left, height, width]` in the square, whole pixels; outside is black.
+    pub target: [usize; 4],
+}
+
+/// The picture as a `size * size` square with values in `0..=1`, resized with the antialiased Catmull-Rom filter
+/// (see [`crate::resize`]). A `size` of 0 gives an empty vector.
+pub fn fit_square_f32(picture: &Radiograph, size: usize, fit: Fit) -> Vec<f32> {
+    if size == 0 || picture.height == 0 || picture.width == 0 {
+        return vec![0.0; size * size];
+    }
+    let geometry = fit.geometry(picture.height, picture.width, size);
+    let [_, _, inner_height, inner_width] = geometry.target;
+    let dimensions = [picture.height, picture.width];
+    let inner = resize_box(&picture.pixels, dimensions, geometry.source, [inner_height, inner_width]);
+    place(inner, geometry, size, 0.0)
+}
+
+/// The picture as a `size * size` square of 8-bit values, `round(255 * brightness)`; otherwise as [`fit_square_f32`].
+pub fn fit_square(picture: &Radiograph, size: usize, fit: Fit) -> Vec<u8> {
+    to_u8(&fit_square_f32(picture, size, fit))
+}
+
+/// A mask as a `size * size` square of 0 and 1 that lies on [`fit_square`] of its image. A pixel is inside where at
+/// least half of its area is: the majority when reducing, the nearest pixel when enlarging.
+pub fn fit_square_mask(mask: &Mask, size: usize, fit: Fit) -> Vec<u8> {
+    if size == 0 || mask.height == 0 || mask.width == 0 {
+        return vec![0; size * size];
+    }
+    let geometry = fit.geometry(mask.height, mask.width, size);
+    let [_, _, inner_height, inner_width] = geometry.target;
+    let shares = coverage_box(&mask.pixels, [mask.height, mask.width], geometry.source, [inner_height, inner_width]);
+    // Shares are sums of f32 weights: exactly half must not depend on their last bit.
+    let inner = shares.iter().map(|&share| u8::from(share >= 0.5 - 1e-4)).collect();
+    place(inner, geometry, size, 0)
+}
+
+/// Puts a resized rectangle into its square.
+fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
+    let [top, left, inner_height, inner_width] = geometry.target;
+    if (inner_height, inner_width) == (size, size) {
+        return inner;
+    }
+    let mut square = vec![background; size * size];
+    for (row, line) in inner.chunks_exact(inner_width).enumerate() {
+        let start = (top + row) * size + left;
+        square[start..start + inner_width].copy_from_slice(line);
+    }
+    square
+}
+
+/// Mirrors rows in place: left becomes right. Off by default everywhere, because the side of a heart, a stomach bubble
+/// or a finding is clinical information.
+pub fn flip_horizontal<T>(pixels: &mut [T], width: usize) {
+    if width > 0 {
+        pixels.chunks_exact_mut(width).for_each(<[T]>::reverse);
+    }
+}
+
+/// `0..=1` to 8 bit, rounded to nearest; out of range is clamped, not a number is 0.
+pub fn to_u8(pixels: &[f32]) -> Vec<u8> {
+    pixels.iter().map(|pixel| (pixel.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
+}
+
+/// `0..=1` to 16 bit, rounded to nearest; out of range is clamped, not a number is 0.
+pub fn to_u16(pixels: &[f32]) -> Vec<u16> {
+    pixels.iter().map(|pixel| (pixel.clamp(0.0, 1.0) * 65535.0).round() as u16).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(height: usize, width: usize) -> Radiograph {
+        let pixels = (0..height * width).map(|i| (i % width) as f32 / (width - 1) as f32).collect();
+        Radiograph::from_pixels(pixels, height, width).unwrap()
+    }
+
+    #[test]
+    fn padding_keeps_aspect_and_is_black() {
+        let white = Radiograph::from_pixels(vec![1.0; 40 * 80], 40, 80).unwrap();
+        let square = fit_square(&white, 32, Fit::Pad);
+        let lit: Vec<usize> = (0..32).filter(|row| square[row * 32..][..32].iter().all(|&pixel| pixel == 255)).collect();
+        assert_eq!(lit, (8..24).collect::<Vec<_>>());
+        assert_eq!(square.iter().filter(|&&pixel| pixel == 0).count(), 16 * 32);
+    }
+
+    #[test]
+    fn centre_crop_takes_the_centre() {
+        let square = fit_square_f32(&ramp(20, 60), 20, Fit::CentreCrop);
+        // Columns 20..40 of a ramp over 0..59.
+        for (column, &pixel) in square[..20].iter().enumerate() {
+            assert!((pixel - (20 + column) as f32 / 59.0).abs() < 1e-5, "column {column}: {pixel}");
+        }
+    }
+
+    #[test]
+    fn stretch_covers_everything() {
+        let square = fit_square_f32(&ramp(10, 64), 32, Fit::Stretch);
+        assert!(square[0] < 0.03 && square[31] > 0.97);
+    }
+
+    #[test]
+    fn extreme_aspect_keeps_a_line() {
+        let line = Radiograph::from_pixels(vec![1.0; 5000], 1, 5000).unwrap();
+        let square = fit_square(&line, 16, Fit::Pad);
+        assert_eq!(square.iter().filter(|&&pixel| pixel > 0).count(), 16);
+        assert_eq!(fit_square(&line, 0, Fit::Pad).len(), 0);
+    }
+
+    #[test]
+    fn mask_lies_on_its_image() {
+        let (height, width) = (90, 130);
+        let inside = |i: usize| {
+            let (row, column) = ((i / width) as f32 - 40.0, (i % width) as f32 - 70.0);
+            row * row + column * column < 900.0
+        };
+        let pixels: Vec<f32> = (0..height * width).map(|i| if inside(i) { 1.0 } else { 0.0 }).collect();
+        let picture = Radiograph::from_pixels(pixels, height, width).unwrap();
+        let mask = Mask::from_radiograph(&picture);
+        for fit in [Fit::Pad, Fit::CentreCrop, Fit::Stretch] {
+            for size in [24, 64, 200] {
+                let image = fit_square_f32(&picture, size, fit);
+                let small = fit_square_mask(&mask, size, fit);
+                let differing = image.iter().zip(&small).filter(|&(&p, &m)| (p > 0.5) != (m == 1)).count();
+                // Only pixels on the circle's edge, where coverage is nearly half, may differ.
+                assert!(differing * 100 < size * size, "{fit:?} {size}: {differing}");
+            }
+        }
+    }
+
+    #[test]
+    fn majority_decides() {
+        let mask = Mask { pixels: vec![1, 1, 0, 0, 1, 0, 0, 0], height: 2, width: 4 };
+        assert_eq!(fit_square_mask(&mask, 2, Fit::Stretch), [1, 0, 1, 0]);
+        let half = Mask { pixels: vec![1, 0, 0, 1], height: 2, width: 2 };
+        assert_eq!(fit_square_mask(&half, 1, Fit::Stretch), [1]);
+        assert_eq!(fit_square_mask(&half, 4, Fit::Stretch), [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn flip_mirrors_rows() {
+        let mut pixels = [1, 2, 3, 4, 5, 6];
+        flip_horizontal(&mut pixels, 3);
+        assert_eq!(pixels, [3, 2, 1, 6, 5, 4]);
+    }
+
+    #[test]
+    fn quantising_rounds_and_clamps() {
+        assert_eq!(to_u8(&[-1.0, 0.0, 0.5, 1.0, 7.0, f32::NAN]), [0, 0, 128, 255, 255, 0]);
+        assert_eq!(to_u16(&[0.0, 0.5, 1.0]), [0, 32768, 65535]);
+    }
+}
