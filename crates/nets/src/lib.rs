@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The networks, in the public layouts of their origins, so that official weights drop in and ours load in Python.
+//!
+//! Fields are named like checkpoint keys; [`weights`] walks a module and converts between the layout of a file and the
+//! layout in memory (channels-last, see `kernels`). Nothing here asks which device it runs on.
+
+pub mod init;
+pub mod layers;
+pub mod weights;
+
+pub use weights::{Checkpoint, HostTensor, WeightsError, load_weights, weights_of};
