@@ -65,7 +65,9 @@ pub enum Error {
         right: Vec<usize>,
     },
     /// Two modules that should be copies of each other are not.
-    #[error("the averaged and the current weights differ: {averaged} and {current} parameters; start the average as a copy of the network")]
+    #[error(
+        "the averaged and the current weights differ: {averaged} and {current} parameters; start the average as a copy of the network"
+    )]
     WeightsMismatch {
         /// Number of parameters of the average, or size of the first one that differs.
         averaged: usize,

@@ -62,6 +62,6 @@ pub mod schedule;
 pub use error::Error;
 pub use guidance::{Guidance, guided};
 pub use loss::{LossWeighting, weighted_mean_squared_error};
-pub use precondition::{Prediction, Preconditioning, TimeDistribution, TrainingBatch};
+pub use precondition::{Preconditioning, Prediction, TimeDistribution, TrainingBatch};
 pub use samplers::{Sampler, Step};
 pub use schedule::{Path, Schedule, ScheduleConfig, StepSpacing};

@@ -234,16 +234,19 @@ impl Preconditioning {
             return Err(Error::ShapeMismatch { what: "latents and noise", left, right });
         }
         if batch != times.len() {
-            return Err(Error::ShapeMismatch { what: "latents and times", left: vec![batch], right: vec![times.len()] });
+            return Err(Error::ShapeMismatch {
+                what: "latents and times",
+                left: vec![batch],
+                right: vec![times.len()],
+            });
         }
         let device = clean.device();
         let timesteps: Vec<f64> = times.iter().map(|time| self.training_timestep(*time)).collect();
         let sigmas: Vec<f64> = timesteps.iter().map(|timestep| self.schedule.sigma_at(*timestep)).collect();
         let roots: Vec<Roots> = sigmas.iter().map(|sigma| self.roots(*sigma)).collect();
         let weights = roots.iter().map(|roots| self.loss_weight(*roots, weighting)).collect();
-        let column = |value: fn(&Roots) -> f64| {
-            from_host(roots.iter().map(value).collect(), &device).reshape([batch, 1, 1, 1])
-        };
+        let column =
+            |value: fn(&Roots) -> f64| from_host(roots.iter().map(value).collect(), &device).reshape([batch, 1, 1, 1]);
         let (signal, spread) = (column(|roots| roots.signal), column(|roots| roots.spread));
 
         let input = clean.clone() * signal.clone() + noise.clone() * spread.clone();
