@@ -26,11 +26,11 @@ pub use decode::{DecodeOptions, decode_bytes, decode_file};
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};
 pub use overlay::{outline_mask, overlay_labels, overlay_mask};
-pub use phantom::{Anatomy, Findings, Phantom, PhantomImage};
+pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
 pub use resample::resize;
 pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
 pub use write::{
-    encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb,
-    write_png_rgb16, write_png_u8, write_png_u16,
+    encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb, write_png_rgb16,
+    write_png_u8, write_png_u16,
 };

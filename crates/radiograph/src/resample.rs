@@ -61,7 +61,12 @@ pub fn resize(pixels: &[f32], height: usize, width: usize, new_height: usize, ne
 }
 
 /// Resizes the box `[top, left, height, width]` (in pixels, fractions allowed) of a plane. The caller has checked sizes.
-pub(crate) fn resize_box(pixels: &[f32], [height, width]: [usize; 2], source: [f64; 4], target: [usize; 2]) -> Vec<f32> {
+pub(crate) fn resize_box(
+    pixels: &[f32],
+    [height, width]: [usize; 2],
+    source: [f64; 4],
+    target: [usize; 2],
+) -> Vec<f32> {
     let [top, left, box_height, box_width] = source;
     let [new_height, new_width] = target;
     if source == [0.0, 0.0, new_height as f64, new_width as f64] && [height, width] == target {
@@ -116,8 +121,10 @@ fn area_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> 
             let to = (start + (position + 1) as f64 * scale).clamp(0.0, input as f64);
             let first = (from.floor() as usize).min(input - 1);
             let end = (to.ceil() as usize).clamp(first + 1, input);
-            let raw: Vec<f64> =
-                (first..end).map(|tap| ((tap + 1) as f64).min(to) - (tap as f64).max(from)).map(|w| w.max(0.0)).collect();
+            let raw: Vec<f64> = (first..end)
+                .map(|tap| ((tap + 1) as f64).min(to) - (tap as f64).max(from))
+                .map(|w| w.max(0.0))
+                .collect();
             let sum: f64 = raw.iter().sum::<f64>().max(f64::MIN_POSITIVE);
             Taps { first, weights: raw.iter().map(|weight| (weight / sum) as f32).collect() }
         })

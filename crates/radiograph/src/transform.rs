@@ -128,7 +128,8 @@ mod tests {
     fn padding_keeps_aspect_and_is_black() {
         let white = Radiograph::from_pixels(vec![1.0; 40 * 80], 40, 80).unwrap();
         let square = fit_square(&white, 32, Fit::Pad);
-        let lit: Vec<usize> = (0..32).filter(|row| square[row * 32..][..32].iter().all(|&pixel| pixel == 255)).collect();
+        let lit: Vec<usize> =
+            (0..32).filter(|row| square[row * 32..][..32].iter().all(|&pixel| pixel == 255)).collect();
         assert_eq!(lit, (8..24).collect::<Vec<_>>());
         assert_eq!(square.iter().filter(|&&pixel| pixel == 0).count(), 16 * 32);
     }

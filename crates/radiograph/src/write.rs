@@ -122,7 +122,8 @@ fn encode(
     if expected != Some(bytes.len()) || bytes.is_empty() {
         return Err(wrong());
     }
-    let (png_width, png_height) = (u32::try_from(width).map_err(|_| wrong())?, u32::try_from(height).map_err(|_| wrong())?);
+    let (png_width, png_height) =
+        (u32::try_from(width).map_err(|_| wrong())?, u32::try_from(height).map_err(|_| wrong())?);
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, png_width, png_height);
     encoder.set_color(color);

@@ -1,0 +1,257 @@
+//! From the bytes of a file to a [`Radiograph`]: what the file is, is told by its content, never by its name.
+//!
+//! Hospital exports are full of surprises (`.dcm` files that are JPEG, thumbnails without an ending, half-copied
+//! files), so every failure is a sentence and none a panic: the decoders are pure Rust, and a panic inside one is
+//! caught and reported as damage.
+
+mod dicom;
+mod jpeg;
+mod png;
+
+use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::{DecodeError, Radiograph, SourceFormat};
+
+/// What a decoder may do and how it chooses grey values where the file leaves a choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodeOptions {
+    /// Images with more pixels are refused before memory is taken for them. Default 100,000,000: the largest
+    /// radiographs (mammograms) have about 30 million; each pixel takes 4 bytes once decoded, and up to 12 on the way.
+    pub max_pixels: u64,
+    /// The percentiles that become black and white for a DICOM image without window or look-up table.
+    /// Default `[0.5, 99.5]`: robust against markers, collimator edges and dead pixels.
+    pub percentiles: [f32; 2],
+    /// Also stretch PNG and JPEG images between these percentiles. Default `false`: their values are taken as they
+    /// are. For 16-bit PNG exports that use a part of the range only.
+    pub stretch_plain_images: bool,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self { max_pixels: 100_000_000, percentiles: [0.5, 99.5], stretch_plain_images: false }
+    }
+}
+
+impl DecodeOptions {
+    /// Checks dimensions from a header, before memory is taken for them.
+    fn check_size(&self, format: SourceFormat, height: u64, width: u64) -> Result<(), DecodeError> {
+        if height == 0 || width == 0 {
+            return Err(DecodeError::corrupt(format, format_args!("the header says {width} x {height} pixels")));
+        }
+        if height.checked_mul(width).is_none_or(|pixels| pixels > self.max_pixels) {
+            return Err(DecodeError::TooLarge { width, height, max_pixels: self.max_pixels });
+        }
+        Ok(())
+    }
+}
+
+/// How many leading bytes tell the format: the DICOM mark lies at 128..132.
+const SNIFFED_BYTES: u64 = 132;
+
+/// Decodes the image file at `path`.
+///
+/// Covered: DICOM (8 to 16 bit, signed or not, grey or RGB, one frame; uncompressed little and big endian, deflated,
+/// RLE, JPEG baseline and lossless, JPEG-LS, JPEG 2000), PNG (1 to 16 bit, grey, alpha, palette, RGB) and JPEG
+/// (baseline, progressive; grey, colour). Colours become luma (Rec. 601), alpha is laid on black.
+///
+/// # Errors
+/// [`DecodeError::InFile`] around the reason, with the path last in the message.
+pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+    let path = path.as_ref();
+    read_file(path, options)
+        .and_then(|bytes| decode_bytes(&bytes, options))
+        .map_err(|reason| DecodeError::InFile { reason: Box::new(reason), path: path.to_path_buf() })
+}
+
+/// Decodes an image from the bytes of its file; otherwise as [`decode_file`].
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+    let format = sniff(bytes)?;
+    let decode = || match format {
+        SourceFormat::Png => png::decode(bytes, options),
+        SourceFormat::Jpeg => jpeg::decode(bytes, options),
+        _ => dicom::decode(bytes, options),
+    };
+    // The decoders are meant not to panic; where one does, the file is at fault and the next must still be read.
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(DecodeError::corrupt(format, "the decoder gave up on contradictory data")))
+}
+
+/// Reads a file whose first bytes promise an image, so that a stray archive is not read to its end.
+fn read_file(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>, DecodeError> {
+    let mut file = std::fs::File::open(path).map_err(DecodeError::Read)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(SNIFFED_BYTES).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
+    let format = sniff(&bytes)?;
+    // Eight bytes per pixel is RGB with alpha at 16 bit; the rest is room for headers and profiles.
+    let limit = options.max_pixels.saturating_mul(8).saturating_add(64 << 20);
+    file.take(limit).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
+    if bytes.len() as u64 >= limit {
+        return Err(DecodeError::unsupported(
+            format,
+            format!(
+                "the file is larger than {limit} bytes, the most that `max_pixels` = {} allows",
+                options.max_pixels
+            ),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The format that the first bytes announce.
+fn sniff(bytes: &[u8]) -> Result<SourceFormat, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Ok(SourceFormat::Png);
+    }
+    if bytes.starts_with(b"\xff\xd8\xff") {
+        return Ok(SourceFormat::Jpeg);
+    }
+    if bytes.get(128..132) == Some(b"DICM") || dicom::starts_without_preamble(bytes) {
+        return Ok(SourceFormat::Dicom);
+    }
+    Err(DecodeError::UnknownFormat { found: describe(bytes) })
+}
+
+/// What bytes that are no image we read look like, for the message.
+fn describe(bytes: &[u8]) -> String {
+    let known: [(&[u8], &str); 14] = [
+        (b"GIF8", "a GIF image"),
+        (b"BM", "a BMP image"),
+        (b"II*\0", "a TIFF image"),
+        (b"MM\0*", "a TIFF image"),
+        (b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
+        (b"\xff\x4f\xff\x51", "a JPEG 2000 codestream"),
+        (b"%PDF", "a PDF document"),
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"\x1f\x8b", "gzip-compressed data"),
+        (b"RIFF", "a RIFF file (WebP or sound)"),
+        (b"\x89HDF", "an HDF5 file"),
+        (b"PAR1", "a Parquet table"),
+        (b"<", "an HTML or XML document"),
+        (b"\x5c\x01\0\0", "a NIfTI volume"),
+    ];
+    // A text byte is printable ASCII, white space, or part of UTF-8.
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
+    if let Some((_, name)) = known.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        (*name).to_string()
+    } else if bytes.iter().all(is_text) && std::str::from_utf8(&bytes[..bytes.len().min(64)]).is_ok() {
+        "a text file".to_string()
+    } else {
+        let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("data of an unknown kind (starting with {})", first.join(" "))
+    }
+}
+
+/// Rec. 601 luma of integer samples, scaled to `0..=1`. Integer weights keep a grey RGB pixel exactly at its grey.
+fn luma([red, green, blue]: [u32; 3], max: f64) -> f32 {
+    let thousandths = u64::from(red) * 299 + u64::from(green) * 587 + u64::from(blue) * 114;
+    (thousandths as f64 / (1000.0 * max)) as f32
+}
+
+/// The values at two percentiles (in percent) of a set of numbers, by counting into 65,536 bins between its extremes.
+/// Integer pixels of up to 16 bit come out exact. `None` for an empty set.
+fn percentile_range(values: impl Iterator<Item = f32> + Clone, percentiles: [f32; 2]) -> Option<[f32; 2]> {
+    const BINS: usize = 1 << 16;
+    let finite = || values.clone().filter(|value| value.is_finite());
+    let (low, high) = finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low > high {
+        return None;
+    }
+    // A range of whole numbers that fits gets one bin for each of them.
+    let width = (f64::from(high) - f64::from(low)).max(f64::MIN_POSITIVE);
+    let step = if width <= (BINS - 1) as f64 && width >= 16.0 { 1.0 } else { width / (BINS - 1) as f64 };
+    let mut counts = vec![0_u64; BINS];
+    let mut total = 0_u64;
+    for value in finite() {
+        let bin = ((f64::from(value) - f64::from(low)) / step).round() as usize;
+        counts[bin.min(BINS - 1)] += 1;
+        total += 1;
+    }
+    Some(percentiles.map(|percent| {
+        let wanted = (f64::from(percent.clamp(0.0, 100.0)) / 100.0 * (total - 1) as f64).round() as u64;
+        let mut seen = 0;
+        let bin = counts.iter().position(|count| {
+            seen += count;
+            seen > wanted
+        });
+        (f64::from(low) + bin.unwrap_or(0) as f64 * step) as f32
+    }))
+}
+
+/// Maps `low..high` to `0..=1` in place, clamping what lies outside. A flat image becomes mid-grey.
+fn stretch(pixels: &mut [f32], [low, high]: [f32; 2]) {
+    let span = high - low;
+    for pixel in pixels {
+        *pixel = if span > 0.0 { ((*pixel - low) / span).clamp(0.0, 1.0) } else { 0.5 };
+    }
+}
+
+/// The optional percentile stretch of PNG and JPEG pictures.
+fn finish_plain(mut picture: Radiograph, options: &DecodeOptions) -> Radiograph {
+    if options.stretch_plain_images
+        && let Some(range) = percentile_range(picture.pixels.iter().map(|pixel| pixel * 65535.0), options.percentiles)
+    {
+        stretch(&mut picture.pixels, range.map(|value| value / 65535.0));
+    }
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_whole_numbers_are_exact() {
+        let values: Vec<f32> = (0..=1000).map(|i| 500.0 + i as f32).collect();
+        assert_eq!(percentile_range(values.iter().copied(), [1.0, 99.0]), Some([510.0, 1490.0]));
+        assert_eq!(percentile_range([7.0_f32; 3].into_iter(), [0.5, 99.5]), Some([7.0, 7.0]));
+        assert_eq!(percentile_range([f32::NAN].into_iter(), [0.5, 99.5]), None);
+    }
+
+    #[test]
+    fn percentiles_of_fractions_are_close() {
+        let values: Vec<f32> = (0..=10_000).map(|i| i as f32 / 10_000.0).collect();
+        let [low, high] = percentile_range(values.iter().copied(), [10.0, 90.0]).unwrap();
+        assert!((low - 0.1).abs() < 1e-4 && (high - 0.9).abs() < 1e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn foreign_content_is_named() {
+        let options = DecodeOptions::default();
+        for (bytes, expected) in [
+            (&b"GIF89a......"[..], "a GIF image"),
+            (b"path,label\na.png,1\n", "a text file"),
+            (b"\x01\x02\x03\x00\x05", "data of an unknown kind (starting with 01 02 03 00 05)"),
+        ] {
+            let message = decode_bytes(bytes, &options).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!("this is {expected}, not a DICOM, PNG or JPEG image; convert it or leave it out")
+            );
+        }
+        assert!(matches!(decode_bytes(&[], &options), Err(DecodeError::Empty)));
+    }
+
+    #[test]
+    fn a_missing_file_is_a_sentence_with_the_path_last() {
+        let message = decode_file("/no/such/file.png", &DecodeOptions::default()).unwrap_err().to_string();
+        assert!(
+            message.starts_with("the file cannot be read") && message.ends_with(": /no/such/file.png"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn grey_colours_keep_their_value() {
+        for value in 0..=255_u32 {
+            assert_eq!(luma([value; 3], 255.0), value as f32 / 255.0);
+        }
+    }
+}
