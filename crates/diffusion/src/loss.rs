@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
 
-/// How much an example counts, as a function of its noise level.
+/// How much an example counts, as a function of its noise level. In a file: `"uniform"`, or
+/// `{ min_snr = { gamma = 5.0 } }`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LossWeighting {
     /// Every example alike. The default.
     #[default]

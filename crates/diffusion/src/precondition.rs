@@ -55,9 +55,10 @@ impl FromStr for Prediction {
     }
 }
 
-/// How training times are drawn from `0..1`, where 0 is clean and 1 is the noisiest.
+/// How training times are drawn from `0..1`, where 0 is clean and 1 is the noisiest. In a file: `"uniform"`, or
+/// `{ logit_normal = { mean = 0.0, std = 1.0 } }`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TimeDistribution {
     /// Every time alike. The default, and what variance-preserving processes are trained with.
     #[default]

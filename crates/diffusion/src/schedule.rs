@@ -218,9 +218,10 @@ fn rescale_to_zero_terminal_snr(alphas_cumprod: &mut [f64]) {
     }
 }
 
-/// Which timesteps a sampler visits. The first three are those of the diffusers library by the same names.
+/// Which timesteps a sampler visits. All but Karras are those of the diffusers library by the same names. In a file:
+/// `"trailing"`, or `{ leading = { steps_offset = 1 } }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum StepSpacing {
     /// Equal strides down from the last timestep, which is always visited (Lin et al. 2023, table 2). The default.
     #[default]
@@ -379,7 +380,7 @@ fn timesteps(total: usize, num_steps: usize, spacing: StepSpacing) -> Result<Vec
         }
         StepSpacing::Leading { steps_offset } => {
             let stride = total / num_steps;
-            if (num_steps - 1) * stride + steps_offset >= total {
+            if ((num_steps - 1) * stride).saturating_add(steps_offset) >= total {
                 let reason = "with this steps_offset the first step lies beyond the last timestep; lower either";
                 return Err(Error::NumSteps { num_steps, reason });
             }
