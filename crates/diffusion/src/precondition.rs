@@ -135,11 +135,13 @@ pub struct Preconditioning {
     prediction: Prediction,
 }
 
-/// The roots of a network's own process at one noise level: `input = signal * clean + spread * noise`.
+/// The roots of a network's own process at one noise level, `input = signal * clean + spread * noise`, and the factor
+/// `input_scale` from the path's noisy latent to that input.
 #[derive(Debug, Clone, Copy)]
 struct Roots {
     signal: f64,
     spread: f64,
+    input_scale: f64,
 }
 
 impl Preconditioning {
@@ -172,17 +174,13 @@ impl Preconditioning {
     fn roots(&self, sigma: f64) -> Roots {
         let signal = self.schedule.path().signal(sigma);
         // The straight path is the flow's own process; a variance-preserving one has unit length.
-        let length = if self.schedule.is_flow() { 1.0 } else { signal.hypot(sigma) };
-        Roots { signal: signal / length, spread: sigma / length }
+        let input_scale = if self.schedule.is_flow() { 1.0 } else { 1.0 / signal.hypot(sigma) };
+        Roots { signal: signal * input_scale, spread: sigma * input_scale, input_scale }
     }
 
     /// How to wrap the network at noise level `sigma` of the schedule's path.
     pub fn coefficients(&self, sigma: f64) -> Coefficients {
-        let Roots { signal, spread } = self.roots(sigma);
-        let input_scale = match self.schedule.path() {
-            _ if self.schedule.is_flow() => 1.0,
-            path => 1.0 / path.signal(sigma).hypot(sigma),
-        };
+        let Roots { signal, spread, input_scale } = self.roots(sigma);
         // `clean` solved from `input` and from what the output means.
         let (skip_of_input, output_scale) = match self.prediction {
             Prediction::Noise => (1.0 / signal, -spread / signal),
@@ -268,7 +266,7 @@ impl Preconditioning {
     /// The weight of a squared error of the output. An error of the output is an error of the denoised latent times
     /// `output_scale`, and min-SNR-gamma (Hang et al. 2023) weights the latter by `min(snr, gamma)`; so the weight is
     /// their product: `min(snr, gamma) / snr` for noise, `/ (snr + 1)` for velocity, `* time^2` for flow.
-    fn loss_weight(&self, Roots { signal, spread }: Roots, weighting: LossWeighting) -> f64 {
+    fn loss_weight(&self, Roots { signal, spread, .. }: Roots, weighting: LossWeighting) -> f64 {
         let LossWeighting::MinSnr { gamma } = weighting else { return 1.0 };
         // `min(snr, gamma) * spread^2`, written so that neither end divides by 0.
         let weighted = (signal * signal).min(gamma * spread * spread);

@@ -20,17 +20,17 @@ pub type Denoise<'a> = dyn FnMut(Tensor<4>, f64) -> Tensor<4> + 'a;
 /// Standard normal noise for the step with the given index, of the latent's shape.
 pub type StepNoise<'a> = dyn FnMut(usize) -> Tensor<4> + 'a;
 
-/// Told after each step.
+/// Told once in each step, as soon as its first denoised latent is known.
 pub type Progress<'a> = dyn FnMut(Step<'_>) + 'a;
 
 /// How far sampling has come.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    /// The step that has just ended, `0..num_steps`.
+    /// The step under way, `0..num_steps`.
     pub index: usize,
     /// Number of steps in all.
     pub num_steps: usize,
-    /// Noise level that this step started from.
+    /// Noise level that this step starts from.
     pub sigma: f64,
     /// The denoised latent found there: a preview of the result.
     pub denoised: &'a Tensor<4>,
