@@ -1,1 +1,43 @@
-//! Placeholder.
+//! What the stages leave on disk for one another: datasets and run folders.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`Dataset`], [`DatasetWriter`] | `dataset.toml`, `manifest.parquet`, `images-NNNNN.safetensors`, `masks-NNNNN.safetensors` |
+//! | [`EncodingsWriter`], [`EncodingsReader`] | `encodings/<name>-<fingerprint>/NNNNN.safetensors`: what frozen networks made of the images, f16 |
+//! | [`RunDir`] | `recipe.toml`, `metrics.jsonl`, TensorBoard events, `checkpoints/step-N/`, `samples/`, `model/` |
+//! | [`SplitPlan`], [`find_leaks`] | patient-wise splits and the check that they are sound |
+//! | [`PatientSalt`] | salted hashes instead of patient identifiers |
+//! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
+//!
+//! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
+//! on disk afterwards is either complete or ignored. Memory does not grow with the number of images: manifests stream,
+//! images and encodings are read where they lie.
+//!
+//! Nothing here decodes pictures, knows about tensors on devices, or prints.
+
+mod atomic;
+mod dataset;
+mod encodings;
+mod error;
+mod fingerprint;
+mod manifest;
+mod parquet_columns;
+mod run;
+mod salt;
+mod shards;
+mod split;
+mod tensor_file;
+mod writer;
+
+pub use atomic::{AtomicFile, AtomicFolder, FolderLock, remove_leftovers, write_file};
+pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Problem};
+pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
+pub use error::{Error, Result};
+pub use fingerprint::{FINGERPRINT_LEN, Sha256Hex, fingerprint, fingerprint_bytes, pixels_sha256};
+pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
+pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
+pub use salt::PatientSalt;
+pub use shards::DEFAULT_SHARD_SIZE;
+pub use split::{Leaks, SplitPlan, find_leaks};
+pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
+pub use writer::{DatasetSettings, DatasetWriter};

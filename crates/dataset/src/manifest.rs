@@ -1,0 +1,386 @@
+//! `manifest.parquet`: one row per image, in the order of the images.
+//!
+//! Written and read in row groups, so that a million rows need no more memory than ten thousand. Parquet, because
+//! pandas, DuckDB and everything else opens it: the manifest is also what people analyse.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Sha256Hex;
+use crate::parquet_columns::{ColumnsReader, ColumnsWriter};
+use crate::tensor_file::REMAKE;
+use crate::{AtomicFile, Error, Result};
+
+/// Rows that are in memory at a time: a few megabytes.
+const ROWS_PER_GROUP: usize = 10_000;
+
+const SCHEMA: &str = "
+message manifest {
+  required binary id (STRING);
+  required binary source_file (STRING);
+  required binary sha256 (STRING);
+  required binary patient (STRING);
+  optional binary view (STRING);
+  required binary split (STRING);
+  required group labels (LIST) { repeated group list { required binary element (STRING); } }
+  required boolean mask;
+  optional binary collection (STRING);
+  optional binary licence (STRING);
+  optional binary strategy (STRING);
+  required group source_ids (LIST) { repeated group list { required binary element (STRING); } }
+  optional double fraction;
+  optional int64 seed (INTEGER(64, false));
+  optional double guidance_scale;
+  optional binary model_fingerprint (STRING);
+}";
+
+/// The part of a dataset that an image serves in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Networks learn from these.
+    Train,
+    /// Settings are chosen on these.
+    Val,
+    /// Results are reported on these.
+    Test,
+}
+
+impl Split {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// The name in manifests: `train`, `val` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    /// Accepts the names in use: `train`/`training`, `val`/`valid`/`validation`/`validate`/`dev`,
+    /// `test`/`testing`, in any case.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "train" | "training" => Ok(Self::Train),
+            "val" | "valid" | "validation" | "validate" | "dev" => Ok(Self::Val),
+            "test" | "testing" => Ok(Self::Test),
+            _ => Err(Error::Setting {
+                setting: "split",
+                value: format!("{text:?}"),
+                reason: "it must be train, val or test",
+            }),
+        }
+    }
+}
+
+/// How a synthetic image came about.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Provenance {
+    /// `reconstruction`, `interpolation`, ...
+    pub strategy: String,
+    /// The ids of the real images whose embeddings were the condition, in order; empty for unconditional ones.
+    pub source_ids: Vec<String>,
+    /// How far from the first source to the second, `0..=1`; only for interpolations.
+    pub fraction: Option<f64>,
+    /// The seed of the image's noise.
+    pub seed: Option<u64>,
+    /// Classifier-free guidance, 1 = off.
+    pub guidance_scale: Option<f64>,
+    /// The fingerprint of the model that drew the image.
+    pub model_fingerprint: Option<String>,
+}
+
+/// What the manifest says about one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManifestRow {
+    /// Unique within the dataset; provenance refers to it.
+    pub id: String,
+    /// The file the image came from, relative to the source folder it was found in, with `/` between folders.
+    pub source_file: String,
+    /// SHA-256 of the decoded pixels, see [`crate::pixels_sha256`].
+    pub sha256: Sha256Hex,
+    /// The salted hash of the patient's identifier, see [`crate::PatientSalt`].
+    pub patient: String,
+    /// The view: `PA`, `AP`, `LL`, ...
+    pub view: Option<String>,
+    /// The part of the dataset.
+    pub split: Split,
+    /// The labels, in the order of the source; empty where unknown.
+    pub labels: Vec<String>,
+    /// Whether the image has a mask.
+    pub mask: bool,
+    /// The collection that the image is from.
+    pub collection: Option<String>,
+    /// The licence of the image.
+    pub licence: Option<String>,
+    /// For synthetic images: how it came about.
+    pub provenance: Option<Provenance>,
+}
+
+/// Writes a manifest row by row.
+#[derive(Debug)]
+pub struct ManifestWriter {
+    writer: SerializedFileWriter<AtomicFile>,
+    pending: Vec<ManifestRow>,
+    path: PathBuf,
+}
+
+impl ManifestWriter {
+    /// Begins the manifest that will be at `path`; nothing is there before [`ManifestWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = AtomicFile::create(&path)?;
+        // The same rows give the same bytes, whichever release wrote them.
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_created_by("dino-diffusion".into())
+            .build();
+        let writer = parse_message_type(SCHEMA)
+            .and_then(|schema| SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)))
+            .map_err(|error| write_error(&path, error))?;
+        Ok(Self { writer, pending: Vec::new(), path })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn push(&mut self, row: ManifestRow) -> Result<()> {
+        self.pending.push(row);
+        if self.pending.len() < ROWS_PER_GROUP { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what is pending and gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        let Self { mut writer, path, .. } = self;
+        writer.finish().map_err(|error| write_error(&path, error))?;
+        writer.into_inner().map_err(|error| write_error(&path, error))?.commit()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        write_group(&mut self.writer, &self.pending).map_err(|error| write_error(&self.path, error))?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn write_group<W: Write + Send>(
+    writer: &mut SerializedFileWriter<W>,
+    rows: &[ManifestRow],
+) -> Result<(), ParquetError> {
+    let provenance = || rows.iter().map(|row| row.provenance.as_ref());
+    let mut columns = ColumnsWriter { group: writer.next_row_group()? };
+    columns.strings(rows.iter().map(|row| row.id.as_str()))?;
+    columns.strings(rows.iter().map(|row| row.source_file.as_str()))?;
+    columns.strings(rows.iter().map(|row| row.sha256.as_str()))?;
+    columns.strings(rows.iter().map(|row| row.patient.as_str()))?;
+    columns.optional_strings(rows.iter().map(|row| row.view.as_deref()))?;
+    columns.strings(rows.iter().map(|row| row.split.name()))?;
+    columns.string_lists(rows.iter().map(|row| row.labels.as_slice()))?;
+    columns.bools(rows.iter().map(|row| row.mask))?;
+    columns.optional_strings(rows.iter().map(|row| row.collection.as_deref()))?;
+    columns.optional_strings(rows.iter().map(|row| row.licence.as_deref()))?;
+    columns.optional_strings(provenance().map(|made| made.map(|made| made.strategy.as_str())))?;
+    columns.string_lists(provenance().map(|made| made.map_or(&[][..], |made| &made.source_ids)))?;
+    columns.optional_doubles(provenance().map(|made| made?.fraction))?;
+    columns.optional_integers(provenance().map(|made| made?.seed))?;
+    columns.optional_doubles(provenance().map(|made| made?.guidance_scale))?;
+    columns.optional_strings(provenance().map(|made| made?.model_fingerprint.as_deref()))?;
+    columns.group.close()?;
+    Ok(())
+}
+
+/// The operating system's errors, which Parquet wraps, keep their kind: a full disk is still a full disk.
+fn write_error(path: &Path, error: ParquetError) -> Error {
+    let source = match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(source) => *source,
+            Err(inner) => std::io::Error::other(inner),
+        },
+        other => std::io::Error::other(other),
+    };
+    Error::io("write the file", path)(source)
+}
+
+/// Reads a manifest; an iterator over its rows that holds one row group at a time.
+pub struct ManifestReader {
+    reader: SerializedFileReader<File>,
+    path: PathBuf,
+    next_group: usize,
+    rows: std::vec::IntoIter<ManifestRow>,
+    failed: bool,
+}
+
+impl fmt::Debug for ManifestReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ManifestReader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl ManifestReader {
+    /// Opens the manifest at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Damaged`] for a file that is cut short or no Parquet file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(Error::io("read the manifest", path))?;
+        let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, &error))?;
+        Ok(Self { reader, path: path.to_path_buf(), next_group: 0, rows: Vec::new().into_iter(), failed: false })
+    }
+
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.reader.metadata().file_metadata().num_rows().max(0) as usize
+    }
+
+    /// The rows at `indices` (numbered from 0), in the order of `indices`, which may repeat. Reads only the row groups
+    /// that they are in.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Damaged`].
+    pub fn rows_at(&self, indices: &[usize]) -> Result<Vec<ManifestRow>> {
+        let len = self.num_rows();
+        if let Some(&index) = indices.iter().find(|&&index| index >= len) {
+            return Err(Error::NoSuchImage { index, len, path: self.path.clone() });
+        }
+        let mut order: Vec<usize> = (0..indices.len()).collect();
+        order.sort_by_key(|&position| indices[position]);
+        let mut found: Vec<(usize, ManifestRow)> = Vec::with_capacity(indices.len());
+        let mut wanted = order.into_iter().peekable();
+        let mut first = 0;
+        for (group, metadata) in self.reader.metadata().row_groups().iter().enumerate() {
+            let end = first + metadata.num_rows().max(0) as usize;
+            if wanted.peek().is_some_and(|&position| indices[position] < end) {
+                let rows = self.read_group(group)?;
+                while let Some(position) = wanted.next_if(|&position| indices[position] < end) {
+                    found.push((position, rows[indices[position] - first].clone()));
+                }
+            }
+            first = end;
+        }
+        found.sort_by_key(|(position, _)| *position);
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn read_group(&self, group: usize) -> Result<Vec<ManifestRow>> {
+        read_group(&self.reader, group).map_err(|error| damaged(&self.path, &error))
+    }
+}
+
+impl Iterator for ManifestReader {
+    type Item = Result<ManifestRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Some(Ok(row));
+            }
+            if self.failed || self.next_group == self.reader.num_row_groups() {
+                return None;
+            }
+            match self.read_group(self.next_group) {
+                Ok(rows) => self.rows = rows.into_iter(),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+            self.next_group += 1;
+        }
+    }
+}
+
+fn damaged(path: &Path, error: &ParquetError) -> Error {
+    Error::damaged("manifest", REMAKE, path, error)
+}
+
+fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<ManifestRow>, ParquetError> {
+    let group = reader.get_row_group(group)?;
+    let num_rows = group.metadata().num_rows().max(0) as usize;
+    let columns = ColumnsReader { group, num_rows };
+    let mut id = columns.strings("id")?.into_iter();
+    let mut source_file = columns.strings("source_file")?.into_iter();
+    let mut sha256 = columns.strings("sha256")?.into_iter();
+    let mut patient = columns.strings("patient")?.into_iter();
+    let mut view = columns.optional_strings("view")?.into_iter();
+    let mut split = columns.strings("split")?.into_iter();
+    let mut labels = columns.string_lists("labels")?.into_iter();
+    let mut mask = columns.bools("mask")?.into_iter();
+    let mut collection = columns.optional_strings("collection")?.into_iter();
+    let mut licence = columns.optional_strings("licence")?.into_iter();
+    let mut strategy = columns.optional_strings("strategy")?.into_iter();
+    let mut source_ids = columns.string_lists("source_ids")?.into_iter();
+    let mut fraction = columns.optional_doubles("fraction")?.into_iter();
+    let mut seed = columns.optional_integers("seed")?.into_iter();
+    let mut guidance_scale = columns.optional_doubles("guidance_scale")?.into_iter();
+    let mut model_fingerprint = columns.optional_strings("model_fingerprint")?.into_iter();
+    // Every column has `num_rows` entries, else reading it has failed above.
+    let mut row = || -> Option<Result<ManifestRow, ParquetError>> {
+        let split = match split.next()?.parse() {
+            Ok(split) => split,
+            Err(error) => return Some(Err(ParquetError::General(format!("{error}")))),
+        };
+        let (source_ids, fraction) = (source_ids.next()?, fraction.next()?);
+        let (seed, guidance_scale, model_fingerprint) =
+            (seed.next()?, guidance_scale.next()?, model_fingerprint.next()?);
+        Some(Ok(ManifestRow {
+            id: id.next()?,
+            source_file: source_file.next()?,
+            sha256: sha256.next()?,
+            patient: patient.next()?,
+            view: view.next()?,
+            split,
+            labels: labels.next()?,
+            mask: mask.next()?,
+            collection: collection.next()?,
+            licence: licence.next()?,
+            provenance: strategy.next()?.map(|strategy| Provenance {
+                strategy,
+                source_ids,
+                fraction,
+                seed,
+                guidance_scale,
+                model_fingerprint,
+            }),
+        }))
+    };
+    (0..num_rows).map(|_| row().unwrap_or_else(|| Err(ParquetError::General("a column is too short".into())))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Safetensors files read where they lie: the header once, then any rows of any tensor by position.
+//!
+//! Positioned reads instead of memory maps: a map needs `unsafe`, and a file cut short under it kills the process,
+//! where a read gives an error. The operating system caches both alike.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, View};
+
+use crate::{AtomicFile, Error, Result};
+
+/// The remedy for a damaged file of this crate's own making.
+pub(crate) const REMAKE: &str = "copy the folder again completely, or delete it and make it again";
+
+/// No sound header is larger; a random file read as a header often is.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// An open safetensors file. Reading takes `&self` and may happen on several threads at once.
+#[derive(Debug)]
+pub struct TensorFile {
+    file: File,
+    path: PathBuf,
+    header: Metadata,
+    data_start: u64,
+}
+
+impl TensorFile {
+    /// Opens the file and checks that its header is sound and its length what the header says.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let read_error = || Error::io("read the file", path);
+        let file = File::open(path).map_err(read_error())?;
+        let len = file.metadata().map_err(read_error())?.len();
+        let damaged = |detail: String| Error::damaged("safetensors file", REMAKE, path, detail);
+        if len < 8 {
+            return Err(damaged(format!("{len} bytes, too short for a header")));
+        }
+        let mut prefix = [0; 8];
+        read_exact_at(&file, &mut prefix, 0).map_err(read_error())?;
+        let header_len = u64::from_le_bytes(prefix);
+        if header_len > MAX_HEADER_BYTES || header_len > len - 8 {
+            return Err(damaged(format!("a header of {header_len} bytes in a file of {len}")));
+        }
+        let mut header = vec![0; header_len as usize];
+        read_exact_at(&file, &mut header, 8).map_err(read_error())?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(format!("header: {error}")))?;
+        let data_start = 8 + header_len;
+        let expected = data_start + header.data_len() as u64;
+        if expected != len {
+            return Err(damaged(format!("{len} bytes, the header announces {expected}")));
+        }
+        Ok(Self { file, path: path.to_path_buf(), header, data_start })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The element type and shape of a tensor, `None` where there is no tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        self.header.info(name).map(|info| (info.dtype, info.shape.as_slice()))
+    }
+
+    /// The text entries of the header, without order.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.header.metadata().iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Fills `bytes` with the rows of a tensor (entries along its first dimension) from row `first` on, as many as
+    /// `bytes` has room for.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::Io`].
+    pub fn read_rows(&self, name: &str, first: usize, bytes: &mut [u8]) -> Result<()> {
+        let info = self.info(name)?;
+        let (start, end) = info.data_offsets;
+        let rows = info.shape.first().copied().unwrap_or(0).max(1);
+        let row_bytes = (end - start) / rows;
+        let offset = start + first * row_bytes;
+        if offset + bytes.len() > end {
+            let detail = format!("tensor {name:?} of shape {:?} has no row {first}", info.shape);
+            return Err(Error::damaged("safetensors file", REMAKE, &self.path, detail));
+        }
+        read_exact_at(&self.file, bytes, self.data_start + offset as u64)
+            .map_err(Error::io("read the file", &self.path))
+    }
+
+    /// All bytes of a tensor.
+    ///
+    /// # Errors
+    /// As [`TensorFile::read_rows`].
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let (start, end) = self.info(name)?.data_offsets;
+        let mut bytes = vec![0; end - start];
+        self.read_rows(name, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Checks type and shape of a tensor.
+    pub(crate) fn expect(&self, what: &'static str, name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
+        match self.tensor(name) {
+            Some((found, found_shape)) if found == dtype && found_shape == shape => Ok(()),
+            found => {
+                let found = found.map_or("nothing".into(), |(dtype, shape)| format!("{dtype} {shape:?}"));
+                let detail = format!("tensor {name:?}: expected {dtype} {shape:?}, found {found}");
+                Err(Error::damaged(what, REMAKE, &self.path, detail))
+            }
+        }
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo> {
+        self.header
+            .info(name)
+            .ok_or_else(|| Error::damaged("safetensors file", REMAKE, &self.path, format!("it has no tensor {name:?}")))
+    }
+}
+
+/// A tensor about to be written: little-endian bytes, row-major.
+#[derive(Debug)]
+pub struct TensorToWrite<'a> {
+    /// The element type.
+    pub dtype: Dtype,
+    /// The shape; its product times the element size is `bytes.len()`.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl View for &TensorToWrite<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes a safetensors file in one step, with text entries in its header.
+///
+/// # Errors
+/// [`Error::Size`] where bytes and shape contradict each other, [`Error::Io`].
+pub fn write_tensors(
+    path: impl AsRef<Path>,
+    tensors: &[(&str, TensorToWrite)],
+    metadata: &[(&str, &str)],
+) -> Result<()> {
+    let path = path.as_ref();
+    for (name, tensor) in tensors {
+        let expected = tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8;
+        if expected != tensor.bytes.len() {
+            let what = format!("tensor {name:?} of type {} and shape {:?}", tensor.dtype, tensor.shape);
+            return Err(Error::Size { what: format!("{what} (in bytes)"), expected, found: tensor.bytes.len() });
+        }
+    }
+    let metadata = (!metadata.is_empty())
+        .then(|| metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
+    let views = tensors.iter().map(|(name, tensor)| (*name, tensor));
+    let bytes = safetensors::serialize(views, metadata)
+        .map_err(|error| Error::io("write the file", path)(io::Error::other(error)))?;
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(&bytes).map_err(Error::io("write the file", path))?;
+    file.commit()
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !bytes.is_empty() {
+        let count = file.seek_read(bytes, offset)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[count..];
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn write_example(path: &Path) {
+        let counting: Vec<u8> = (0..12).collect();
+        let tensor = TensorToWrite { dtype: Dtype::U8, shape: vec![4, 3], bytes: counting.into() };
+        let other = TensorToWrite { dtype: Dtype::F32, shape: vec![1], bytes: 1.5f32.to_le_bytes().to_vec().into() };
+        write_tensors(path, &[("a", tensor), ("b", other)], &[("made", "here")]).unwrap();
+    }
+
+    #[test]
+    fn rows_are_read_by_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        write_example(&path);
+        let file = TensorFile::open(&path).unwrap();
+        assert_eq!(file.tensor("a"), Some((Dtype::U8, &[4, 3][..])));
+        assert_eq!(file.metadata().collect::<Vec<_>>(), [("made", "here")]);
+        let mut rows = [0; 6];
+        file.read_rows("a", 1, &mut rows).unwrap();
+        assert_eq!(rows, [3, 4, 5, 6, 7, 8]);
+        assert_eq!(file.read("b").unwrap(), 1.5f32.to_le_bytes());
+        assert!(file.read_rows("a", 3, &mut rows).is_err());
+        assert!(file.read("c").unwrap_err().to_string().contains("no tensor \"c\""));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_an_error_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        write_example(&path);
+        let whole = fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            fs::write(&path, &whole[..len]).unwrap();
+            let error = TensorFile::open(&path).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{len}: {error}");
+            assert!(error.to_string().ends_with("x.safetensors"));
+        }
+    }
+
+    #[test]
+    fn wrong_sizes_are_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        let tensor = TensorToWrite { dtype: Dtype::F16, shape: vec![2, 2], bytes: vec![0; 7].into() };
+        let error = write_tensors(&path, &[("a", tensor)], &[]).unwrap_err().to_string();
+        assert!(error.contains("has 7 values, expected 8"), "{error}");
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,316 @@
+//! Writing a dataset so that a kill at any moment loses at most the shard in flight.
+//!
+//! A finished shard is its image file, its mask file and `partial/rows-NNNNN.parquet`, written in this order: the rows
+//! are the mark that the shard counts. [`DatasetWriter::finish`] joins the rows into `manifest.parquet`, writes
+//! `dataset.toml`, which makes the folder a dataset, and removes `partial`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::{FolderLock, is_temporary, remove_leftovers, write_file};
+use crate::dataset::dataset_fingerprint;
+use crate::manifest::{ManifestReader, ManifestWriter};
+use crate::shards::{DEFAULT_SHARD_SIZE, images_path, masks_path, write_images, write_masks};
+use crate::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Error, ManifestRow, Result, find_leaks};
+
+const PARTIAL: &str = "partial";
+const SETTINGS: &str = "settings.toml";
+
+/// What a dataset is begun with; a resumed one must have the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSettings {
+    /// Height and width of every image, in pixels.
+    pub image_size: usize,
+    /// Images per shard.
+    pub shard_size: usize,
+    /// The seed that splits are drawn with.
+    pub seed: u64,
+    /// The fingerprint of the salt of the patient hashes, if there is one.
+    pub salt_fingerprint: Option<String>,
+    /// Whatever else makes the images what they are, for the record and for the fingerprint.
+    pub preparation: toml::Table,
+}
+
+impl DatasetSettings {
+    /// Settings for images of a size, with shards of [`DEFAULT_SHARD_SIZE`], seed 0, no salt and an empty record.
+    pub fn new(image_size: usize) -> Self {
+        Self {
+            image_size,
+            shard_size: DEFAULT_SHARD_SIZE,
+            seed: 0,
+            salt_fingerprint: None,
+            preparation: toml::Table::new(),
+        }
+    }
+}
+
+/// Writes a dataset image by image; holds one shard in memory.
+#[derive(Debug)]
+pub struct DatasetWriter {
+    dir: PathBuf,
+    settings: DatasetSettings,
+    num_shards: usize,
+    num_committed: usize,
+    shard: PendingShard,
+    _lock: FolderLock,
+}
+
+#[derive(Debug, Default)]
+struct PendingShard {
+    rows: Vec<ManifestRow>,
+    images: Vec<u8>,
+    masks: Vec<u8>,
+    mask_rows: Vec<u32>,
+}
+
+impl DatasetWriter {
+    /// Begins a dataset in the folder `dir`, which is made where it is missing, or continues the one that was begun
+    /// there. A folder `private` may exist already; nothing else may.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyFinished`], [`Error::Occupied`], [`Error::OtherSettings`], [`Error::Locked`],
+    /// [`Error::Damaged`], [`Error::Setting`], [`Error::Io`].
+    pub fn create_or_resume(dir: impl AsRef<Path>, settings: DatasetSettings) -> Result<Self> {
+        let dir = dir.as_ref();
+        let positive = [("image_size", settings.image_size), ("shard_size", settings.shard_size)];
+        for (setting, value) in positive {
+            if value == 0 {
+                return Err(Error::Setting { setting, value: "0".into(), reason: "it must be at least 1" });
+            }
+        }
+        let partial = dir.join(PARTIAL);
+        if dir.join("dataset.toml").exists() {
+            return Err(Error::AlreadyFinished { path: dir.to_path_buf() });
+        }
+        if !partial.join(SETTINGS).is_file() {
+            refuse_occupied(dir)?;
+            fs::create_dir_all(&partial).map_err(Error::io("make the folder", &partial))?;
+        }
+        let lock = FolderLock::acquire(&partial)?;
+        remove_leftovers(dir)?;
+        remove_leftovers(&partial)?;
+        check_or_write_settings(dir, &partial.join(SETTINGS), &settings)?;
+        let (mut num_shards, mut num_committed) = (0, 0);
+        while rows_path(dir, num_shards).is_file() {
+            num_committed += ManifestReader::open(rows_path(dir, num_shards))?.num_rows();
+            num_shards += 1;
+        }
+        let shard = PendingShard::default();
+        Ok(Self { dir: dir.to_path_buf(), settings, num_shards, num_committed, shard, _lock: lock })
+    }
+
+    /// The number of images that are safe on disk: those to skip when continuing.
+    pub fn num_committed(&self) -> usize {
+        self.num_committed
+    }
+
+    /// The rows of the images that are safe on disk, streamed in order.
+    pub fn committed_rows(&self) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
+        stream_rows(self.dir.clone(), self.num_shards)
+    }
+
+    /// The number of images so far, those in memory included.
+    pub fn len(&self) -> usize {
+        self.num_committed + self.shard.rows.len()
+    }
+
+    /// Whether there are no images so far.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds an image; writes the shard when it is full. `row.mask` is set from `mask`.
+    ///
+    /// # Shapes
+    /// - image: u8 `[size, size]`
+    /// - mask: u8, 0 or 1, `[size, size]`
+    ///
+    /// # Errors
+    /// [`Error::Size`] (nothing is added then), [`Error::Io`].
+    pub fn push(&mut self, mut row: ManifestRow, image: &[u8], mask: Option<&[u8]>) -> Result<()> {
+        let expected = self.settings.image_size * self.settings.image_size;
+        for (what, pixels) in [("the image", Some(image)), ("the mask", mask)] {
+            if let Some(found) = pixels.map(<[u8]>::len).filter(|&found| found != expected) {
+                return Err(Error::Size { what: format!("{what} of {}", row.source_file), expected, found });
+            }
+        }
+        row.mask = mask.is_some();
+        self.shard.images.extend_from_slice(image);
+        if let Some(mask) = mask {
+            self.shard.masks.extend_from_slice(mask);
+            self.shard.mask_rows.push(self.shard.rows.len() as u32);
+        }
+        self.shard.rows.push(row);
+        if self.shard.rows.len() < self.settings.shard_size { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes the last shard, joins the manifest, checks the splits and makes the folder a dataset.
+    ///
+    /// # Errors
+    /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::Io`], [`Error::Damaged`].
+    pub fn finish(mut self) -> Result<Dataset> {
+        self.flush()?;
+        find_leaks(self.committed_rows())?.check()?;
+        let manifest = self.dir.join("manifest.parquet");
+        let mut info = self.empty_info();
+        let mut labels = BTreeSet::new();
+        let mut writer = ManifestWriter::create(&manifest)?;
+        for row in self.committed_rows() {
+            let row = row?;
+            info.num_images += 1;
+            info.num_masks += usize::from(row.mask);
+            info.counts.add(row.split);
+            for label in &row.labels {
+                if !labels.contains(label) {
+                    labels.insert(label.clone());
+                }
+            }
+            if let Some(collection) = &row.collection {
+                *info.collections.entry(collection.clone()).or_insert(0) += 1;
+            }
+            writer.push(row)?;
+        }
+        writer.finish()?;
+        info.labels = labels.into_iter().collect();
+        info.fingerprint = dataset_fingerprint(&manifest, info.image_size, &info.preparation)?;
+        write_file(self.dir.join("dataset.toml"), to_toml(&info, &self.dir)?.as_bytes())?;
+        let Self { dir, _lock, .. } = self;
+        // Windows does not remove a folder with an open file in it.
+        drop(_lock);
+        let partial = dir.join(PARTIAL);
+        fs::remove_dir_all(&partial).map_err(Error::io("remove the folder", &partial))?;
+        Dataset::open(dir)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.shard.rows.is_empty() {
+            return Ok(());
+        }
+        let (dir, size) = (&self.dir, self.settings.image_size);
+        write_images(&images_path(dir, self.num_shards), size, &self.shard.images)?;
+        let masks = masks_path(dir, self.num_shards);
+        if self.shard.mask_rows.is_empty() {
+            // A killed process may have left the masks of a shard that is other images now.
+            remove_if_there(&masks)?;
+        } else {
+            write_masks(&masks, size, &self.shard.masks, &self.shard.mask_rows)?;
+        }
+        let mut rows = ManifestWriter::create(rows_path(dir, self.num_shards))?;
+        let num_rows = self.shard.rows.len();
+        self.shard.rows.drain(..).try_for_each(|row| rows.push(row))?;
+        rows.finish()?;
+        self.shard.images.clear();
+        self.shard.masks.clear();
+        self.shard.mask_rows.clear();
+        self.num_shards += 1;
+        self.num_committed += num_rows;
+        Ok(())
+    }
+
+    fn empty_info(&self) -> DatasetInfo {
+        let settings = &self.settings;
+        DatasetInfo {
+            version: DATASET_VERSION,
+            image_size: settings.image_size,
+            num_images: 0,
+            num_masks: 0,
+            shard_size: settings.shard_size,
+            fingerprint: String::new(),
+            seed: settings.seed,
+            salt_fingerprint: settings.salt_fingerprint.clone(),
+            labels: Vec::new(),
+            counts: Counts::default(),
+            collections: BTreeMap::new(),
+            preparation: settings.preparation.clone(),
+        }
+    }
+}
+
+/// The number of images of an unfinished dataset, `None` where none was begun.
+pub(crate) fn partial_len(dir: &Path) -> Option<usize> {
+    dir.join(PARTIAL).join(SETTINGS).is_file().then(|| {
+        (0..)
+            .map(|shard| rows_path(dir, shard))
+            .take_while(|path| path.is_file())
+            .filter_map(|path| ManifestReader::open(path).ok())
+            .map(|reader| reader.num_rows())
+            .sum()
+    })
+}
+
+fn rows_path(dir: &Path, shard: usize) -> PathBuf {
+    dir.join(PARTIAL).join(format!("rows-{shard:05}.parquet"))
+}
+
+fn stream_rows(dir: PathBuf, num_shards: usize) -> impl Iterator<Item = Result<ManifestRow>> {
+    (0..num_shards).flat_map(move |shard| {
+        let (rows, failure) = match ManifestReader::open(rows_path(&dir, shard)) {
+            Ok(rows) => (Some(rows), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        rows.into_iter().flatten().chain(failure)
+    })
+}
+
+/// A new dataset goes into an empty folder: nobody's files are overwritten.
+fn refuse_occupied(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir).map_err(Error::io("read the folder", dir))? {
+        let path = entry.map_err(Error::io("read the folder", dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !matches!(&*name, "private" | PARTIAL | ".lock") && !is_temporary(&path) {
+            return Err(Error::Occupied { example: name.into_owned(), path: dir.to_path_buf() });
+        }
+    }
+    Ok(())
+}
+
+fn check_or_write_settings(dir: &Path, path: &Path, settings: &DatasetSettings) -> Result<()> {
+    let now = toml::Table::try_from(settings).map_err(|error| unwritable(dir, &error.to_string()))?;
+    if !path.is_file() {
+        return write_file(path, now.to_string().as_bytes());
+    }
+    let text = fs::read_to_string(path).map_err(Error::io("read the file", path))?;
+    let remedy = "delete the folder and begin again";
+    let was: toml::Table =
+        toml::from_str(&text).map_err(|error| Error::damaged("settings file", remedy, path, error.message()))?;
+    match first_difference(&was, &now) {
+        None => Ok(()),
+        Some((setting, was, now)) => {
+            Err(Error::OtherSettings { what: "the dataset", setting, was, now, path: dir.to_path_buf() })
+        }
+    }
+}
+
+/// The first setting, by dotted name, that two tables do not share, with both values.
+pub(crate) fn first_difference(was: &toml::Table, now: &toml::Table) -> Option<(String, String, String)> {
+    let show = |value: Option<&toml::Value>| value.map_or("nothing".into(), ToString::to_string);
+    let keys: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    keys.into_iter().find_map(|key| match (was.get(key), now.get(key)) {
+        (Some(toml::Value::Table(was)), Some(toml::Value::Table(now))) => {
+            first_difference(was, now).map(|(inner, was, now)| (format!("{key}.{inner}"), was, now))
+        }
+        (was, now) if was == now => None,
+        (was, now) => Some((key.clone(), show(was), show(now))),
+    })
+}
+
+pub(crate) fn to_toml(value: &impl Serialize, path: &Path) -> Result<String> {
+    toml::to_string(value).map_err(|error| unwritable(path, &error.to_string()))
+}
+
+fn unwritable(path: &Path, detail: &str) -> Error {
+    Error::io("write the settings", path)(std::io::Error::other(detail.to_owned()))
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the file", path)(error)),
+        _ => Ok(()),
+    }
+}
