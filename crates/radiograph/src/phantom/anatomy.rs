@@ -133,8 +133,16 @@ impl Anatomy {
         let apex_u = 0.4 * self.chest_half_width;
         // At the apex both borders meet; below, the inner one swings in to the mediastinum.
         let swing = (1.0 - rest * rest).sqrt();
-        let mediastinum = apex_u + (self.mediastinum - apex_u) * swing;
-        mediastinum.max(self.heart_edge(side, y)).max(self.knob_edge(side, y))
+        // It widens where the vessels leave for the lung.
+        let hilum = (y - self.hilum(side)) / 0.11;
+        let widened = self.mediastinum + 0.016 * (1.0 - hilum * hilum).max(0.0);
+        let mediastinum = apex_u + (widened - apex_u) * swing;
+        smooth_max(mediastinum, self.heart_edge(side, y), 0.03).max(self.knob_edge(side, y))
+    }
+
+    /// Row of the hilum, where vessels and airways enter the lung; the left one lies higher.
+    pub(super) fn hilum(&self, side: Side) -> f32 {
+        self.apex + if side == Side::Left { 0.28 } else { 0.3 }
     }
 
     /// Row of the centre of the heart.
@@ -182,4 +190,10 @@ impl Anatomy {
         let out = (u - 0.14).max(0.0);
         -0.03 + 0.28 * out + 0.5 * out * out
     }
+}
+
+/// The greater of two numbers, rounded off where they differ by less than `width`: a border without a kink.
+fn smooth_max(a: f32, b: f32, width: f32) -> f32 {
+    let overlap = (width - (a - b).abs()).max(0.0) / width;
+    a.max(b) + 0.25 * width * overlap * overlap
 }

@@ -160,9 +160,12 @@ impl Canvas {
                 // Heart and great vessels lie before the spine; their borders with the lung are sharp.
                 let heart = row_of_side.heart;
                 if heart > 0.0 {
-                    let inside = step(heart - u, edge(0.006));
-                    let thickness = (1.0 - (u / heart).min(1.0).powi(2)).sqrt();
-                    value += skin * inside * (0.03 + 0.1 * thickness);
+                    let inside = step(heart - u, edge(0.008));
+                    // Thickest in the middle; above it passes into the vessels, below into the shadow of the liver.
+                    let down = (y - anatomy.heart_center()) / anatomy.heart_half_height;
+                    let thickness = ((1.0 - (u / heart).min(1.0).powi(2)) * (1.0 - down * down).max(0.0)).sqrt();
+                    let above_dome = 0.25 + 0.75 * step(anatomy.diaphragm + 0.03 - y, 0.05);
+                    value += skin * inside * above_dome * 0.13 * thickness;
                 }
                 let mediastinum = step(anatomy.mediastinum - u, edge(0.02)) * step(y - anatomy.apex + 0.03, 0.06);
                 value += skin * 0.08 * mediastinum;
@@ -180,7 +183,7 @@ impl Canvas {
 
                 // Below the diaphragm: liver and spleen are dense; the stomach holds a bubble.
                 let abdomen = step(y - dome, edge(0.006)) * step(outer + 0.02 - u, 0.02);
-                value += skin * abdomen * if side == Side::Right { 0.14 } else { 0.11 };
+                value += skin * abdomen * (0.11 + 0.015 * step(-x, 0.06));
                 if side == Side::Left {
                     let (du, dy) =
                         ((u - 0.45 * anatomy.chest_half_width) / 0.1, (y - anatomy.dome_top(side) - 0.07) / 0.05);
@@ -216,12 +219,12 @@ impl Canvas {
         let anatomy = &phantom.anatomy;
         for (side, purpose) in [(Side::Right, "vessels right"), (Side::Left, "vessels left")] {
             let mut draw = phantom.texture.stream(purpose);
-            let hilum_y = anatomy.apex + 0.3 - if side == Side::Left { 0.02 } else { 0.0 };
-            let hilum_u = anatomy.mediastinum + 0.022;
+            let hilum_y = anatomy.hilum(side);
+            let hilum_u = anatomy.mediastinum + 0.028;
             for _ in 0..5 {
                 let (du, dy) = (draw.between(-0.01, 0.03), draw.between(-0.045, 0.06));
                 let radius = draw.between(0.018, 0.032);
-                self.stamp(anatomy, side, [hilum_u + du, hilum_y + dy], radius, 0.035);
+                self.stamp(anatomy, side, [hilum_u + du, hilum_y + dy], radius, 0.06);
             }
             for number in 0..13 {
                 // Directions fan out from straight up to straight down, crowding towards the base.
@@ -258,7 +261,7 @@ impl Canvas {
             let norm = (turned[0] * turned[0] + turned[1] * turned[1]).sqrt();
             heading = [turned[0] / norm, turned[1] / norm];
             radius *= 0.965;
-            self.stamp(anatomy, side, [u, y], radius, 0.028 * (radius / 0.011).min(1.0));
+            self.stamp(anatomy, side, [u, y], radius, 0.036 * (radius / 0.011).min(1.0));
             if generations > 0 && number + 1 == steps / 2 {
                 let fork = draw.between(0.35, 0.7) * if draw.uniform() < 0.5 { -1.0 } else { 1.0 };
                 let branch = [heading[0] - fork * heading[1], heading[1] + fork * heading[0]];
