@@ -5,6 +5,7 @@
 
 pub mod init;
 pub mod layers;
+pub mod unet;
 pub mod weights;
 
 pub use weights::{Checkpoint, HostTensor, WeightsError, load_weights, weights_of};

@@ -1,0 +1,135 @@
+//! Model folders in diffusers' layout: `config.json` beside `diffusion_pytorch_model.safetensors`.
+
+use super::{ConfigError, UNet, UNetConfig};
+use crate::weights::{Checkpoint, WeightsError, load_weights, weights_of};
+use burn::tensor::Device;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+const CONFIG_NAME: &str = "config.json";
+const WEIGHTS_NAME: &str = "diffusion_pytorch_model.safetensors";
+/// In the order in which they are looked for.
+const WEIGHTS_NAMES: [&str; 3] =
+    [WEIGHTS_NAME, "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.fp16.safetensors"];
+
+/// Why a UNet folder cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum UNetError {
+    /// The settings cannot be used.
+    #[error("{source}: {}", path.display())]
+    Config {
+        /// Which setting and why.
+        source: ConfigError,
+        /// The `config.json`.
+        path: PathBuf,
+    },
+    /// The tensors cannot be read, do not fit, or cannot be written.
+    #[error("{source}: {}", path.display())]
+    Weights {
+        /// Which tensors and why.
+        source: WeightsError,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no `config.json`, neither here nor in the subfolder `unet`.
+    #[error("there is no UNet: `{CONFIG_NAME}` or `unet/{CONFIG_NAME}` is missing; give a folder saved by diffusers or by this program: {}", path.display())]
+    NoConfig {
+        /// The folder that was given.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("a file of the UNet cannot be read or written ({source}): {}", path.display())]
+    Io {
+        /// Why.
+        source: io::Error,
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+impl UNetConfig {
+    /// Reads `config.json` in `folder` or in its subfolder `unet`, and says which of the two it was.
+    ///
+    /// # Errors
+    /// [`UNetError::NoConfig`], [`UNetError::Io`] and [`UNetError::Config`].
+    pub fn load(folder: &Path) -> Result<(Self, PathBuf), UNetError> {
+        // A whole pipeline has a `model_index.json` and the UNet below; its own `config.json` may be of something else.
+        let subfolder = folder.join("unet");
+        let is_pipeline = folder.join("model_index.json").is_file() || !folder.join(CONFIG_NAME).is_file();
+        let folder = if is_pipeline && subfolder.join(CONFIG_NAME).is_file() { &subfolder } else { folder };
+        let path = folder.join(CONFIG_NAME);
+        if !path.is_file() {
+            return Err(UNetError::NoConfig { path: folder.into() });
+        }
+        let text = fs::read_to_string(&path).map_err(|source| UNetError::Io { source, path: path.clone() })?;
+        let config = Self::from_json(&text).map_err(|source| UNetError::Config { source, path })?;
+        Ok((config, folder.into()))
+    }
+}
+
+impl UNet {
+    /// Reads a folder that diffusers or [`UNet::save`] wrote, or the subfolder `unet` of one; f32, f16 and bf16 files,
+    /// whole or in shards.
+    ///
+    /// # Errors
+    /// [`UNetError`], naming each tensor that is missing, unknown or of another shape than the settings ask for.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, UNetError> {
+        let (config, folder) = UNetConfig::load(folder)?;
+        let config_error = |source| UNetError::Config { source, path: folder.join(CONFIG_NAME) };
+        let weights_error = |source| UNetError::Weights { source, path: folder.clone() };
+        let unet = config.init(device).map_err(config_error)?;
+        let checkpoint = Checkpoint::open_in(&folder, &WEIGHTS_NAMES).map_err(weights_error)?;
+        load_weights(unet, &checkpoint).map_err(weights_error)
+    }
+
+    /// Writes a folder that diffusers loads with `UNet2DConditionModel.from_pretrained`. Existing files are replaced
+    /// only once their successors are complete on disk.
+    ///
+    /// # Errors
+    /// [`UNetError`].
+    pub fn save(&self, folder: &Path) -> Result<(), UNetError> {
+        fs::create_dir_all(folder).map_err(|source| UNetError::Io { source, path: folder.into() })?;
+        let config_path = folder.join(CONFIG_NAME);
+        let weights_path = folder.join(WEIGHTS_NAME);
+        let text = self.config.to_json().map_err(|source| UNetError::Config { source, path: config_path.clone() })?;
+        let temporary_weights = temporary(&weights_path);
+        let temporary_config = temporary(&config_path);
+        let written = self.write(&temporary_weights, &temporary_config, &text).and_then(|()| {
+            rename(&temporary_weights, &weights_path)?;
+            rename(&temporary_config, &config_path)
+        });
+        if written.is_err() {
+            // The first error is the one to report; a leftover temporary file is harmless.
+            let _ = fs::remove_file(&temporary_weights);
+            let _ = fs::remove_file(&temporary_config);
+        }
+        written
+    }
+
+    fn write(&self, weights_path: &Path, config_path: &Path, config: &str) -> Result<(), UNetError> {
+        weights_of(self)
+            .save(weights_path, false, None)
+            .map_err(|source| UNetError::Weights { source, path: weights_path.into() })?;
+        let sync = || File::open(weights_path)?.sync_all();
+        sync().map_err(|source| UNetError::Io { source, path: weights_path.into() })?;
+        let write_config = || {
+            let mut file = File::create(config_path)?;
+            file.write_all(config.as_bytes())?;
+            file.sync_all()
+        };
+        write_config().map_err(|source| UNetError::Io { source, path: config_path.into() })
+    }
+}
+
+/// A hidden name in the same folder: a rename within a folder is atomic, one between file systems is not.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), UNetError> {
+    fs::rename(from, to).map_err(|source| UNetError::Io { source, path: to.into() })
+}
