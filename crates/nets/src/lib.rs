@@ -3,6 +3,7 @@
 //! Fields are named like checkpoint keys; [`weights`] walks a module and converts between the layout of a file and the
 //! layout in memory (channels-last, see `kernels`). Nothing here asks which device it runs on.
 
+pub mod autoencoder;
 pub mod init;
 pub mod layers;
 pub mod unet;

@@ -271,9 +271,10 @@ pub struct ParameterPath {
 }
 
 impl ParameterPath {
-    /// Goes down one level; arguments as Burn's `enter_module` gives them.
+    /// Goes down one level; arguments as Burn's `enter_module` gives them. The variants of an enum are no part of the
+    /// name: a checkpoint says what a layer is by the tensors it holds.
     pub fn enter(&mut self, name: &str, container: &str) {
-        self.names.push(name.into());
+        self.names.push(if container.starts_with("Enum:") { String::new() } else { name.into() });
         self.containers.push(container.strip_prefix("Struct:").unwrap_or(container).into());
     }
 
@@ -285,7 +286,8 @@ impl ParameterPath {
 
     /// Dotted name, as in a PyTorch state dict.
     pub fn key(&self) -> String {
-        self.names.join(".")
+        let names: Vec<&str> = self.names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        names.join(".")
     }
 
     /// Name of the struct that holds the parameter, such as `Conv2d`.

@@ -1,0 +1,110 @@
+//! Files of an autoencoder's folder: `config.json`, the weights, and the latent statistics.
+
+use super::{
+    error::{AutoencoderError, Unsupported},
+    statistics::LatentStatistics,
+};
+use crate::weights::Checkpoint;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+pub(super) const CONFIG: &str = "config.json";
+const STATISTICS: &str = "latent_statistics.json";
+const WEIGHTS: [&str; 3] = [
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.fp16.safetensors",
+];
+
+/// Reads a JSON object.
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, AutoencoderError> {
+    let text = std::fs::read(path).map_err(|source| AutoencoderError::Io { source, path: path.into() })?;
+    serde_json::from_slice(&text)
+        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path: path.into() })
+}
+
+/// Reads a configuration; options that are absent or null keep their defaults, and unknown ones are refused.
+pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
+    object: Map<String, Value>,
+    ignored: &[&str],
+    path: &Path,
+) -> Result<C, AutoencoderError> {
+    let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.into() };
+    let known = serde_json::to_value(C::default()).map_err(json)?;
+    let mut given = Map::new();
+    for (name, value) in object {
+        // Names with an underscore are diffusers' notes to itself: class, version, origin.
+        if name.starts_with('_') || ignored.contains(&name.as_str()) || value.is_null() {
+            continue;
+        }
+        if known.get(&name).is_none() {
+            let unsupported = Unsupported::new(&name, value, "an autoencoder without this option");
+            return Err(AutoencoderError::Unsupported { unsupported, path: path.into() });
+        }
+        given.insert(name, value);
+    }
+    serde_json::from_value(Value::Object(given)).map_err(json)
+}
+
+/// Writes a configuration as diffusers does.
+pub(super) fn save_config<C: Serialize>(config: &C, class: &str, folder: &Path) -> Result<(), AutoencoderError> {
+    let path = folder.join(CONFIG);
+    let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() };
+    let mut value = serde_json::to_value(config).map_err(json)?;
+    if let Value::Object(object) = &mut value {
+        object.insert("_class_name".into(), class.into());
+    }
+    write_json(&value, &path)
+}
+
+/// Opens the weights beside a `config.json`.
+pub(super) fn open_weights(folder: &Path) -> Result<Checkpoint, AutoencoderError> {
+    Checkpoint::open_in(folder, &WEIGHTS).map_err(|source| AutoencoderError::weights(source, folder))
+}
+
+/// Writes the weights beside a `config.json`.
+pub(super) fn save_diffusers_weights(checkpoint: &Checkpoint, folder: &Path) -> Result<(), AutoencoderError> {
+    save_weights(checkpoint, &folder.join(WEIGHTS[0]))
+}
+
+/// Writes a weights file, f32; what was there before stays until the new one is complete.
+pub(super) fn save_weights(checkpoint: &Checkpoint, path: &Path) -> Result<(), AutoencoderError> {
+    replace(path, |temporary| checkpoint.save(temporary, false, None).map_err(AutoencoderError::File))
+}
+
+/// The statistics in `folder`, where there are any.
+pub(super) fn read_statistics(folder: &Path) -> Result<Option<LatentStatistics>, AutoencoderError> {
+    let path = folder.join(STATISTICS);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let object = read_object(&path)?;
+    serde_json::from_value(Value::Object(object))
+        .map(Some)
+        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path })
+}
+
+/// Writes statistics into `folder`.
+pub(super) fn save_statistics(statistics: &LatentStatistics, folder: &Path) -> Result<(), AutoencoderError> {
+    let path = folder.join(STATISTICS);
+    let value = serde_json::to_value(statistics)
+        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() })?;
+    write_json(&value, &path)
+}
+
+fn write_json(value: &Value, path: &Path) -> Result<(), AutoencoderError> {
+    let io = |source| AutoencoderError::Io { source, path: path.into() };
+    replace(path, |temporary| std::fs::write(temporary, format!("{value:#}\n")).map_err(io))
+}
+
+/// Lets `write` fill a temporary file that then takes the name `path`.
+fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), AutoencoderError>) -> Result<(), AutoencoderError> {
+    let io = |source| AutoencoderError::Io { source, path: path.into() };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let temporary: PathBuf = path.with_file_name(name);
+    write(&temporary)?;
+    std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(&temporary, path).map_err(io)
+}
