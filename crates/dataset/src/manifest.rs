@@ -183,8 +183,8 @@ impl ManifestWriter {
     /// [`Error::Io`].
     pub fn finish(mut self) -> Result<()> {
         self.flush()?;
-        let Self { mut writer, path, .. } = self;
-        writer.finish().map_err(|error| write_error(&path, error))?;
+        let Self { writer, path, .. } = self;
+        // This writes the footer too.
         writer.into_inner().map_err(|error| write_error(&path, error))?.commit()
     }
 

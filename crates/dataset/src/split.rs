@@ -183,14 +183,12 @@ mod tests {
         let all: Vec<_> = patients.iter().map(|patient| plan.assign(patient)).collect();
         assert_eq!(all, patients.iter().map(|patient| plan.assign(patient)).collect::<Vec<_>>());
         assert_ne!(all, patients.iter().map(|patient| other.assign(patient)).collect::<Vec<_>>());
-        // A release that assigns otherwise would move patients between the splits of a dataset that grows.
-        assert_eq!(
-            ["1", "2", "3"].map(|patient| SplitPlan { train: 0.4, val: 0.3, test: 0.3, seed: 7 }.assign(patient)),
-            PINNED
-        );
+        // A release that assigns otherwise would move patients between the splits of a dataset that grows. Expected
+        // values: Python's hashlib, by the formula in the documentation of `assign`.
+        let thirds = SplitPlan { train: 0.4, val: 0.3, test: 0.3, seed: 7 };
+        let found = ["1", "2", "3", "4", "5", "6", "7", "8"].map(|patient| thirds.assign(patient).name());
+        assert_eq!(found, ["val", "val", "train", "train", "train", "test", "val", "test"]);
     }
-
-    const PINNED: [Split; 3] = [Split::Train, Split::Train, Split::Train];
 
     #[test]
     fn a_share_of_nothing_gets_nobody() {
