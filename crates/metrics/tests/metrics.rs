@@ -42,7 +42,7 @@ fn moments(values: &[f64], dim: usize) -> Moments {
 
 /// Numbers without pattern, from the fractional parts of multiples of irrational numbers.
 fn numbers(count: usize, start: f64) -> Vec<f64> {
-    (0..count).map(|index| ((start + index as f64) * 12.9898).sin() * 43_758.5453).map(f64::fract).collect()
+    (0..count).map(|index| ((start + index as f64) * 12.9898).sin() * 43_758.545).map(f64::fract).collect()
 }
 
 #[test]
