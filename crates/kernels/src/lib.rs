@@ -3,12 +3,22 @@
 //! Image-like tensors are `[batch, height, width, channels]`, token tensors `[batch, tokens, dim]`, convolution weights
 //! `[kernel_height, kernel_width, channels_in, channels_out]` and linear weights `[in, out]`. [`reference`] composes
 //! every operation of Burn's own, which works on any backend and is the definition that faster code is tested against.
-//! The functions at the top of this crate are what `nets` calls.
+//! The functions at the top of this crate are what `nets` calls: single-precision tensors on the CPU backend, with or
+//! without autodiff, go to this crate's vector code with its own gradients, all others to [`reference`].
+//!
+//! Results of the vector code depend neither on the number of threads nor, for one image, on the rest of its batch.
 
+mod cpu;
+mod extension;
+mod operation;
 pub mod reference;
 
-pub use reference::{
-    AttentionOutput, Conv2dOptions, adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm,
-    group_norm_silu, layer_norm, linear, quick_gelu, silu, upsample_nearest,
+pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
+pub use operation::Operation;
+pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, attention_with_maps};
+
+mod fast;
+pub use fast::{
+    adamw_step, attention, conv2d, geglu, gelu, group_norm, group_norm_silu, layer_norm, linear, quick_gelu, silu,
+    upsample_nearest,
 };
-pub use reference::{AdamWStep, AdamWTensors};

@@ -95,13 +95,7 @@ pub fn linear<const D: usize>(input: Tensor<D>, weight: Tensor<2>, bias: Option<
 ///
 /// # Shapes
 /// - images: `[batch, height, width, channels]`, weight and bias: `[channels]`
-pub fn group_norm(
-    images: Tensor<4>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    num_groups: usize,
-    epsilon: f64,
-) -> Tensor<4> {
+pub fn group_norm(images: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, num_groups: usize, epsilon: f64) -> Tensor<4> {
     let [batch, height, width, channels] = images.dims();
     let grouped = images.reshape([batch, height * width, num_groups, channels / num_groups]);
     let mean = grouped.clone().mean_dim(3).mean_dim(1); // [batch, 1, groups, 1]
@@ -211,8 +205,7 @@ fn attend(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, num_heads: usize) 
 /// - images: `[batch, height, width, channels]`, output: `[batch, factor * height, factor * width, channels]`
 pub fn upsample_nearest(images: Tensor<4>, factor: usize) -> Tensor<4> {
     let [_, height, width, _] = images.dims();
-    let options = InterpolateOptions::new(InterpolateMode::Nearest)
-        .with_output_size([height * factor, width * factor]);
+    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height * factor, width * factor]);
     interpolate(images.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
 }
 

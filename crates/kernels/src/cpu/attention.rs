@@ -1,0 +1,192 @@
+//! Multi-head attention without a score matrix: a block of queries at a time meets all keys, one task per image and
+//! head. Its gradients are in `attention_backward`.
+
+use super::activation::for_each_vector;
+use super::math::exp;
+use super::matrix::{MatrixView, Panels, pack_panel, run_product};
+use super::memory::{Scratch, filled_by};
+use super::simd::Simd;
+use super::simd_dispatch;
+use super::tile::TileProduct;
+use rayon::prelude::*;
+
+/// Extents; all token tensors are `[batch, tokens, heads * head_dim]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attention {
+    pub batch: usize,
+    pub query_tokens: usize,
+    pub key_tokens: usize,
+    pub num_heads: usize,
+    pub head_dim: usize,
+}
+
+impl Attention {
+    /// Values per token, all heads.
+    pub(crate) fn dim(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Factor on the scores.
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    pub(crate) fn check(&self, query: &[f32], key: &[f32], value: &[f32]) {
+        assert_eq!(query.len(), self.batch * self.query_tokens * self.dim());
+        assert_eq!(key.len(), self.batch * self.key_tokens * self.dim());
+        assert_eq!(value.len(), key.len());
+    }
+
+    /// Offset of a head's first value in a token tensor with `tokens` tokens per image.
+    pub(crate) fn head_start(&self, task: usize, tokens: usize) -> usize {
+        task / self.num_heads * tokens * self.dim() + task % self.num_heads * self.head_dim
+    }
+}
+
+/// The right side of a product of one head, packed into panels.
+pub(crate) struct Packed {
+    values: Scratch,
+    depth: usize,
+    panels: Panels,
+}
+
+impl Packed {
+    pub(crate) fn new(matrix: MatrixView, depth: usize, columns: usize) -> Self {
+        let panels = Panels::new(columns);
+        let mut values = Scratch::take(depth * panels.padded_columns());
+        for panel in 0..panels.count() {
+            let target = values.as_mut_ptr().wrapping_add(depth * panels.panel(panel).0);
+            // SAFETY: panels stand one behind the other in a buffer for all of them.
+            unsafe { pack_panel(matrix, 0, depth, panels, panel, target) };
+        }
+        Self { values, depth, panels }
+    }
+
+    /// `left · self`, or added to the output; `transposed` says that `left` is stored `[depth, rows]`.
+    ///
+    /// # Safety
+    /// `left` covers the product's extents; the output has whole vectors for all columns.
+    pub(crate) unsafe fn multiply(
+        &self,
+        rows: usize,
+        left: (*const f32, usize),
+        transposed: bool,
+        output: (*mut f32, usize),
+        accumulate: bool,
+    ) {
+        for panel in 0..self.panels.count() {
+            let (column, _, vectors) = self.panels.panel(panel);
+            // SAFETY: the caller's promise; the panels are this packing's own.
+            unsafe {
+                run_product(TileProduct {
+                    rows,
+                    depth: self.depth,
+                    left: left.0,
+                    left_stride: left.1,
+                    transposed,
+                    right: self.values.as_slice().as_ptr().add(self.depth * column),
+                    right_stride: vectors * super::lanes(),
+                    output: output.0.add(column),
+                    output_stride: output.1,
+                    vectors,
+                    accumulate,
+                });
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn exponentials_kernel<S: Simd>(len: usize, scale: f32, scores: *mut f32) -> f32 {
+    // SAFETY: the scores cover `len` values.
+    unsafe {
+        let whole = len / S::LANES * S::LANES;
+        let mut largest = S::splat(f32::NEG_INFINITY);
+        for i in (0..whole).step_by(S::LANES) {
+            largest = S::max(largest, S::load(scores.add(i)));
+        }
+        let mut top = S::largest(largest);
+        for i in whole..len {
+            top = top.max(*scores.add(i));
+        }
+        let (top, factor) = (S::splat(top), S::splat(scale));
+        let mut sum = S::splat(0.0);
+        for i in (0..whole).step_by(S::LANES) {
+            let power = exp::<S>(S::mul(S::sub(S::load(scores.add(i)), top), factor));
+            S::store(scores.add(i), power);
+            sum = S::add(sum, power);
+        }
+        let mut total = S::sum(sum);
+        if whole < len {
+            let power = exp::<S>(S::mul(S::sub(S::load_partial(scores.add(whole), len - whole), top), factor));
+            S::store_partial(scores.add(whole), power, len - whole);
+            for i in whole..len {
+                total += *scores.add(i);
+            }
+        }
+        total
+    }
+}
+simd_dispatch! {
+    /// Replaces a row of scores by `e^(scale · (score - largest))` and returns their sum.
+    pub(crate) fn exponentials(len: usize, scale: f32, scores: *mut f32) -> f32 = exponentials_kernel
+}
+
+#[inline(always)]
+unsafe fn scaled_kernel<S: Simd>(len: usize, factor: f32, source: *const f32, target: *mut f32) {
+    // SAFETY: both cover `len` values; they may be the same.
+    unsafe {
+        let factor = S::splat(factor);
+        for_each_vector!(S, len, |i, load, store| {
+            store!(target, S::mul(load!(source), factor));
+        });
+    }
+}
+simd_dispatch! {
+    /// `target = factor · source`.
+    pub(crate) fn scaled(len: usize, factor: f32, source: *const f32, target: *mut f32) = scaled_kernel
+}
+
+/// Queries of a block: two register tiles.
+const QUERY_BLOCK: usize = 28;
+
+/// `softmax(query · keyᵀ · scale) · value` per head.
+pub(crate) fn forward(shape: &Attention, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
+    shape.check(query, key, value);
+    let &Attention { batch, query_tokens, key_tokens, num_heads, head_dim } = shape;
+    let dim = shape.dim();
+    // SAFETY: each task writes its head's values of all its image's queries.
+    unsafe {
+        filled_by(query.len(), |output| {
+            (0..batch * num_heads).into_par_iter().for_each(|task| {
+                let query_start = shape.head_start(task, query_tokens);
+                let key_start = shape.head_start(task, key_tokens);
+                let keys = MatrixView { values: &key[key_start..], row_stride: 1, column_stride: dim };
+                let keys = Packed::new(keys, head_dim, key_tokens);
+                let values = MatrixView { values: &value[key_start..], row_stride: dim, column_stride: 1 };
+                let values = Packed::new(values, key_tokens, head_dim);
+                let padded_keys = Panels::new(key_tokens).padded_columns();
+                let padded_dim = Panels::new(head_dim).padded_columns();
+                let mut scores = Scratch::take(QUERY_BLOCK * padded_keys);
+                let mut sums = Scratch::take(QUERY_BLOCK * padded_dim);
+                let (scores, sums) = (scores.as_mut_ptr(), sums.as_mut_ptr());
+                let num_blocks = query_tokens.div_ceil(QUERY_BLOCK);
+                for block in 0..num_blocks {
+                    let first = block * query_tokens / num_blocks;
+                    let rows = (block + 1) * query_tokens / num_blocks - first;
+                    let start = query_start + first * dim;
+                    keys.multiply(rows, (query[start..].as_ptr(), dim), false, (scores, padded_keys), false);
+                    let mut totals = [0f32; QUERY_BLOCK];
+                    for (row, total) in totals.iter_mut().enumerate().take(rows) {
+                        *total = exponentials(key_tokens, shape.scale(), scores.add(row * padded_keys));
+                    }
+                    values.multiply(rows, (scores, padded_keys), false, (sums, padded_dim), false);
+                    for (row, total) in totals.iter().enumerate().take(rows) {
+                        let target = output.at(start + row * dim);
+                        scaled(head_dim, 1.0 / total, sums.add(row * padded_dim), target);
+                    }
+                }
+            });
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! Group normalisation with an optional SiLU behind it, and its gradients, on NHWC images.
+//!
+//! Statistics are gathered per channel (pixels run along memory) and joined per group. Sums are taken of differences
+//! from the channel's first pixel, which keeps the variance exact when the mean is large against it.
+
+use super::activation::{Activation, derivative, for_each_vector, value};
+use super::memory::{Shared, filled_by};
+use super::simd::Simd;
+use super::simd_dispatch;
+use rayon::prelude::*;
+
+/// Extents and settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupNorm {
+    pub batch: usize,
+    /// Height times width.
+    pub pixels: usize,
+    pub channels: usize,
+    pub num_groups: usize,
+    pub epsilon: f32,
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+/// Gradients of input, weight and bias.
+pub(crate) type Gradients = (Vec<f32>, Vec<f32>, Vec<f32>);
+
+impl GroupNorm {
+    /// Pixels that one task works on; by the shape of one image alone.
+    fn block(&self) -> usize {
+        ((1 << 15) / self.channels.max(1)).max(16)
+    }
+
+    fn num_blocks(&self) -> usize {
+        self.pixels.div_ceil(self.block())
+    }
+
+    /// First pixel and number of pixels of a block.
+    fn block_at(&self, block: usize) -> (usize, usize) {
+        let first = block * self.block();
+        (first, (self.pixels - first).min(self.block()))
+    }
+
+    /// Runs `work(block)` for the blocks of an image, on all threads if there are several; results in order.
+    fn each_block<T: Send>(&self, work: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+        match self.num_blocks() {
+            1 => vec![work(0)],
+            blocks => (0..blocks).into_par_iter().map(work).collect(),
+        }
+    }
+
+    /// Per channel: mean and reciprocal standard deviation of its group, of one image.
+    fn statistics(&self, image: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let channels = self.channels;
+        let partial = self.each_block(|block| {
+            let (first, count) = self.block_at(block);
+            let mut sums = vec![0f64; 2 * channels];
+            // Single-precision sums are kept short; double precision joins them.
+            for start in (first..first + count).step_by(64) {
+                let rows = (first + count - start).min(64);
+                let mut short = vec![0f32; 2 * channels];
+                let source = image[start * channels..].as_ptr();
+                // SAFETY: the rows lie inside the image; the sums hold two values per channel.
+                unsafe { moments(rows, channels, source, image.as_ptr(), short.as_mut_ptr()) };
+                for (sum, value) in sums.iter_mut().zip(short) {
+                    *sum += value as f64;
+                }
+            }
+            sums
+        });
+        let mut sums = vec![0f64; 2 * channels];
+        for part in partial {
+            for (sum, value) in sums.iter_mut().zip(part) {
+                *sum += value;
+            }
+        }
+        let (mut means, mut scales) = (vec![0f32; channels], vec![0f32; channels]);
+        let per_group = channels / self.num_groups;
+        let pixels = self.pixels as f64;
+        for group in 0..self.num_groups {
+            let members = group * per_group..(group + 1) * per_group;
+            let mean_of = |channel: usize| image[channel] as f64 + sums[channel] / pixels;
+            let mean = members.clone().map(mean_of).sum::<f64>() / per_group as f64;
+            let variance = members
+                .clone()
+                .map(|channel| {
+                    let shift = sums[channel] / pixels;
+                    let own = sums[channels + channel] / pixels - shift * shift;
+                    own.max(0.0) + (mean_of(channel) - mean).powi(2)
+                })
+                .sum::<f64>()
+                / per_group as f64;
+            means[members.clone()].fill(mean as f32);
+            scales[members].fill((1.0 / (variance + self.epsilon as f64).sqrt()) as f32);
+        }
+        (means, scales)
+    }
+}
+
+#[inline(always)]
+unsafe fn moments_kernel<S: Simd>(
+    rows: usize,
+    channels: usize,
+    source: *const f32,
+    origin: *const f32,
+    sums: *mut f32,
+) {
+    // SAFETY: the source covers `rows * channels` values, the origin `channels`, the sums twice that.
+    unsafe {
+        for_each_vector!(S, channels, |i, load, store| {
+            let shift = load!(origin);
+            let (mut sum, mut squares) = (S::splat(0.0), S::splat(0.0));
+            for row in 0..rows {
+                let value = S::sub(load!(source.add(row * channels)), shift);
+                sum = S::add(sum, value);
+                squares = S::mul_add(value, value, squares);
+            }
+            store!(sums, sum);
+            store!(sums.add(channels), squares);
+        });
+    }
+}
+simd_dispatch! {
+    fn moments(rows: usize, channels: usize, source: *const f32, origin: *const f32, sums: *mut f32) = moments_kernel
+}
+
+#[inline(always)]
+unsafe fn apply_kernel<S: Simd>(
+    rows: usize,
+    channels: usize,
+    silu: bool,
+    source: *const f32,
+    scale: *const f32,
+    shift: *const f32,
+    target: *mut f32,
+) {
+    // SAFETY: source and target cover `rows * channels` values, scale and shift `channels`.
+    unsafe {
+        for row in 0..rows {
+            let (source, target) = (source.add(row * channels), target.add(row * channels));
+            for_each_vector!(S, channels, |i, load, store| {
+                let normal = S::mul_add(load!(source), load!(scale), load!(shift));
+                store!(target, if silu { value::<S>(Activation::Silu, normal) } else { normal });
+            });
+        }
+    }
+}
+simd_dispatch! {
+    fn apply(
+        rows: usize, channels: usize, silu: bool, source: *const f32, scale: *const f32, shift: *const f32,
+        target: *mut f32,
+    ) = apply_kernel
+}
+
+/// Normalises.
+pub(crate) fn forward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let &GroupNorm { channels, pixels, silu, .. } = shape;
+    check(shape, images, weight);
+    assert_eq!(bias.len(), channels);
+    let fill = |output: Shared| {
+        images.par_chunks_exact(pixels * channels).enumerate().for_each(|(index, image)| {
+            let (means, scales) = shape.statistics(image);
+            let scale: Vec<f32> = weight.iter().zip(&scales).map(|(weight, scale)| weight * scale).collect();
+            let shift: Vec<f32> = (0..channels).map(|c| bias[c] - means[c] * scale[c]).collect();
+            shape.each_block(|block| {
+                let (first, rows) = shape.block_at(block);
+                let source = image[first * channels..].as_ptr();
+                let target = output.at((index * pixels + first) * channels);
+                // SAFETY: the block lies inside the image and is written by this task alone.
+                unsafe { apply(rows, channels, silu, source, scale.as_ptr(), shift.as_ptr(), target) };
+            });
+        });
+    };
+    // SAFETY: all blocks of all images are written.
+    unsafe { filled_by(images.len(), fill) }
+}
+
+fn check(shape: &GroupNorm, images: &[f32], weight: &[f32]) {
+    assert_eq!(images.len(), shape.batch * shape.pixels * shape.channels);
+    assert_eq!(weight.len(), shape.channels);
+    assert_eq!(shape.channels % shape.num_groups, 0, "groups must divide the channels");
+}
+
+#[inline(always)]
+unsafe fn gradient_sums_kernel<S: Simd>(
+    rows: usize,
+    channels: usize,
+    silu: bool,
+    source: *const f32,
+    gradient: *const f32,
+    affine: *const f32,
+    sums: *mut f32,
+) {
+    // SAFETY: source and gradient cover `rows * channels` values, affine four rows of channels, the sums two.
+    unsafe {
+        for_each_vector!(S, channels, |i, load, store| {
+            let (mean, scale) = (load!(affine), load!(affine.add(channels)));
+            let (weight, bias) = (load!(affine.add(2 * channels)), load!(affine.add(3 * channels)));
+            let (mut plain, mut weighted) = (load!(sums), load!(sums.add(channels)));
+            for row in 0..rows {
+                let normal = S::mul(S::sub(load!(source.add(row * channels)), mean), scale);
+                let mut slope = load!(gradient.add(row * channels));
+                if silu {
+                    slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
+                }
+                plain = S::add(plain, slope);
+                weighted = S::mul_add(slope, normal, weighted);
+            }
+            store!(sums, plain);
+            store!(sums.add(channels), weighted);
+        });
+    }
+}
+simd_dispatch! {
+    fn gradient_sums(
+        rows: usize, channels: usize, silu: bool, source: *const f32, gradient: *const f32, affine: *const f32,
+        sums: *mut f32,
+    ) = gradient_sums_kernel
+}
+
+#[inline(always)]
+unsafe fn input_gradient_kernel<S: Simd>(
+    rows: usize,
+    channels: usize,
+    silu: bool,
+    source: *const f32,
+    gradient: *const f32,
+    affine: *const f32,
+    target: *mut f32,
+) {
+    // SAFETY: source, gradient and target cover `rows * channels` values, affine six rows of channels.
+    unsafe {
+        for row in 0..rows {
+            let offset = row * channels;
+            for_each_vector!(S, channels, |i, load, store| {
+                let (mean, scale) = (load!(affine), load!(affine.add(channels)));
+                let (weight, bias) = (load!(affine.add(2 * channels)), load!(affine.add(3 * channels)));
+                let (plain, weighted) = (load!(affine.add(4 * channels)), load!(affine.add(5 * channels)));
+                let normal = S::mul(S::sub(load!(source.add(offset)), mean), scale);
+                let mut slope = load!(gradient.add(offset));
+                if silu {
+                    slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
+                }
+                // scale · (weight · slope - mean of that - normal · mean of that times normal)
+                let centre = S::mul_add(normal, weighted, plain);
+                store!(target.add(offset), S::mul(scale, S::sub(S::mul(slope, weight), centre)));
+            });
+        }
+    }
+}
+simd_dispatch! {
+    fn input_gradient(
+        rows: usize, channels: usize, silu: bool, source: *const f32, gradient: *const f32, affine: *const f32,
+        target: *mut f32,
+    ) = input_gradient_kernel
+}
+
+/// Gradients of images, weight and bias.
+pub(crate) fn backward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: &[f32], gradient: &[f32]) -> Gradients {
+    let &GroupNorm { batch, channels, pixels, silu, num_groups, .. } = shape;
+    check(shape, images, weight);
+    assert_eq!(images.len(), gradient.len());
+    assert_eq!(bias.len(), channels);
+    let per_group = channels / num_groups;
+    let mut sums_of_images = vec![0f64; batch * 2 * channels];
+    let fill = |output: Shared| {
+        let all = images.par_chunks_exact(pixels * channels).zip(gradient.par_chunks_exact(pixels * channels));
+        let all = all.zip(sums_of_images.par_chunks_exact_mut(2 * channels));
+        all.enumerate().for_each(|(index, ((image, gradient), sums))| {
+            let (means, scales) = shape.statistics(image);
+            let mut affine = [&means[..], &scales, weight, bias].concat();
+            let partial = shape.each_block(|block| {
+                let (first, count) = shape.block_at(block);
+                let mut sums = vec![0f64; 2 * channels];
+                for start in (first..first + count).step_by(64) {
+                    let rows = (first + count - start).min(64);
+                    let mut short = vec![0f32; 2 * channels];
+                    let (source, gradient) = (&image[start * channels..], &gradient[start * channels..]);
+                    let affine = affine.as_ptr();
+                    // SAFETY: the rows lie inside both images; `affine` has four rows of channels, the sums two.
+                    unsafe {
+                        let (source, gradient) = (source.as_ptr(), gradient.as_ptr());
+                        gradient_sums(rows, channels, silu, source, gradient, affine, short.as_mut_ptr());
+                    }
+                    for (sum, value) in sums.iter_mut().zip(short) {
+                        *sum += value as f64;
+                    }
+                }
+                sums
+            });
+            for part in partial {
+                for (sum, value) in sums.iter_mut().zip(part) {
+                    *sum += value;
+                }
+            }
+            for side in 0..2 {
+                for group in 0..num_groups {
+                    let members = group * per_group..(group + 1) * per_group;
+                    let total: f64 = members.map(|c| sums[side * channels + c] * weight[c] as f64).sum();
+                    let mean = (total / (pixels * per_group) as f64) as f32;
+                    affine.extend(std::iter::repeat_n(mean, per_group));
+                }
+            }
+            shape.each_block(|block| {
+                let (first, rows) = shape.block_at(block);
+                let (source, gradient) = (&image[first * channels..], &gradient[first * channels..]);
+                let target = output.at((index * pixels + first) * channels);
+                // SAFETY: the block lies inside the image and is written by this task alone.
+                unsafe {
+                    let (source, gradient) = (source.as_ptr(), gradient.as_ptr());
+                    input_gradient(rows, channels, silu, source, gradient, affine.as_ptr(), target);
+                }
+            });
+        });
+    };
+    // SAFETY: all blocks of all images are written.
+    let input = unsafe { filled_by(images.len(), fill) };
+    let mut totals = vec![0f64; 2 * channels];
+    for sums in sums_of_images.chunks_exact(2 * channels) {
+        for (total, value) in totals.iter_mut().zip(sums) {
+            *total += value;
+        }
+    }
+    let totals: Vec<f32> = totals.into_iter().map(|total| total as f32).collect();
+    (input, totals[channels..].to_vec(), totals[..channels].to_vec())
+}

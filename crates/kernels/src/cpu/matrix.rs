@@ -1,0 +1,363 @@
+//! Matrix products: packing of the right matrix into panels, and the loops around the register tile.
+//!
+//! Sums over `depth` are cut at fixed multiples of [`DEPTH_BLOCK`] and run in order, so an output depends on its row,
+//! its column and nothing else. That is also why this is not left to a general library, whose blocking may change with
+//! the number of rows.
+
+use super::memory::{Scratch, Shared};
+use super::simd::Simd;
+use super::simd_dispatch;
+use super::tile::TileProduct;
+use rayon::prelude::*;
+
+/// Longest sum in one sweep: a panel of that depth (64 KiB with 512-bit vectors) stays in the second-level cache.
+pub(crate) const DEPTH_BLOCK: usize = 512;
+
+/// A matrix in memory of which any step may be the unit one.
+#[derive(Clone, Copy)]
+pub(crate) struct MatrixView<'a> {
+    pub values: &'a [f32],
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl<'a> MatrixView<'a> {
+    /// Rows one after the other.
+    pub(crate) fn row_major(values: &'a [f32], columns: usize) -> Self {
+        Self { values, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The transpose of a row-major matrix with `rows` columns in memory.
+    pub(crate) fn transposed(values: &'a [f32], rows: usize) -> Self {
+        Self { values, row_stride: 1, column_stride: rows }
+    }
+}
+
+/// How the columns of a right matrix are cut into panels of one or two vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    columns: usize,
+    lanes: usize,
+}
+
+impl Panels {
+    pub(crate) fn new(columns: usize) -> Self {
+        Self { columns, lanes: super::lanes() }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        self.columns.div_ceil(2 * self.lanes)
+    }
+
+    /// Columns of all panels together, padding included.
+    pub(crate) fn padded_columns(self) -> usize {
+        self.columns.next_multiple_of(self.lanes)
+    }
+
+    /// First column, number of real columns, and width in vectors of a panel.
+    pub(crate) fn panel(self, index: usize) -> (usize, usize, usize) {
+        let first = index * 2 * self.lanes;
+        let real = (self.columns - first).min(2 * self.lanes);
+        (first, real, real.div_ceil(self.lanes))
+    }
+}
+
+/// Copies `depth` rows from `first_row` on of one panel, zero-padded to whole vectors.
+///
+/// # Safety
+/// `target` holds `depth * vectors * lanes` values; the rows and the panel lie inside the matrix.
+pub(crate) unsafe fn pack_panel(
+    matrix: MatrixView,
+    first_row: usize,
+    depth: usize,
+    panels: Panels,
+    panel: usize,
+    target: *mut f32,
+) {
+    let (first, real, vectors) = panels.panel(panel);
+    let width = vectors * panels.lanes;
+    // SAFETY: the caller's promise; the target may hold anything before.
+    let target = unsafe { std::slice::from_raw_parts_mut(target, depth * width) };
+    if matrix.column_stride == 1 {
+        for (row, line) in target.chunks_exact_mut(width).enumerate() {
+            let start = (first_row + row) * matrix.row_stride + first;
+            line[..real].copy_from_slice(&matrix.values[start..start + real]);
+            line[real..].fill(0.0);
+        }
+        return;
+    }
+    if real < width {
+        target.fill(0.0);
+    }
+    // Blocks of 16 rows: whole cache lines of the source are used before they are evicted.
+    for block in (0..depth).step_by(16) {
+        let end = (block + 16).min(depth);
+        for column in 0..real {
+            let start = (first + column) * matrix.column_stride + first_row * matrix.row_stride;
+            if matrix.row_stride == 1 {
+                for (row, &value) in (block..end).zip(&matrix.values[start + block..start + end]) {
+                    target[row * width + column] = value;
+                }
+            } else {
+                for row in block..end {
+                    target[row * width + column] = matrix.values[start + row * matrix.row_stride];
+                }
+            }
+        }
+    }
+}
+
+/// A right matrix `[depth, columns]`, packed: per depth block, per panel, `[rows of the block, panel width]`.
+pub(crate) struct PackedMatrix {
+    values: Scratch,
+    depth: usize,
+    panels: Panels,
+}
+
+impl PackedMatrix {
+    /// Packs on all threads.
+    pub(crate) fn pack(matrix: MatrixView, depth: usize, columns: usize) -> Self {
+        let panels = Panels::new(columns);
+        let mut values = Scratch::take(depth * panels.padded_columns());
+        let shared = Shared::new(values.as_mut_slice());
+        let num_blocks = depth.div_ceil(DEPTH_BLOCK);
+        (0..num_blocks * panels.count()).into_par_iter().with_min_len(4).for_each(|task| {
+            let (block, panel) = (task / panels.count(), task % panels.count());
+            let first = block * DEPTH_BLOCK;
+            let rows = (depth - first).min(DEPTH_BLOCK);
+            let offset = first * panels.padded_columns() + rows * panels.panel(panel).0;
+            // SAFETY: each task has its own place; the extents are those of the matrix.
+            unsafe { pack_panel(matrix, first, rows, panels, panel, shared.at(offset)) };
+        });
+        Self { values, depth, panels }
+    }
+
+    /// `output += left · self` (or `=`), for row-major `left` and `output` with the given strides, on this thread.
+    ///
+    /// # Safety
+    /// `left` covers `rows` by `depth`, `output` covers `rows` by `columns`, and nobody else uses the output meanwhile.
+    pub(crate) unsafe fn multiply(
+        &self,
+        rows: usize,
+        left: *const f32,
+        left_stride: usize,
+        output: *mut f32,
+        output_stride: usize,
+        accumulate: bool,
+    ) {
+        let panels = self.panels;
+        let packed = self.values.as_slice().as_ptr();
+        for first in (0..self.depth).step_by(DEPTH_BLOCK) {
+            let depth = (self.depth - first).min(DEPTH_BLOCK);
+            for panel in 0..panels.count() {
+                let (column, real, vectors) = panels.panel(panel);
+                let job = TileProduct {
+                    rows,
+                    depth,
+                    left: left.wrapping_add(first),
+                    left_stride,
+                    transposed: false,
+                    right: packed.wrapping_add(first * panels.padded_columns() + depth * column),
+                    right_stride: vectors * panels.lanes,
+                    output: output.wrapping_add(column),
+                    output_stride,
+                    vectors,
+                    accumulate: accumulate || first > 0,
+                };
+                // SAFETY: the caller's promise; `real` columns of this panel exist in the output.
+                unsafe { run_clipped(job, real, panels.lanes) };
+            }
+        }
+    }
+}
+
+/// Runs a product whose panel may be wider than what remains of the output: those columns go through scratch memory.
+///
+/// # Safety
+/// As for [`run_product`], but the output needs only `real` columns.
+pub(crate) unsafe fn run_clipped(job: TileProduct, real: usize, lanes: usize) {
+    let width = job.vectors * lanes;
+    // SAFETY: either the panel fits the output, or the product goes to a buffer that it fits.
+    unsafe {
+        if real == width {
+            return run_product(job);
+        }
+        let mut buffer = Scratch::take(job.rows * width);
+        let copy = |from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize| {
+            for row in 0..job.rows {
+                std::ptr::copy_nonoverlapping(from.add(row * from_stride), to.add(row * to_stride), real);
+            }
+        };
+        if job.accumulate {
+            buffer.as_mut_slice().fill(0.0);
+            copy(job.output, job.output_stride, buffer.as_mut_ptr(), width);
+        }
+        run_product(TileProduct { output: buffer.as_mut_ptr(), output_stride: width, ..job });
+        copy(buffer.as_mut_ptr(), width, job.output, job.output_stride);
+    }
+}
+
+#[inline(always)]
+unsafe fn product_kernel<S: Simd>(job: TileProduct) {
+    // SAFETY: the caller's promise and the dispatched instructions.
+    unsafe { S::product(&job) }
+}
+
+simd_dispatch! {
+    /// Runs one product at the level in use.
+    ///
+    /// # Safety
+    /// The pointers of the job cover its extents; nobody else uses the output meanwhile.
+    pub(crate) fn run_product(job: TileProduct) = product_kernel
+}
+
+/// Rows of a row-major product that one task computes: small enough to share out, large enough to use a panel often.
+pub(crate) const ROW_BLOCK: usize = 112;
+
+/// `left · right (+ bias)` for row-major `left` of `[rows, depth]`, into row-major `output` of `[rows, columns]`.
+///
+/// # Safety
+/// `output` covers `rows * columns` values, which may be uninitialised.
+pub(crate) unsafe fn multiply(
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    left: &[f32],
+    right: MatrixView,
+    bias: Option<&[f32]>,
+    output: Shared,
+) {
+    assert!(left.len() >= rows * depth && bias.is_none_or(|bias| bias.len() == columns));
+    let packed = PackedMatrix::pack(right, depth, columns);
+    (0..rows.div_ceil(ROW_BLOCK)).into_par_iter().for_each(|block| {
+        let first = block * ROW_BLOCK;
+        let count = (rows - first).min(ROW_BLOCK);
+        // SAFETY: each block has rows of its own, inside both matrices.
+        unsafe {
+            let target = output.at(first * columns);
+            if let Some(bias) = bias {
+                for row in 0..count {
+                    std::ptr::copy_nonoverlapping(bias.as_ptr(), target.add(row * columns), columns);
+                }
+            }
+            let left = left.as_ptr().add(first * depth);
+            packed.multiply(count, left, depth, target, columns, bias.is_some());
+        }
+    });
+}
+
+/// `leftᵀ · right` for row-major `left` of `[depth, rows]` and `right` of `[depth, columns]`: the gradient of a weight
+/// matrix.
+pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, left: &[f32], right: &[f32]) -> Vec<f32> {
+    assert!(left.len() >= rows * depth && right.len() >= columns * depth);
+    let panels = Panels::new(columns);
+    let row_blocks = rows.div_ceil(ROW_BLOCK);
+    let right = MatrixView::row_major(right, columns);
+    let tasks = row_blocks * panels.count();
+    // SAFETY: the tasks together write every block of rows of every panel.
+    unsafe {
+        super::memory::filled_by(rows * columns, |output| {
+            (0..tasks).into_par_iter().for_each(|task| {
+                let (first_row, panel) = (task / panels.count() * ROW_BLOCK, task % panels.count());
+                let (column, real, vectors) = panels.panel(panel);
+                let width = vectors * panels.lanes;
+                let mut packed = Scratch::take(DEPTH_BLOCK * width);
+                for first in (0..depth).step_by(DEPTH_BLOCK) {
+                    let count = (depth - first).min(DEPTH_BLOCK);
+                    pack_panel(right, first, count, panels, panel, packed.as_mut_ptr());
+                    let job = TileProduct {
+                        rows: (rows - first_row).min(ROW_BLOCK),
+                        depth: count,
+                        left: left.as_ptr().add(first * rows + first_row),
+                        left_stride: rows,
+                        transposed: true,
+                        right: packed.as_mut_ptr(),
+                        right_stride: width,
+                        output: output.at(first_row * columns + column),
+                        output_stride: columns,
+                        vectors,
+                        accumulate: first > 0,
+                    };
+                    run_clipped(job, real, panels.lanes);
+                }
+            });
+        })
+    }
+}
+
+/// Sum over the rows of a row-major matrix `[rows, columns]`, in blocks of rows that do not depend on the threads.
+pub(crate) fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
+    const BLOCK: usize = 256;
+    let partial: Vec<Vec<f32>> = values
+        .par_chunks(BLOCK * columns.max(1))
+        .map(|block| {
+            let mut sums = vec![0f32; columns];
+            for row in block.chunks_exact(columns) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += value;
+                }
+            }
+            sums
+        })
+        .collect();
+    let mut total = vec![0f64; columns];
+    for sums in partial {
+        for (sum, value) in total.iter_mut().zip(sums) {
+            *sum += value as f64;
+        }
+    }
+    total.into_iter().map(|sum| sum as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::memory::filled_by;
+    use crate::cpu::testing::{at_each_level, noise};
+
+    #[test]
+    fn products_agree_with_the_definition() {
+        at_each_level(|level| {
+            for (rows, depth, columns) in [(1, 1, 1), (3, 5, 7), (51, 33, 40), (130, 600, 65), (14, 16, 32)] {
+                let (left, right) = (noise(rows * depth, 1), noise(depth * columns, 2));
+                let bias = noise(columns, 3);
+                let view = MatrixView::row_major(&right, columns);
+                // SAFETY: multiply writes all of its output.
+                let got = unsafe {
+                    filled_by(rows * columns, |output| multiply(rows, depth, columns, &left, view, Some(&bias), output))
+                };
+                let turned: Vec<f32> = (0..depth * rows).map(|i| left[i % rows * depth + i / rows]).collect();
+                let got_transposed = multiply_transposed(rows, depth, columns, &turned, &right);
+                // The classical bound: half a unit of the last place per term, and one for the bias.
+                let bound = 6e-8 * (depth + 2) as f64 + 1e-6;
+                for row in 0..rows {
+                    for column in 0..columns {
+                        let sum: f64 =
+                            (0..depth).map(|k| left[row * depth + k] as f64 * right[k * columns + column] as f64).sum();
+                        let i = row * columns + column;
+                        assert!((got[i] as f64 - bias[column] as f64 - sum).abs() < bound, "{level:?} {rows} {depth}");
+                        assert!((got_transposed[i] as f64 - sum).abs() < bound, "{level:?} {rows} {depth} transposed");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_other_rows() {
+        at_each_level(|level| {
+            let (rows, depth, columns) = (97, 700, 70);
+            let (left, right) = (noise(rows * depth, 1), noise(depth * columns, 2));
+            let view = MatrixView::row_major(&right, columns);
+            let product = |left: &[f32], rows: usize| {
+                // SAFETY: multiply writes all of its output.
+                unsafe { filled_by(rows * columns, |output| multiply(rows, depth, columns, left, view, None, output)) }
+            };
+            let together = product(&left, rows);
+            for row in [0, 13, 14, 50, 96] {
+                let alone = product(&left[row * depth..(row + 1) * depth], 1);
+                assert_eq!(alone, together[row * columns..(row + 1) * columns], "{level:?} row {row}");
+            }
+        });
+    }
+}

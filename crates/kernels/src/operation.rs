@@ -1,0 +1,194 @@
+//! The operations as data: what is computed, its output's shape, and which kernel computes value and gradients.
+
+use crate::cpu::activation::{self, Activation};
+use crate::cpu::attention::{self, Attention};
+use crate::cpu::direct::Shape;
+use crate::cpu::group_norm::{self, GroupNorm};
+use crate::cpu::upsample::{self, Upsample};
+use crate::cpu::{attention_backward, convolution, layer_norm, linear};
+use crate::reference::Conv2dOptions;
+
+/// An operation with its settings. Inputs come in the order of the public function of the same name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Operation {
+    /// Inputs: images, weight, and the bias if there is one.
+    Conv2d(Conv2dOptions),
+    /// Inputs: input, weight, and the bias if there is one.
+    Linear,
+    /// Inputs: images, weight, bias.
+    GroupNorm {
+        /// Number of groups; divides the channels.
+        num_groups: usize,
+        /// Added to the variance.
+        epsilon: f64,
+        /// Whether SiLU follows.
+        silu: bool,
+    },
+    /// Inputs: input, weight, bias.
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Input: any shape.
+    Silu,
+    /// Input: any shape.
+    Gelu,
+    /// Input: any shape.
+    QuickGelu,
+    /// Input: last axis holds values, then gates.
+    Geglu,
+    /// Inputs: query, key, value.
+    Attention {
+        /// Number of heads; divides the last axis.
+        num_heads: usize,
+    },
+    /// Input: images.
+    UpsampleNearest {
+        /// Copies of a pixel along each axis.
+        factor: usize,
+    },
+}
+
+/// A contiguous tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub values: &'a [f32],
+    pub dims: &'a [usize],
+}
+
+impl Operation {
+    /// Value: the output's numbers and shape.
+    pub(crate) fn forward(self, inputs: &[View]) -> (Vec<f32>, Vec<usize>) {
+        let first = inputs[0];
+        let mut dims = first.dims.to_vec();
+        let last = dims.len() - 1;
+        let bias = inputs.get(2).map(|bias| bias.values);
+        let values = match self {
+            Self::Conv2d(options) => {
+                let shape = convolution_shape(options, first.dims, inputs[1].dims);
+                dims = vec![shape.batch, shape.height_out(), shape.width_out(), shape.channels_out];
+                convolution::forward(&shape, first.values, inputs[1].values, bias)
+            }
+            Self::Linear => {
+                let (dim_in, dim_out) = linear_dims(first.dims, inputs[1].dims);
+                dims[last] = dim_out;
+                linear::forward(first.values, inputs[1].values, bias, dim_in, dim_out)
+            }
+            Self::GroupNorm { num_groups, epsilon, silu } => {
+                let shape = group_norm_shape(first.dims, num_groups, epsilon, silu);
+                group_norm::forward(&shape, first.values, inputs[1].values, inputs[2].values)
+            }
+            Self::LayerNorm { epsilon } => {
+                layer_norm::forward(first.values, inputs[1].values, inputs[2].values, epsilon as f32)
+            }
+            Self::Silu => activation::forward(Activation::Silu, first.values),
+            Self::Gelu => activation::forward(Activation::Gelu, first.values),
+            Self::QuickGelu => activation::forward(Activation::QuickGelu, first.values),
+            Self::Geglu => {
+                dims[last] /= 2;
+                activation::geglu_forward(first.values, dims[last])
+            }
+            Self::Attention { num_heads } => {
+                let shape = attention_shape(first.dims, inputs[1].dims, num_heads);
+                attention::forward(&shape, first.values, inputs[1].values, inputs[2].values)
+            }
+            Self::UpsampleNearest { factor } => {
+                let shape = upsample_shape(first.dims, factor);
+                dims[1] *= factor;
+                dims[2] *= factor;
+                upsample::forward(&shape, first.values)
+            }
+        };
+        (values, dims)
+    }
+
+    /// Gradients of the inputs that are `wanted`, from the output's gradient.
+    pub(crate) fn backward(self, inputs: &[View], gradient: &[f32], wanted: &[bool]) -> Vec<Option<Vec<f32>>> {
+        let first = inputs[0].values;
+        let weight = inputs.get(1).map_or(&[][..], |weight| weight.values);
+        match self {
+            Self::Conv2d(options) => {
+                let shape = convolution_shape(options, inputs[0].dims, inputs[1].dims);
+                let mut gradients = vec![
+                    wanted[0].then(|| convolution::input_gradient(&shape, weight, gradient)),
+                    wanted[1].then(|| convolution::weight_gradient(&shape, first, gradient)),
+                ];
+                if let Some(wanted) = wanted.get(2) {
+                    gradients.push(wanted.then(|| convolution::bias_gradient(&shape, gradient)));
+                }
+                gradients
+            }
+            Self::Linear => {
+                let (dim_in, dim_out) = linear_dims(inputs[0].dims, inputs[1].dims);
+                let mut gradients = vec![
+                    wanted[0].then(|| linear::input_gradient(weight, gradient, dim_in, dim_out)),
+                    wanted[1].then(|| linear::weight_gradient(first, gradient, dim_in, dim_out)),
+                ];
+                if let Some(wanted) = wanted.get(2) {
+                    gradients.push(wanted.then(|| linear::bias_gradient(gradient, dim_out)));
+                }
+                gradients
+            }
+            Self::GroupNorm { num_groups, epsilon, silu } => {
+                let shape = group_norm_shape(inputs[0].dims, num_groups, epsilon, silu);
+                let (input, weight, bias) = group_norm::backward(&shape, first, weight, inputs[2].values, gradient);
+                vec![Some(input), Some(weight), Some(bias)]
+            }
+            Self::LayerNorm { epsilon } => {
+                let (input, weight, bias) = layer_norm::backward(first, weight, epsilon as f32, gradient);
+                vec![Some(input), Some(weight), Some(bias)]
+            }
+            Self::Silu => vec![Some(activation::backward(Activation::Silu, first, gradient))],
+            Self::Gelu => vec![Some(activation::backward(Activation::Gelu, first, gradient))],
+            Self::QuickGelu => vec![Some(activation::backward(Activation::QuickGelu, first, gradient))],
+            Self::Geglu => {
+                let dim = inputs[0].dims[inputs[0].dims.len() - 1] / 2;
+                vec![Some(activation::geglu_backward(first, gradient, dim))]
+            }
+            Self::Attention { num_heads } => {
+                let shape = attention_shape(inputs[0].dims, inputs[1].dims, num_heads);
+                let (query, key, value) =
+                    attention_backward::backward(&shape, first, weight, inputs[2].values, gradient);
+                vec![Some(query), Some(key), Some(value)]
+            }
+            Self::UpsampleNearest { factor } => {
+                vec![Some(upsample::backward(&upsample_shape(inputs[0].dims, factor), gradient))]
+            }
+        }
+    }
+}
+
+fn convolution_shape(options: Conv2dOptions, images: &[usize], weight: &[usize]) -> Shape {
+    assert_eq!(images[3], weight[2], "images and weight must agree in input channels");
+    Shape {
+        batch: images[0],
+        height: images[1],
+        width: images[2],
+        channels_in: images[3],
+        channels_out: weight[3],
+        kernel_height: weight[0],
+        kernel_width: weight[1],
+        stride: options.stride,
+        padding: options.padding,
+    }
+}
+
+fn linear_dims(input: &[usize], weight: &[usize]) -> (usize, usize) {
+    assert_eq!(input[input.len() - 1], weight[0], "the last axis must be the weight's first");
+    (weight[0], weight[1])
+}
+
+fn group_norm_shape(images: &[usize], num_groups: usize, epsilon: f64, silu: bool) -> GroupNorm {
+    let pixels = images[1] * images[2];
+    GroupNorm { batch: images[0], pixels, channels: images[3], num_groups, epsilon: epsilon as f32, silu }
+}
+
+fn attention_shape(query: &[usize], key: &[usize], num_heads: usize) -> Attention {
+    assert_eq!((query[0], query[2]), (key[0], key[2]), "query and key must agree in batch and dim");
+    assert_eq!(query[2] % num_heads, 0, "heads must divide the dim");
+    Attention { batch: query[0], query_tokens: query[1], key_tokens: key[1], num_heads, head_dim: query[2] / num_heads }
+}
+
+fn upsample_shape(images: &[usize], factor: usize) -> Upsample {
+    Upsample { width: images[2], channels: images[3], factor }
+}
