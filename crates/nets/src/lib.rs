@@ -6,6 +6,7 @@
 pub mod autoencoder;
 pub mod init;
 pub mod layers;
+pub mod vit;
 pub mod unet;
 pub mod weights;
 

@@ -1,0 +1,173 @@
+//! Reading and writing encoders: folders of transformers, and bare state dicts.
+
+use super::{
+    Architecture, Preprocessing, Vit, VitConfig, VitError,
+    names::{belongs_to_encoder, infer_config, is_original, to_field_names, to_file_names},
+    pickle::open_pickle,
+};
+use crate::weights::{Checkpoint, HostTensor, load_weights, weights_of};
+use burn::tensor::Device;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Names under which weights lie in a folder, in order of preference.
+const WEIGHT_FILES: &[&str] = &["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+
+impl Vit {
+    /// Reads an encoder: a folder with `config.json`, weights and optionally `preprocessor_config.json`, or a bare state
+    /// dict of the original DINO or DINOv2 code (`.safetensors`, `.pth`, `.pt`, `.bin`), whose configuration follows
+    /// from its shapes. Weights may have the names of transformers or of the original code; heads, poolers and, in a
+    /// checkpoint of a whole training, everything but the teacher are left aside.
+    ///
+    /// Preprocessing that is not stated is [`Preprocessing::of_size`] of `image_size`, at most 224.
+    ///
+    /// # Errors
+    /// [`VitError`]: unknown and unsupported fields and missing, unknown and mis-shaped tensors are named.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, VitError> {
+        let weights_path = if path.is_dir() { find_weights(path)? } else { path.to_path_buf() };
+        let folder = if path.is_dir() { Some(path) } else { None };
+        let checkpoint = open_weights(&weights_path)?;
+        let original = is_original(&checkpoint);
+        let mut checkpoint = to_field_names(checkpoint)?;
+        let config_path = folder.map(|folder| folder.join("config.json")).filter(|path| path.exists());
+        let config = match config_path {
+            Some(path) => read_json(&path)?,
+            None if original => infer_config(&checkpoint)
+                .map_err(|error| VitError::InFile { error: error.into(), path: weights_path.clone() })?,
+            None => {
+                return Err(VitError::Io {
+                    source: std::io::Error::new(
+                        std::io::ErrorKind::NotFound,
+                        "weights with these names need a `config.json` in their folder, and the folder as argument",
+                    ),
+                    path: weights_path.with_file_name("config.json"),
+                });
+            }
+        };
+        settle_mask_token(&mut checkpoint, &config);
+        let preprocessing_path =
+            folder.map(|folder| folder.join("preprocessor_config.json")).filter(|path| path.exists());
+        let preprocessing = match preprocessing_path {
+            Some(path) => read_json(&path)?,
+            None => Preprocessing::of_size(config.image_size.min(224)),
+        };
+        Ok(load_weights(config.init(device), &checkpoint)?.with_preprocessing(preprocessing))
+    }
+
+    /// Writes `config.json`, `model.safetensors` (f32) and `preprocessor_config.json`, each atomically, so that
+    /// transformers' `AutoModel` and `AutoImageProcessor` load the folder. A pooler, which takes no part in the output
+    /// tokens, is not written.
+    ///
+    /// # Errors
+    /// [`VitError::Io`] and [`VitError::Weights`].
+    pub fn save(&self, folder: &Path) -> Result<(), VitError> {
+        fs::create_dir_all(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
+        let weights_path = folder.join("model.safetensors");
+        let temporary = temporary_beside(&weights_path);
+        to_file_names(weights_of(self), self.config()).save(&temporary, false, None)?;
+        commit(&temporary, &weights_path)?;
+        write_json(&folder.join("preprocessor_config.json"), self.preprocessing())?;
+        // Last: a folder with a configuration is complete.
+        write_json(&folder.join("config.json"), self.config())
+    }
+}
+
+fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
+    let is_pickle = ["bin", "pth", "pt"].iter().any(|&known| path.extension().is_some_and(|found| found == known));
+    if is_pickle { open_pickle(path, |all, key| belongs_to_encoder(all, key)) } else { Ok(Checkpoint::open(path)?) }
+}
+
+/// The weights in a folder: one of the usual names, else the only file that can be one.
+fn find_weights(folder: &Path) -> Result<PathBuf, VitError> {
+    if let Some(usual) = WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
+        return Ok(usual);
+    }
+    let entries = fs::read_dir(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let known = ["safetensors", "pth", "pt", "bin"];
+            path.is_file() && path.extension().is_some_and(|extension| known.iter().any(|known| extension == *known))
+        })
+        .collect();
+    match (found.pop(), found.pop()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(VitError::NoWeights { looked_for: WEIGHT_FILES.join(", "), path: folder.into() }),
+        (Some(_), Some(_)) => Err(VitError::NoWeights {
+            looked_for: "several files could be meant; name one".into(),
+            path: folder.into(),
+        }),
+    }
+}
+
+/// The mask token has no influence on the output: where a file lacks it, it starts at zero as in transformers, and a
+/// `ViTModel` that was trained with one drops it.
+fn settle_mask_token(checkpoint: &mut Checkpoint, config: &VitConfig) {
+    const KEY: &str = "embeddings.mask_token";
+    if config.architecture == Architecture::Vit {
+        checkpoint.remove(KEY);
+    } else if config.use_mask_token && checkpoint.shape(KEY).is_none() {
+        let zeros = HostTensor { shape: vec![1, config.hidden_size], values: vec![0.0; config.hidden_size] };
+        checkpoint.insert(KEY, zeros);
+    }
+}
+
+/// Reads a configuration; errors name the file.
+pub(super) fn read_json<T>(path: &Path) -> Result<T, VitError>
+where
+    T: DeserializeOwned + TryFrom<Map<String, Value>, Error = VitError>,
+{
+    let bytes = fs::read(path).map_err(|source| VitError::Io { source, path: path.into() })?;
+    let fields: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| VitError::Json { reason: error.to_string(), path: path.into() })?;
+    T::try_from(fields).map_err(|error| VitError::InFile { error: error.into(), path: path.into() })
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VitError> {
+    let io = |source| VitError::Io { source, path: path.into() };
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| io(error.into()))?;
+    text.push(b'\n');
+    let temporary = temporary_beside(path);
+    File::create(&temporary).and_then(|mut file| file.write_all(&text)).map_err(io)?;
+    commit(&temporary, path)
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn commit(temporary: &Path, path: &Path) -> Result<(), VitError> {
+    let written = File::open(temporary).and_then(|file| file.sync_all()).and_then(|()| fs::rename(temporary, path));
+    written.map_err(|source| {
+        // The half-written file is of no use; that it stays where removing fails is not worth a second error.
+        let _ = fs::remove_file(temporary);
+        VitError::Io { source, path: path.into() }
+    })
+}
+
+impl Preprocessing {
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`VitError`] naming fields that are unknown or not supported, and the file.
+    pub fn load(path: &Path) -> Result<Self, VitError> {
+        read_json(path)
+    }
+}
+
+impl VitConfig {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// [`VitError`] naming fields that are unknown or not supported, and the file.
+    pub fn load(path: &Path) -> Result<Self, VitError> {
+        read_json(path)
+    }
+}
