@@ -1,1 +1,19 @@
-fn main() {}
+//! `dino-diffusion`: what was typed, what is printed, and the exit status. Everything else is in `pipeline`.
+
+mod arguments;
+mod commands;
+mod context;
+mod outcome;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    let terminal = terminal::Terminal::new(arguments.global.verbosity());
+    let result = context::Context::new(&arguments.global, &terminal)
+        .and_then(|context| commands::run(arguments.command, &context));
+    outcome::report(result, &terminal)
+}

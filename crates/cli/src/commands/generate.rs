@@ -1,0 +1,183 @@
+//! `generate`: a model and the embeddings of real images become a synthetic dataset.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use pipeline::generate::{self, GenerateConfig, PairRule};
+
+use super::{word, words};
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+const SAMPLERS: [&str; 5] = ["ddpm", "ddim", "euler", "heun", "dpmpp_2m"];
+const SPLITS: [&str; 3] = ["train", "val", "test"];
+const INTERPOLATIONS: [&str; 2] = ["lerp", "slerp"];
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A run, or a model folder
+    model: PathBuf,
+    /// The dataset whose images are the sources
+    dataset: PathBuf,
+    /// Variants of single images, or mixtures of two
+    strategy: Strategy,
+    /// Images to generate
+    #[arg(long, value_name = "N")]
+    num_images: usize,
+    /// The synthetic dataset: a new folder, or an unfinished one to continue
+    #[arg(long, value_name = "SYNTHETIC")]
+    out: PathBuf,
+    /// The split that sources come from
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    split: String,
+    /// reconstruct: images for each source [default: 1]
+    #[arg(long, value_name = "N")]
+    variants: Option<usize>,
+    /// interpolate: how the two ends are found: label, neighbour, or a file with two ids a line [default: label]
+    #[arg(long, value_name = "RULE|FILE")]
+    pairs: Option<String>,
+    /// interpolate: how far from the first end to the second [default: 0,0.25,0.5,0.75,1]
+    #[arg(long, value_name = "F,F,...", value_delimiter = ',')]
+    fractions: Vec<f64>,
+    /// interpolate: straight, or along the sphere [default: slerp]
+    #[arg(long, value_name = "WAY", value_parser = words(INTERPOLATIONS))]
+    interpolation: Option<String>,
+    /// How strongly the condition counts; 1 is off [default: the model's]
+    #[arg(long, value_name = "SCALE")]
+    guidance_scale: Option<f64>,
+    /// Steps from noise to image [default: the model's]
+    #[arg(long, value_name = "N")]
+    num_steps: Option<usize>,
+    /// How the steps are made [default: the model's]
+    #[arg(long, value_name = "SAMPLER", value_parser = words(SAMPLERS))]
+    sampler: Option<String>,
+    /// Images that go through the network together; changes speed and memory, not the result
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch_size: usize,
+    /// Also writes PNG files of 8 or 16 bits
+    #[arg(long, value_name = "BITS", num_args = 0..=1, default_missing_value = "8", value_parser = clap::value_parser!(u8))]
+    png: Option<u8>,
+    /// Also draws figure.png: rows of variants beside their source, or of mixtures between their ends
+    #[arg(long)]
+    figure: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Strategy {
+    /// Variants of single images
+    Reconstruct,
+    /// Mixtures of two images
+    Interpolate,
+}
+
+pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
+    context.refuse_overrides("generate")?;
+    let config = GenerateConfig {
+        strategy: strategy(&arguments)?,
+        split: word(&arguments.split)?,
+        sampler: arguments.sampler.as_deref().map(word).transpose()?,
+        model: arguments.model,
+        dataset: arguments.dataset,
+        out: arguments.out,
+        num_images: arguments.num_images,
+        guidance_scale: arguments.guidance_scale,
+        num_steps: arguments.num_steps,
+        seed: context.seed(),
+        batch_size: arguments.batch_size,
+        png_bits: arguments.png,
+        figure: arguments.figure,
+    };
+    context.perform(&config, Some(&config.out), |terminal| {
+        generate::run(&config, &pipeline::device::parse(&context.device)?, terminal)
+    })
+}
+
+fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
+    let foreign = |given: &[(&str, bool)], strategy: &str| match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => bail!("`{option}` says nothing about `{strategy}`; leave it out"),
+        None => Ok(()),
+    };
+    Ok(match arguments.strategy {
+        Strategy::Reconstruct => {
+            let given = [
+                ("--pairs", arguments.pairs.is_some()),
+                ("--fractions", !arguments.fractions.is_empty()),
+                ("--interpolation", arguments.interpolation.is_some()),
+            ];
+            foreign(&given, "reconstruct")?;
+            generate::Strategy::Reconstruct { variants: arguments.variants.unwrap_or(1) }
+        }
+        Strategy::Interpolate => {
+            foreign(&[("--variants", arguments.variants.is_some())], "interpolate")?;
+            generate::Strategy::Interpolate {
+                pairs: match arguments.pairs.as_deref().unwrap_or("label") {
+                    "label" => PairRule::Label,
+                    "neighbour" | "neighbor" => PairRule::Neighbour,
+                    file => PairRule::File(file.into()),
+                },
+                fractions: match arguments.fractions.as_slice() {
+                    [] => vec![0.0, 0.25, 0.5, 0.75, 1.0],
+                    given => given.to_vec(),
+                },
+                interpolation: word(arguments.interpolation.as_deref().unwrap_or("slerp"))?,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn typed(more: &[&str]) -> Result<generate::Strategy> {
+        let words = ["generate", "model", "dataset"].iter().chain(more).chain(&["--num-images", "4", "--out", "x"]);
+        strategy(&Typed::try_parse_from(words)?.arguments)
+    }
+
+    #[test]
+    fn every_word_that_the_parser_accepts_means_something() {
+        let samplers: Vec<Option<_>> = SAMPLERS.iter().map(|text| word(text).ok()).collect();
+        let config = |sampler| GenerateConfig {
+            model: PathBuf::new(),
+            dataset: PathBuf::new(),
+            out: PathBuf::new(),
+            strategy: generate::Strategy::Reconstruct { variants: 1 },
+            split: word("val").unwrap(),
+            num_images: 1,
+            guidance_scale: None,
+            num_steps: None,
+            sampler,
+            seed: 0,
+            batch_size: 1,
+            png_bits: None,
+            figure: false,
+        };
+        assert!(samplers.into_iter().all(|sampler| config(sampler).sampler.is_some()));
+        for way in INTERPOLATIONS {
+            assert!(typed(&["interpolate", "--interpolation", way]).is_ok(), "{way}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_other_strategy_are_refused() {
+        assert!(typed(&["reconstruct", "--variants", "3"]).is_ok());
+        assert!(typed(&["interpolate", "--variants", "3"]).is_err());
+        assert!(typed(&["reconstruct", "--pairs", "label"]).is_err());
+    }
+
+    #[test]
+    fn defaults_of_interpolation() {
+        let generate::Strategy::Interpolate { pairs, fractions, .. } = typed(&["interpolate"]).unwrap() else {
+            panic!("another strategy")
+        };
+        assert_eq!((pairs, fractions), (PairRule::Label, vec![0.0, 0.25, 0.5, 0.75, 1.0]));
+    }
+}

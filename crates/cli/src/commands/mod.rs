@@ -1,0 +1,68 @@
+//! The commands, one file each: what can be typed, and the stage that it means.
+
+mod demo;
+mod embed;
+mod encode;
+mod generate;
+mod inspect;
+mod prepare;
+mod report;
+mod train;
+
+use anyhow::Result;
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows all stages on built-in phantoms, in a few minutes and without any data
+    Demo(demo::Arguments),
+    /// Turns files and folders of images into a dataset: decodes, checks, de-duplicates, splits by patient
+    Prepare(prepare::Arguments),
+    /// Stores what frozen networks make of a dataset's images
+    Encode(encode::Arguments),
+    /// Trains a generative model on a dataset's encodings
+    Train(train::Arguments),
+    /// Generates a synthetic dataset
+    Generate(generate::Arguments),
+    /// Writes one self-contained HTML page about runs, datasets and models
+    Report(report::Arguments),
+    /// Writes the embeddings of image files
+    Embed(embed::Arguments),
+    /// Says what a file or folder is, and whether it is sound
+    Inspect(inspect::Arguments),
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, context),
+        Command::Prepare(arguments) => prepare::run(arguments, context),
+        Command::Encode(arguments) => encode::run(arguments, context),
+        Command::Train(arguments) => train::run(arguments, context),
+        Command::Generate(arguments) => generate::run(arguments, context),
+        Command::Report(arguments) => report::run(arguments, context),
+        Command::Embed(arguments) => embed::run(arguments, context),
+        Command::Inspect(arguments) => inspect::run(arguments, context),
+    }
+}
+
+/// Accepts these words and no others.
+fn words<const N: usize>(words: [&'static str; N]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words)
+}
+
+/// The value that a word stands for in settings files.
+///
+/// # Errors
+/// A word that the type does not know.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    Ok(toml::Value::String(text.to_owned()).try_into()?)
+}

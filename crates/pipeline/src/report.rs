@@ -1,0 +1,118 @@
+//! One self-contained HTML page about any mix of runs, datasets, models and networks: pictures, curves, settings,
+//! fingerprints, counts. It needs nothing from the network and can be mailed or archived as it is.
+
+mod chart;
+mod folders;
+mod page;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use crate::Skipped;
+use crate::progress::Progress;
+
+/// What to report on.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportConfig {
+    /// Runs, datasets (synthetic ones too), models, networks, or folders that hold some of these.
+    pub folders: Vec<PathBuf>,
+    /// The HTML file.
+    pub out: PathBuf,
+    /// The heading of the page.
+    pub title: String,
+    /// Sentences below the heading, set off from the rest; may be empty.
+    pub notes: Vec<String>,
+    /// What took how many seconds, for a table of timings; may be empty.
+    pub timings: Vec<(String, f64)>,
+}
+
+impl ReportConfig {
+    /// A page about these folders without notes or timings.
+    pub fn new(folders: Vec<PathBuf>, out: PathBuf) -> Self {
+        Self { folders, out, title: "DiNO-Diffusion report".into(), notes: Vec::new(), timings: Vec::new() }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportSummary {
+    /// The HTML file.
+    pub out: PathBuf,
+    /// Its size in bytes.
+    pub num_bytes: usize,
+    /// The folders that the page shows.
+    pub num_folders: usize,
+    /// Folders that could not be shown.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Writes the page. A folder that cannot be read is skipped and listed.
+///
+/// # Errors
+/// None of the folders could be shown, or the file cannot be written.
+pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSummary> {
+    let mut skipped = Vec::new();
+    let mut skip = |folder: &Path, error: anyhow::Error| {
+        skipped.push(Skipped { item: folder.display().to_string(), reason: format!("{error:#}") });
+    };
+    let mut found = Vec::new();
+    for folder in &config.folders {
+        match folders::find(folder) {
+            Ok(more) => found.extend(more),
+            Err(error) => skip(folder, error),
+        }
+    }
+    progress.begin("reading the folders", found.len() as u64, "folders");
+    let mut sections = Vec::new();
+    for (folder, kind) in &found {
+        progress.advance(1, &folder.display().to_string());
+        match folders::section(folder, *kind) {
+            Ok(body) => sections.push((format!("{}: {}", kind.name(), folder.display()), body)),
+            Err(error) => skip(folder, error),
+        }
+    }
+    progress.end();
+    if sections.is_empty() {
+        match skipped.first() {
+            Some(first) => bail!("there is nothing to report on: {}", first.reason),
+            None => bail!("there is nothing to report on; give runs, datasets or models"),
+        }
+    }
+
+    let html = page::document(&config.title, &introduction(config), &sections);
+    if let Some(parent) = config.out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make the folder: {}", parent.display()))?;
+    }
+    dataset::write_file(&config.out, html.as_bytes())?;
+    Ok(ReportSummary { out: config.out.clone(), num_bytes: html.len(), num_folders: sections.len(), skipped })
+}
+
+fn introduction(config: &ReportConfig) -> String {
+    let mut html = String::new();
+    for note in &config.notes {
+        let _ = writeln!(html, "<p class=\"note\">{}</p>", page::escape(note));
+    }
+    if !config.timings.is_empty() {
+        let mut rows: Vec<(String, String)> =
+            config.timings.iter().map(|(stage, secs)| (stage.clone(), duration(*secs))).collect();
+        rows.push(("together".into(), duration(config.timings.iter().map(|(_, secs)| secs).sum())));
+        html.push_str(&page::facts(&rows));
+    }
+    html
+}
+
+/// A duration as people say it: `4.2 s`, `3 min 20 s`, `2 h 5 min`.
+fn duration(secs: f64) -> String {
+    let whole = secs.round() as u64;
+    match whole {
+        0..60 => format!("{secs:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests;
