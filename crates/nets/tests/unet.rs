@@ -264,7 +264,30 @@ fn missing_unknown_and_misshapen_tensors_are_refused_by_name() {
     assert!(message.contains("`unet/config.json` is missing"), "{message}");
 }
 
-/// Number of parameters without building the network.
+#[test]
+fn saving_where_nothing_can_be_written_is_an_error_with_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "kept").unwrap();
+    let message = golden_unet("one_level", &Device::flex()).save(&file).unwrap_err().to_string();
+    assert!(message.ends_with(&file.display().to_string()), "{message}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
+}
+
+#[test]
+fn a_damaged_weights_file_is_named_once() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    golden_unet("one_level", &device).save(folder.path()).unwrap();
+    let path = folder.path().join("diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let message = UNet::load(folder.path(), &device).unwrap_err().to_string();
+    assert!(message.contains("not a sound safetensors file"), "{message}");
+    assert_eq!(message.matches(&folder.path().display().to_string()).count(), 1, "{message}");
+}
+
+/// Number of parameters, counted as a file would hold them.
 fn num_parameters(config: &UNetConfig) -> usize {
     let weights = weights_of(&config.init(&Device::flex()).unwrap());
     weights.keys().map(|key| weights.shape(key).unwrap().iter().product::<usize>()).sum()

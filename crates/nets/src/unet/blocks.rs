@@ -217,8 +217,9 @@ impl UpBlock {
         conditioning: &mut Conditioning,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
-            let joined = skips.split_off(skips.len().saturating_sub(1));
-            images = Tensor::cat([vec![images], joined].concat(), 3);
+            if let Some(skip) = skips.pop() {
+                images = Tensor::cat(vec![images, skip], 3);
+            }
             images = resnet.forward(images, conditioning);
             if let Some(attention) = self.attentions.get(layer) {
                 images = attention.forward(images, conditioning);

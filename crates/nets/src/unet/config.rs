@@ -316,12 +316,6 @@ impl UNetConfig {
         self.plan().map(drop)
     }
 
-    /// Height and width of the input must be multiples of nothing: sizes round up on the way down and are restored on
-    /// the way up. This is only how many times they are halved.
-    pub fn num_halvings(&self) -> usize {
-        self.block_out_channels.len().saturating_sub(1)
-    }
-
     /// Checks everything and spells out each level.
     pub(super) fn plan(&self) -> Result<Plan, ConfigError> {
         let impossible = |reason: String| Err(ConfigError::Impossible(reason));

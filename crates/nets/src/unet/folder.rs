@@ -26,14 +26,17 @@ pub enum UNetError {
         /// The `config.json`.
         path: PathBuf,
     },
-    /// The tensors cannot be read, do not fit, or cannot be written.
+    /// The tensors do not fit the settings, or hold numbers of a type that is not read.
     #[error("{source}: {}", path.display())]
-    Weights {
+    Tensors {
         /// Which tensors and why.
         source: WeightsError,
         /// The folder.
         path: PathBuf,
     },
+    /// The weights file cannot be read or written, or is damaged.
+    #[error(transparent)]
+    WeightsFile(WeightsError),
     /// There is no `config.json`, neither here nor in the subfolder `unet`.
     #[error("there is no UNet: `{CONFIG_NAME}` or `unet/{CONFIG_NAME}` is missing; give a folder saved by diffusers or by this program: {}", path.display())]
     NoConfig {
@@ -48,6 +51,16 @@ pub enum UNetError {
         /// Which file.
         path: PathBuf,
     },
+}
+
+impl UNetError {
+    fn of_weights(source: WeightsError, folder: &Path) -> Self {
+        match source {
+            // These two name their file already.
+            WeightsError::Io { .. } | WeightsError::Format { .. } => Self::WeightsFile(source),
+            _ => Self::Tensors { source, path: folder.into() },
+        }
+    }
 }
 
 impl UNetConfig {
@@ -79,7 +92,7 @@ impl UNet {
     pub fn load(folder: &Path, device: &Device) -> Result<Self, UNetError> {
         let (config, folder) = UNetConfig::load(folder)?;
         let config_error = |source| UNetError::Config { source, path: folder.join(CONFIG_NAME) };
-        let weights_error = |source| UNetError::Weights { source, path: folder.clone() };
+        let weights_error = |source| UNetError::of_weights(source, &folder);
         let unet = config.init(device).map_err(config_error)?;
         let checkpoint = Checkpoint::open_in(&folder, &WEIGHTS_NAMES).map_err(weights_error)?;
         load_weights(unet, &checkpoint).map_err(weights_error)
@@ -110,9 +123,8 @@ impl UNet {
     }
 
     fn write(&self, weights_path: &Path, config_path: &Path, config: &str) -> Result<(), UNetError> {
-        weights_of(self)
-            .save(weights_path, false, None)
-            .map_err(|source| UNetError::Weights { source, path: weights_path.into() })?;
+        let weights_error = |source| UNetError::of_weights(source, weights_path);
+        weights_of(self).save(weights_path, false, None).map_err(weights_error)?;
         let sync = || File::open(weights_path)?.sync_all();
         sync().map_err(|source| UNetError::Io { source, path: weights_path.into() })?;
         let write_config = || {

@@ -11,6 +11,14 @@ To check what Rust writes:
     DINO_DIFFUSION_KEEP=/tmp/unets cargo test -p dino-diffusion-nets --test unet
     python generate.py check /tmp/unets/*
 
+which printed
+
+    one_level: largest difference 9.3e-07 of the largest value
+    only_cross: largest difference 9.9e-07 of the largest value
+    plain_ends: largest difference 5.6e-07 of the largest value
+    stable_diffusion_1: largest difference 2.1e-06 of the largest value
+    stable_diffusion_2: largest difference 1.2e-06 of the largest value
+
 Made with diffusers 0.42.1 and torch 2.9.1.
 """
 
