@@ -47,8 +47,19 @@ pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
     serde_json::from_value(Value::Object(given)).map_err(json)
 }
 
-/// Writes a configuration as diffusers does.
-pub(super) fn save_config<C: Serialize>(config: &C, class: &str, folder: &Path) -> Result<(), AutoencoderError> {
+/// Opens the weights beside a `config.json`.
+pub(super) fn open_weights(folder: &Path) -> Result<Checkpoint, AutoencoderError> {
+    Checkpoint::open_in(folder, &WEIGHTS).map_err(|source| AutoencoderError::weights(source, folder))
+}
+
+/// Writes weights, then configuration, as diffusers does.
+pub(super) fn save_diffusers<C: Serialize>(
+    weights: &Checkpoint,
+    config: &C,
+    class: &str,
+    folder: &Path,
+) -> Result<(), AutoencoderError> {
+    save_weights(weights, &folder.join(WEIGHTS[0]))?;
     let path = folder.join(CONFIG);
     let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() };
     let mut value = serde_json::to_value(config).map_err(json)?;
@@ -56,16 +67,6 @@ pub(super) fn save_config<C: Serialize>(config: &C, class: &str, folder: &Path) 
         object.insert("_class_name".into(), class.into());
     }
     write_json(&value, &path)
-}
-
-/// Opens the weights beside a `config.json`.
-pub(super) fn open_weights(folder: &Path) -> Result<Checkpoint, AutoencoderError> {
-    Checkpoint::open_in(folder, &WEIGHTS).map_err(|source| AutoencoderError::weights(source, folder))
-}
-
-/// Writes the weights beside a `config.json`.
-pub(super) fn save_diffusers_weights(checkpoint: &Checkpoint, folder: &Path) -> Result<(), AutoencoderError> {
-    save_weights(checkpoint, &folder.join(WEIGHTS[0]))
 }
 
 /// Writes a weights file, f32; what was there before stays until the new one is complete.
@@ -91,6 +92,15 @@ pub(super) fn save_statistics(statistics: &LatentStatistics, folder: &Path) -> R
     let value = serde_json::to_value(statistics)
         .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() })?;
     write_json(&value, &path)
+}
+
+/// Takes away statistics that an earlier autoencoder left in `folder`.
+pub(super) fn remove_statistics(folder: &Path) -> Result<(), AutoencoderError> {
+    let path = folder.join(STATISTICS);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(AutoencoderError::Io { source, path }),
+        _ => Ok(()),
+    }
 }
 
 fn write_json(value: &Value, path: &Path) -> Result<(), AutoencoderError> {

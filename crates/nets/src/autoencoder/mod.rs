@@ -7,12 +7,15 @@
 
 mod error;
 mod files;
+mod kl;
+mod kl_blocks;
 mod raw;
 mod sequential;
 mod statistics;
 mod tiny;
 
 pub use error::{AutoencoderError, Unsupported};
+pub use kl::AutoencoderKlConfig;
 pub use statistics::LatentStatistics;
 pub use tiny::AutoencoderTinyConfig;
 
@@ -21,6 +24,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+use kl::KlNetwork;
 use raw::RawShape;
 use std::path::Path;
 use tiny::TinyNetwork;
@@ -58,6 +62,7 @@ pub struct Autoencoder {
 #[derive(Module, Debug)]
 enum Network {
     Tiny(TinyNetwork),
+    Kl(KlNetwork),
 }
 
 /// How the folder looks that this came from and is written to.
@@ -65,6 +70,7 @@ enum Network {
 enum Layout {
     Raw(RawShape),
     Tiny(AutoencoderTinyConfig),
+    Kl(AutoencoderKlConfig),
 }
 
 impl AutoencoderTinyConfig {
@@ -76,6 +82,18 @@ impl AutoencoderTinyConfig {
         self.check()?;
         let network = Network::Tiny(self.network(device));
         Ok(Autoencoder { network, layout: Layout::Tiny(self.clone()), statistics: None })
+    }
+}
+
+impl AutoencoderKlConfig {
+    /// The autoencoder with all weights zero; [`crate::init::randomise`] fills them.
+    ///
+    /// # Errors
+    /// [`AutoencoderError::Configuration`] naming an option that is not supported.
+    pub fn init(&self, device: &Device) -> Result<Autoencoder, AutoencoderError> {
+        self.check()?;
+        let network = Network::Kl(self.network(device));
+        Ok(Autoencoder { network, layout: Layout::Kl(self.clone()), statistics: None })
     }
 }
 
@@ -109,13 +127,21 @@ impl Autoencoder {
         let object = files::read_object(&path)?;
         let class = object.get("_class_name").cloned().unwrap_or_default();
         let located = |unsupported| AutoencoderError::Unsupported { unsupported, path: path.clone() };
+        let mismatch = |source| AutoencoderError::weights(source, folder);
         match class.as_str() {
+            Some("AutoencoderKL") => {
+                let config: AutoencoderKlConfig = files::parse_config(object, &[], &path)?;
+                config.check().map_err(located)?;
+                let checkpoint = kl::rename_old_keys(files::open_weights(folder)?);
+                let network = load_weights(config.network(device), &checkpoint).map_err(mismatch)?;
+                Ok(Self { network: Network::Kl(network), layout: Layout::Kl(config), statistics: None })
+            }
             Some("AutoencoderTiny") => {
                 // diffusers repeats the decoder's channels under this name.
                 let config: AutoencoderTinyConfig = files::parse_config(object, &["block_out_channels"], &path)?;
                 config.check().map_err(located)?;
-                let network = load_weights(config.network(device), &files::open_weights(folder)?)
-                    .map_err(|source| AutoencoderError::weights(source, folder))?;
+                let checkpoint = files::open_weights(folder)?;
+                let network = load_weights(config.network(device), &checkpoint).map_err(mismatch)?;
                 Ok(Self { network: Network::Tiny(network), layout: Layout::Tiny(config), statistics: None })
             }
             _ => Err(located(Unsupported::new("_class_name", class, "`AutoencoderKL` or `AutoencoderTiny`"))),
@@ -129,16 +155,15 @@ impl Autoencoder {
     /// Where the folder cannot be made or a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), AutoencoderError> {
         std::fs::create_dir_all(folder).map_err(|source| AutoencoderError::Io { source, path: folder.into() })?;
-        match (&self.layout, &self.network) {
-            (Layout::Raw(_), Network::Tiny(network)) => raw::save(network, folder)?,
-            (Layout::Tiny(config), network) => {
-                files::save_config(config, "AutoencoderTiny", folder)?;
-                files::save_diffusers_weights(&weights_of(network), folder)?;
-            }
+        let weights = weights_of(&self.network);
+        match &self.layout {
+            Layout::Raw(_) => raw::save(&weights, folder)?,
+            Layout::Tiny(config) => files::save_diffusers(&weights, config, "AutoencoderTiny", folder)?,
+            Layout::Kl(config) => files::save_diffusers(&weights, config, "AutoencoderKL", folder)?,
         }
         match &self.statistics {
             Some(statistics) => files::save_statistics(statistics, folder),
-            None => Ok(()),
+            None => files::remove_statistics(folder),
         }
     }
 
@@ -164,6 +189,7 @@ impl Autoencoder {
             Layout::Tiny(config) => {
                 LatentStatistics::uniform(config.shift_factor as f32, (1.0 / config.scaling_factor) as f32, channels)
             }
+            Layout::Kl(config) => config.statistics(),
         }
     }
 
@@ -187,6 +213,7 @@ impl Autoencoder {
         let images = if channels == expected { images } else { images.mean_dim(3).repeat_dim(3, expected) };
         match &self.network {
             Network::Tiny(network) => LatentDistribution { mean: network.encode(images), std: None },
+            Network::Kl(network) => network.encode(images),
         }
     }
 
@@ -212,6 +239,7 @@ impl Autoencoder {
         let latents = self.statistics().restore(latents);
         match &self.network {
             Network::Tiny(network) => network.decode(latents),
+            Network::Kl(network) => network.decode(latents),
         }
     }
 
@@ -220,6 +248,7 @@ impl Autoencoder {
         match &self.layout {
             Layout::Raw(shape) => shape.in_channels,
             Layout::Tiny(config) => config.in_channels,
+            Layout::Kl(config) => config.in_channels,
         }
     }
 
@@ -228,6 +257,7 @@ impl Autoencoder {
         match &self.layout {
             Layout::Raw(shape) => shape.latent_channels,
             Layout::Tiny(config) => config.latent_channels,
+            Layout::Kl(config) => config.latent_channels,
         }
     }
 
@@ -236,6 +266,7 @@ impl Autoencoder {
         match &self.layout {
             Layout::Raw(shape) => shape.downsampling_factor,
             Layout::Tiny(config) => config.downsampling_factor(),
+            Layout::Kl(config) => config.downsampling_factor(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     sequential::{Operation, Sequential, SequentialBuilder},
     tiny::TinyNetwork,
 };
-use crate::weights::{Checkpoint, load_weights, weights_of};
+use crate::weights::{Checkpoint, load_weights};
 use burn::tensor::Device;
 use std::{collections::BTreeSet, path::Path};
 
@@ -60,13 +60,16 @@ pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), A
     Ok((TinyNetwork { encoder: encoder.layers, decoder: decoder.layers }, shape))
 }
 
-/// Writes both files, f32.
+/// Writes both files, f32; `weights` are those of a whole [`TinyNetwork`].
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn save(network: &TinyNetwork, folder: &Path) -> Result<(), AutoencoderError> {
-    super::files::save_weights(&weights_of(&network.encoder.layers), &folder.join(ENCODER_NAMES[0]))?;
-    super::files::save_weights(&weights_of(&network.decoder.layers), &folder.join(DECODER_NAMES[0]))
+pub fn save(weights: &Checkpoint, folder: &Path) -> Result<(), AutoencoderError> {
+    for (prefix, name) in [("encoder.layers.", ENCODER_NAMES[0]), ("decoder.layers.", DECODER_NAMES[0])] {
+        let half = weights.clone().rename(|key| key.strip_prefix(prefix).map(str::to_string));
+        super::files::save_weights(&half, &folder.join(name))?;
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
