@@ -6,6 +6,9 @@ use burn::tensor::{Device, Distribution, Tensor};
 use kernels::{AdamWStep, AdamWTensors, Conv2dOptions, reference};
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator::new();
+
 /// Median milliseconds of at least 5 runs, within about a second.
 fn median(mut run: impl FnMut()) -> f64 {
     run();

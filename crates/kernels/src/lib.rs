@@ -8,11 +8,13 @@
 //!
 //! Results of the vector code depend neither on the number of threads nor, for one image, on the rest of its batch.
 
+mod allocator;
 mod cpu;
 mod extension;
 mod operation;
 pub mod reference;
 
+pub use allocator::CachingAllocator;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;
 pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, attention_with_maps};

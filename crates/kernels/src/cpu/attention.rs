@@ -96,8 +96,9 @@ impl Packed {
     }
 }
 
+/// Replaces a row of scores by `e^(scale · (score - largest))` and returns their sum.
 #[inline(always)]
-unsafe fn exponentials_kernel<S: Simd>(len: usize, scale: f32, scores: *mut f32) -> f32 {
+unsafe fn exponentials<S: Simd>(len: usize, scale: f32, scores: *mut f32) -> f32 {
     // SAFETY: the scores cover `len` values.
     unsafe {
         let whole = len / S::LANES * S::LANES;
@@ -105,7 +106,7 @@ unsafe fn exponentials_kernel<S: Simd>(len: usize, scale: f32, scores: *mut f32)
         for i in (0..whole).step_by(S::LANES) {
             largest = S::max(largest, S::load(scores.add(i)));
         }
-        let mut top = S::largest(largest);
+        let mut top = if whole > 0 { S::largest(largest) } else { f32::NEG_INFINITY };
         for i in whole..len {
             top = top.max(*scores.add(i));
         }
@@ -116,7 +117,7 @@ unsafe fn exponentials_kernel<S: Simd>(len: usize, scale: f32, scores: *mut f32)
             S::store(scores.add(i), power);
             sum = S::add(sum, power);
         }
-        let mut total = S::sum(sum);
+        let mut total = if whole > 0 { S::sum(sum) } else { 0.0 };
         if whole < len {
             let power = exp::<S>(S::mul(S::sub(S::load_partial(scores.add(whole), len - whole), top), factor));
             S::store_partial(scores.add(whole), power, len - whole);
@@ -127,24 +128,77 @@ unsafe fn exponentials_kernel<S: Simd>(len: usize, scale: f32, scores: *mut f32)
         total
     }
 }
-simd_dispatch! {
-    /// Replaces a row of scores by `e^(scale · (score - largest))` and returns their sum.
-    pub(crate) fn exponentials(len: usize, scale: f32, scores: *mut f32) -> f32 = exponentials_kernel
-}
 
 #[inline(always)]
-unsafe fn scaled_kernel<S: Simd>(len: usize, factor: f32, source: *const f32, target: *mut f32) {
-    // SAFETY: both cover `len` values; they may be the same.
+unsafe fn exponential_rows_kernel<S: Simd>(
+    rows: usize,
+    len: usize,
+    stride: usize,
+    scale: f32,
+    scores: *mut f32,
+    totals: *mut f32,
+) {
+    // SAFETY: the scores cover `rows` rows of `len` values, the totals one value per row.
     unsafe {
-        let factor = S::splat(factor);
-        for_each_vector!(S, len, |i, load, store| {
-            store!(target, S::mul(load!(source), factor));
-        });
+        for row in 0..rows {
+            *totals.add(row) = exponentials::<S>(len, scale, scores.add(row * stride));
+        }
     }
 }
 simd_dispatch! {
-    /// `target = factor · source`.
-    pub(crate) fn scaled(len: usize, factor: f32, source: *const f32, target: *mut f32) = scaled_kernel
+    /// Per row, `e^(scale · (score - largest))` in place of the scores, and their sum.
+    fn exponential_rows(
+        rows: usize, len: usize, stride: usize, scale: f32, scores: *mut f32, totals: *mut f32,
+    ) = exponential_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn softmax_rows_kernel<S: Simd>(rows: usize, len: usize, stride: usize, scale: f32, scores: *mut f32) {
+    // SAFETY: the scores cover `rows` rows of `len` values.
+    unsafe {
+        for row in 0..rows {
+            let scores = scores.add(row * stride);
+            let factor = S::splat(1.0 / exponentials::<S>(len, scale, scores));
+            for_each_vector!(S, len, |i, load, store| {
+                store!(scores, S::mul(load!(scores), factor));
+            });
+        }
+    }
+}
+simd_dispatch! {
+    /// `softmax(scale · scores)` per row, in place.
+    pub(crate) fn softmax_rows(
+        rows: usize, len: usize, stride: usize, scale: f32, scores: *mut f32,
+    ) = softmax_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn divided_rows_kernel<S: Simd>(
+    rows: usize,
+    len: usize,
+    totals: *const f32,
+    source: *const f32,
+    source_stride: usize,
+    target: *mut f32,
+    target_stride: usize,
+) {
+    // SAFETY: both cover `rows` rows of `len` values, the totals one value per row.
+    unsafe {
+        for row in 0..rows {
+            let factor = S::splat(1.0 / *totals.add(row));
+            let (source, target) = (source.add(row * source_stride), target.add(row * target_stride));
+            for_each_vector!(S, len, |i, load, store| {
+                store!(target, S::mul(load!(source), factor));
+            });
+        }
+    }
+}
+simd_dispatch! {
+    /// Copies rows, each divided by its total.
+    fn divided_rows(
+        rows: usize, len: usize, totals: *const f32, source: *const f32, source_stride: usize, target: *mut f32,
+        target_stride: usize,
+    ) = divided_rows_kernel
 }
 
 /// Queries of a block: two register tiles.
@@ -177,14 +231,9 @@ pub(crate) fn forward(shape: &Attention, query: &[f32], key: &[f32], value: &[f3
                     let start = query_start + first * dim;
                     keys.multiply(rows, (query[start..].as_ptr(), dim), false, (scores, padded_keys), false);
                     let mut totals = [0f32; QUERY_BLOCK];
-                    for (row, total) in totals.iter_mut().enumerate().take(rows) {
-                        *total = exponentials(key_tokens, shape.scale(), scores.add(row * padded_keys));
-                    }
+                    exponential_rows(rows, key_tokens, padded_keys, shape.scale(), scores, totals.as_mut_ptr());
                     values.multiply(rows, (scores, padded_keys), false, (sums, padded_dim), false);
-                    for (row, total) in totals.iter().enumerate().take(rows) {
-                        let target = output.at(start + row * dim);
-                        scaled(head_dim, 1.0 / total, sums.add(row * padded_dim), target);
-                    }
+                    divided_rows(rows, head_dim, totals.as_ptr(), sums, padded_dim, output.at(start), dim);
                 }
             });
         })

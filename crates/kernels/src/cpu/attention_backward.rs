@@ -2,7 +2,7 @@
 //! forward pass (Dao et al. 2022).
 
 use super::activation::for_each_vector;
-use super::attention::{Attention, Packed, exponentials, scaled};
+use super::attention::{Attention, Packed, softmax_rows};
 use super::matrix::{MatrixView, Panels};
 use super::memory::{Scratch, filled_by};
 use super::simd::Simd;
@@ -10,24 +10,36 @@ use super::simd_dispatch;
 use rayon::prelude::*;
 
 #[inline(always)]
-unsafe fn score_gradient_kernel<S: Simd>(len: usize, scale: f32, probabilities: *const f32, slopes: *mut f32) {
-    // SAFETY: both cover `len` values.
+unsafe fn score_gradients_kernel<S: Simd>(
+    rows: usize,
+    len: usize,
+    stride: usize,
+    scale: f32,
+    probabilities: *const f32,
+    slopes: *mut f32,
+) {
+    // SAFETY: both cover `rows` rows of `len` values.
     unsafe {
-        let mut sum = S::splat(0.0);
-        for_each_vector!(S, len, |i, load, _store| {
-            sum = S::mul_add(load!(probabilities), load!(slopes), sum);
-        });
-        let mean = S::splat(S::sum(sum));
-        let scale = S::splat(scale);
-        for_each_vector!(S, len, |i, load, store| {
-            let centred = S::sub(load!(slopes), mean);
-            store!(slopes, S::mul(S::mul(load!(probabilities), centred), scale));
-        });
+        for row in 0..rows {
+            let (probabilities, slopes) = (probabilities.add(row * stride), slopes.add(row * stride));
+            let mut sum = S::splat(0.0);
+            for_each_vector!(S, len, |i, load, _store| {
+                sum = S::mul_add(load!(probabilities), load!(slopes), sum);
+            });
+            let mean = S::splat(S::sum(sum));
+            let scale = S::splat(scale);
+            for_each_vector!(S, len, |i, load, store| {
+                let centred = S::sub(load!(slopes), mean);
+                store!(slopes, S::mul(S::mul(load!(probabilities), centred), scale));
+            });
+        }
     }
 }
 simd_dispatch! {
-    /// Softmax backward: turns the gradient of a row of probabilities into that of the scores, times `scale`.
-    fn score_gradient(len: usize, scale: f32, probabilities: *const f32, slopes: *mut f32) = score_gradient_kernel
+    /// Softmax backward: turns gradients of rows of probabilities into those of the scores, times `scale`.
+    fn score_gradients(
+        rows: usize, len: usize, stride: usize, scale: f32, probabilities: *const f32, slopes: *mut f32,
+    ) = score_gradients_kernel
 }
 
 /// Queries of a block: four register tiles, long enough sums for the gradients of keys and values.
@@ -115,12 +127,8 @@ impl Head<'_> {
             unsafe {
                 turned_keys.multiply(rows, (queries, dim), false, (scores, padded_keys), false);
                 turned_values.multiply(rows, (gradients, dim), false, (slopes, padded_keys), false);
-                for row in 0..rows {
-                    let (scores, slopes) = (scores.add(row * padded_keys), slopes.add(row * padded_keys));
-                    let total = exponentials(key_tokens, scale, scores);
-                    scaled(key_tokens, 1.0 / total, scores, scores);
-                    score_gradient(key_tokens, scale, scores, slopes);
-                }
+                softmax_rows(rows, key_tokens, padded_keys, scale, scores);
+                score_gradients(rows, key_tokens, padded_keys, scale, scores, slopes);
                 keys.multiply(rows, (slopes, padded_keys), false, (query_sums, padded_dim), false);
                 for row in 0..rows {
                     let target = query_out(start + row * dim);

@@ -67,7 +67,7 @@ simd_dispatch! {
 /// Normalises rows of `weight.len()` values.
 pub(crate) fn forward(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
     let dim = weight.len();
-    assert!(bias.len() == dim && input.len() % dim == 0);
+    assert!(bias.len() == dim && input.len().is_multiple_of(dim));
     // SAFETY: the blocks of rows cover input and output once.
     unsafe {
         filled_by(input.len(), |output| {
@@ -133,7 +133,7 @@ pub(crate) fn backward(
     gradient: &[f32],
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let dim = weight.len();
-    assert!(input.len() == gradient.len() && input.len() % dim == 0);
+    assert!(input.len() == gradient.len() && input.len().is_multiple_of(dim));
     let mut sums = vec![0f32; input.len().div_ceil(ROWS * dim) * 2 * dim];
     // SAFETY: the blocks of rows cover inputs and output once; each has two rows of sums.
     let input_gradient = unsafe {

@@ -226,12 +226,29 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn load_partial(source: *const f32, count: usize) -> __m256 {
+            unsafe { _mm256_maskload_ps(source, first_lanes(count)) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(target: *mut f32, value: __m256, count: usize) {
+            unsafe { _mm256_maskstore_ps(target, first_lanes(count), value) }
+        }
+        #[inline(always)]
         unsafe fn product(job: &TileProduct) {
             #[target_feature(enable = "avx2,fma")]
             unsafe fn run(job: &TileProduct) {
                 unsafe { product::<Avx2>(job) }
             }
             unsafe { run(job) }
+        }
+    }
+
+    /// Mask of the first `count` lanes.
+    #[inline(always)]
+    unsafe fn first_lanes(count: usize) -> __m256i {
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
         }
     }
 
@@ -294,6 +311,14 @@ mod x86 {
                 let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
             }
+        }
+        #[inline(always)]
+        unsafe fn load_partial(source: *const f32, count: usize) -> __m512 {
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, source) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(target: *mut f32, value: __m512, count: usize) {
+            unsafe { _mm512_mask_storeu_ps(target, ((1u32 << count) - 1) as u16, value) }
         }
         #[inline(always)]
         unsafe fn product(job: &TileProduct) {

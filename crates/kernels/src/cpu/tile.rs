@@ -118,8 +118,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSE
         // One pointer for three rows: x86 addresses base, base + stride and base + 2 * stride without arithmetic.
         let mut bases = [job.left; 5];
         if !TRANSPOSED {
-            for group in 1..5 {
-                bases[group] = job.left.wrapping_add(3 * group * stride);
+            for (group, base) in bases.iter_mut().enumerate() {
+                *base = job.left.wrapping_add(3 * group * stride);
             }
         }
         let mut right = job.right;

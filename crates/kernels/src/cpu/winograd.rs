@@ -35,7 +35,10 @@ impl Extents {
 
 /// Whether channels fill whole vectors and panels; anything else goes the direct way.
 pub(crate) fn fits(channels_in: usize, channels_out: usize) -> bool {
-    channels_in > 0 && channels_out > 0 && channels_in % lanes() == 0 && channels_out % (2 * lanes()) == 0
+    channels_in > 0
+        && channels_out > 0
+        && channels_in.is_multiple_of(lanes())
+        && channels_out.is_multiple_of(2 * lanes())
 }
 
 /// Tiles that are transformed and multiplied together: four register tiles high.

@@ -4,6 +4,9 @@
 //! Forward: `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A` on 6x6 input tiles `d` and 4x4 output tiles. The weight gradient is the
 //! transposed algorithm: `dg = Gᵀ [(Bᵀ d B) ⊙ (A dY Aᵀ)] G`.
 
+// Rows and columns of a tile are numbered as in the formulas; iterators would hide which side is transformed.
+#![allow(clippy::needless_range_loop)]
+
 use super::simd::Simd;
 use super::simd_dispatch;
 
