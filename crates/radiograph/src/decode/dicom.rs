@@ -1,8 +1,115 @@
-use super::DecodeOptions;
-use crate::{DecodeError, Radiograph};
-pub(super) fn starts_without_preamble(_bytes: &[u8]) -> bool {
-    false
+//! DICOM images: header, pixel data in the usual transfer syntaxes, and the chain from stored values to brightness.
+//!
+//! The data set is read as a stream of tokens with only the needed attributes kept: a damaged length can then ask for
+//! no memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
+
+mod dataset;
+mod grey;
+mod jpeg_ls;
+mod pixels;
+mod rle;
+
+use dicom_dictionary_std::tags;
+
+use super::{DecodeOptions, luma};
+use crate::{DecodeError, Radiograph, SourceFormat, SourceMetadata};
+use dataset::Dataset;
+use pixels::{Layout, Samples};
+
+const FORMAT: SourceFormat = SourceFormat::Dicom;
+
+pub(super) use dataset::starts_without_preamble;
+
+fn corrupt(detail: impl std::fmt::Display) -> DecodeError {
+    DecodeError::corrupt(FORMAT, detail)
 }
-pub(super) fn decode(_bytes: &[u8], _options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
-    Err(DecodeError::Empty)
+
+fn unsupported(reason: impl Into<String>) -> DecodeError {
+    DecodeError::unsupported(FORMAT, reason)
+}
+
+/// Decodes a DICOM file with one frame.
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+    let dataset = Dataset::read(bytes, options)?;
+    let layout = read_layout(&dataset, options)?;
+    let samples = pixels::decode(&dataset, &layout)?;
+    let pixels = match samples {
+        Samples::Grey(stored) => grey::to_brightness(&dataset, &layout, &stored, options)?,
+        Samples::Rgb(colors) => {
+            let max = f64::from(layout.max_value());
+            colors.iter().map(|&color| luma(color.map(u32::from), max)).collect()
+        }
+    };
+    let spacing = [tags::PIXEL_SPACING, tags::IMAGER_PIXEL_SPACING].into_iter().find_map(|tag| {
+        let values = dataset.decimals(tag);
+        match values[..] {
+            [rows, columns] if rows > 0.0 && columns > 0.0 => Some([rows as f32, columns as f32]),
+            _ => None,
+        }
+    });
+    Ok(Radiograph {
+        pixels,
+        height: layout.height,
+        width: layout.width,
+        pixel_spacing_mm: spacing,
+        stored_bits: layout.bits_stored as u8,
+        format: FORMAT,
+        metadata: SourceMetadata {
+            patient_id: dataset.text(tags::PATIENT_ID),
+            view: dataset.text(tags::VIEW_POSITION),
+        },
+    })
+}
+
+/// Reads and checks the attributes that say how pixels are stored.
+fn read_layout(dataset: &Dataset, options: &DecodeOptions) -> Result<Layout, DecodeError> {
+    if !dataset.has_pixel_data() {
+        return Err(DecodeError::MissingAttribute { attribute: "PixelData (7FE0,0010)" });
+    }
+    let required = |tag, attribute| dataset.integer(tag).ok_or(DecodeError::MissingAttribute { attribute });
+    let rows = required(tags::ROWS, "Rows (0028,0010)")?;
+    let columns = required(tags::COLUMNS, "Columns (0028,0011)")?;
+    let bits_allocated = required(tags::BITS_ALLOCATED, "BitsAllocated (0028,0100)")?;
+    let bits_stored = dataset.integer(tags::BITS_STORED).unwrap_or(bits_allocated);
+    let high_bit = dataset.integer(tags::HIGH_BIT).unwrap_or(bits_stored - 1);
+    let channels = dataset.integer(tags::SAMPLES_PER_PIXEL).unwrap_or(1);
+    let photometric = dataset.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into());
+    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+    options.check_size(FORMAT, positive(rows), positive(columns))?;
+
+    let frames = dataset.text(tags::NUMBER_OF_FRAMES).and_then(|text| text.parse::<f64>().ok()).unwrap_or(1.0);
+    if frames > 1.0 {
+        return Err(unsupported(format!(
+            "it has {frames} frames (a film or a volume), and which one is wanted is unknown; export one frame per file"
+        )));
+    }
+    if !matches!(bits_allocated, 8 | 16) || !(1..=bits_allocated).contains(&bits_stored) {
+        return Err(unsupported(format!(
+            "{bits_stored} bits stored in {bits_allocated} allocated; 1 to 16 bits in 8 or 16 are read"
+        )));
+    }
+    if !(bits_stored - 1..bits_allocated).contains(&high_bit) {
+        return Err(corrupt(format_args!("high bit {high_bit} with {bits_stored} bits in {bits_allocated}")));
+    }
+    let known = match photometric.as_str() {
+        "MONOCHROME1" | "MONOCHROME2" => channels == 1,
+        "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_RCT" | "YBR_ICT" => channels == 3,
+        _ => false,
+    };
+    if !known {
+        return Err(unsupported(format!(
+            "photometric interpretation {photometric} with {channels} sample(s) per pixel; convert it to MONOCHROME2"
+        )));
+    }
+    Ok(Layout {
+        height: rows as usize,
+        width: columns as usize,
+        bits_allocated: bits_allocated as u32,
+        bits_stored: bits_stored as u32,
+        high_bit: high_bit as u32,
+        signed: dataset.integer(tags::PIXEL_REPRESENTATION) == Some(1),
+        channels: channels as usize,
+        planar: dataset.integer(tags::PLANAR_CONFIGURATION) == Some(1),
+        photometric,
+    })
 }

@@ -1,0 +1,200 @@
+//! Pixel data of every supported transfer syntax to stored values.
+
+use jpeg_decoder::{ColorTransform, PixelFormat};
+
+use super::dataset::Dataset;
+use super::{corrupt, jpeg_ls, rle, unsupported};
+use crate::DecodeError;
+
+/// How pixels are stored.
+pub(super) struct Layout {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) bits_allocated: u32,
+    pub(super) bits_stored: u32,
+    pub(super) high_bit: u32,
+    pub(super) signed: bool,
+    pub(super) channels: usize,
+    /// Colours in planes rather than interleaved (native pixel data only).
+    pub(super) planar: bool,
+    pub(super) photometric: String,
+}
+
+impl Layout {
+    fn num_pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// The greatest unsigned value.
+    pub(super) fn max_value(&self) -> u32 {
+        (1 << self.bits_stored) - 1
+    }
+
+    /// The bits of a stored word that are the sample.
+    fn sample(&self, word: u16) -> u16 {
+        (u32::from(word) >> (self.high_bit + 1 - self.bits_stored) & self.max_value()) as u16
+    }
+}
+
+/// Stored values, without sign: the lowest `bits_stored` bits are the sample.
+pub(super) enum Samples {
+    /// One per pixel.
+    Grey(Vec<u16>),
+    /// Red, green, blue.
+    Rgb(Vec<[u16; 3]>),
+}
+
+/// Decodes the only frame.
+pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, DecodeError> {
+    let uid = dataset.transfer_syntax.as_str();
+    let Some(frame) = dataset.encapsulated_frame() else {
+        let bytes = dataset.native_pixels().unwrap_or(&[]);
+        return native(dataset, layout, bytes);
+    };
+    let samples = match uid {
+        "1.2.840.10008.1.2.5" => {
+            let planes = rle::decode(&frame, layout.num_pixels(), layout.bits_allocated, layout.channels)?;
+            let sample = |word: &u16| layout.sample(*word);
+            match &planes[..] {
+                [grey] => Samples::Grey(grey.iter().map(sample).collect()),
+                [luma, ..] if is_luma_first(layout) => {
+                    Samples::Rgb(luma.iter().map(|word| [sample(word); 3]).collect())
+                }
+                [red, green, blue] => {
+                    let rows = red.iter().zip(green).zip(blue);
+                    Samples::Rgb(rows.map(|((r, g), b)| [sample(r), sample(g), sample(b)]).collect())
+                }
+                _ => return Err(corrupt(format_args!("{} RLE planes", planes.len()))),
+            }
+        }
+        // JPEG baseline, extended, lossless, lossless with first-order prediction.
+        "1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.51" | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
+            jpeg(&frame, layout)?
+        }
+        "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => {
+            let image = jpeg_ls::decode(&frame, layout.num_pixels() as u64)?;
+            check_dimensions(layout, image.width, image.height)?;
+            let mask = layout.max_value() as u16;
+            Samples::Grey(image.samples.iter().map(|sample| sample & mask).collect())
+        }
+        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000(&frame, layout)?,
+        _ => {
+            let name = &dataset.transfer_syntax_name;
+            return Err(unsupported(format!("its pixels are compressed as {name} ({uid}); decompress it first")));
+        }
+    };
+    let (found, channels) = match &samples {
+        Samples::Grey(values) => (values.len(), 1),
+        Samples::Rgb(values) => (values.len(), 3),
+    };
+    if found != layout.num_pixels() || channels != layout.channels {
+        let (height, width) = (layout.height, layout.width);
+        return Err(corrupt(format_args!(
+            "{found} pixels of {channels} channel(s) for an image of {width} x {height}"
+        )));
+    }
+    Ok(samples)
+}
+
+/// Whether the first channel already is brightness.
+fn is_luma_first(layout: &Layout) -> bool {
+    layout.photometric.starts_with("YBR_FULL")
+}
+
+fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Samples, DecodeError> {
+    if layout.photometric == "YBR_FULL_422" {
+        return Err(unsupported("uncompressed YBR_FULL_422 pixels; convert it to RGB or MONOCHROME2"));
+    }
+    let count = layout.num_pixels();
+    let expected = count * layout.channels * (layout.bits_allocated / 8) as usize;
+    // One byte of padding to an even length is normal; fewer bytes than pixels are not.
+    let Some(bytes) = bytes.get(..expected) else {
+        return Err(corrupt(format_args!("{} bytes of pixel data instead of {expected}", bytes.len())));
+    };
+    let words: Vec<u16> = if layout.bits_allocated == 8 {
+        bytes.iter().map(|&byte| layout.sample(u16::from(byte))).collect()
+    } else {
+        bytes.as_chunks().0.iter().map(|&pair| layout.sample(dataset.word(pair))).collect()
+    };
+    if layout.channels == 1 {
+        return Ok(Samples::Grey(words));
+    }
+    let color = |pixel: usize| {
+        let at =
+            |channel: usize| if layout.planar { words[channel * count + pixel] } else { words[pixel * 3 + channel] };
+        if is_luma_first(layout) { [at(0); 3] } else { [at(0), at(1), at(2)] }
+    };
+    Ok(Samples::Rgb((0..count).map(color).collect()))
+}
+
+fn check_dimensions(layout: &Layout, width: usize, height: usize) -> Result<(), DecodeError> {
+    if (width, height) == (layout.width, layout.height) {
+        return Ok(());
+    }
+    let (expected_width, expected_height) = (layout.width, layout.height);
+    Err(corrupt(format_args!(
+        "the compressed image has {width} x {height} pixels, the header says {expected_width} x {expected_height}"
+    )))
+}
+
+/// JPEG with a discrete cosine transform (8 bit) or lossless (up to 16 bit).
+fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
+    let refuse = |error: jpeg_decoder::Error| match error {
+        jpeg_decoder::Error::Unsupported(feature) => {
+            unsupported(format!("its pixels use a JPEG feature that is not read ({feature:?}); decompress it first"))
+        }
+        other => corrupt(other),
+    };
+    let mut decoder = jpeg_decoder::Decoder::new(frame);
+    decoder.read_info().map_err(refuse)?;
+    let info = decoder.info().ok_or_else(|| corrupt("a JPEG without an image header"))?;
+    check_dimensions(layout, usize::from(info.width), usize::from(info.height))?;
+    if layout.channels == 3 && layout.photometric == "RGB" {
+        // Writers often omit the marker that says so; the DICOM header knows better.
+        decoder.set_color_transform(ColorTransform::None);
+    }
+    let bytes = decoder.decode().map_err(refuse)?;
+    let mask = layout.max_value() as u16;
+    match info.pixel_format {
+        PixelFormat::L8 => Ok(Samples::Grey(bytes.iter().map(|&byte| u16::from(byte) & mask).collect())),
+        PixelFormat::L16 => {
+            let words = bytes.as_chunks().0.iter();
+            Ok(Samples::Grey(words.map(|&pair| u16::from_ne_bytes(pair) & mask).collect()))
+        }
+        PixelFormat::RGB24 => {
+            let colors = bytes.as_chunks().0.iter();
+            Ok(Samples::Rgb(colors.map(|&rgb: &[u8; 3]| rgb.map(u16::from)).collect()))
+        }
+        PixelFormat::CMYK32 => Err(unsupported("its pixels are CMYK; convert it to MONOCHROME2")),
+    }
+}
+
+/// JPEG 2000, lossless or lossy.
+fn jpeg_2000(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
+    // Some writers wrap the codestream in a JP2 file, which the standard does not allow. The SIZ segment follows its
+    // start; the precision of the first component, with its sign, lies 42 bytes in.
+    let start = frame.windows(4).position(|mark| mark == [0xff, 0x4f, 0xff, 0x51]);
+    let codestream = start.map(|start| &frame[start..]).ok_or_else(|| corrupt("no JPEG 2000 codestream"))?;
+    let &precision = codestream.get(42).ok_or_else(|| corrupt("the JPEG 2000 header is cut short"))?;
+    let (signed, bits) = (precision & 0x80 != 0, u32::from(precision & 0x7f) + 1);
+    if bits > 16 {
+        return Err(unsupported(format!("JPEG 2000 samples of {bits} bits; up to 16 are read")));
+    }
+    let settings = hayro_jpeg2000::DecodeSettings { strict: true, ..Default::default() };
+    let image = hayro_jpeg2000::Image::new(codestream, &settings).map_err(corrupt)?;
+    check_dimensions(layout, image.width() as usize, image.height() as usize)?;
+    let mut context = hayro_jpeg2000::DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(corrupt)?;
+    // The decoder shifts signed samples up by half of their range; lossy ones may leave the range a little.
+    let (offset, max) = (if signed { 1_i32 << (bits - 1) } else { 0 }, (1_i32 << bits) - 1);
+    let mask = layout.max_value() as u16;
+    let sample = |value: f32| ((value.round() as i32).clamp(0, max) - offset) as u16 & mask;
+    match decoded.components() {
+        [grey] => Ok(Samples::Grey(grey.samples().iter().map(|&value| sample(value)).collect())),
+        [red, green, blue] => {
+            let colors = red.samples().iter().zip(green.samples()).zip(blue.samples());
+            Ok(Samples::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()))
+        }
+        other => Err(corrupt(format_args!("{} JPEG 2000 components", other.len()))),
+    }
+}
