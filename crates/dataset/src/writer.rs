@@ -272,7 +272,8 @@ fn refuse_occupied(dir: &Path) -> Result<()> {
 
 fn check_or_write_settings(dir: &Path, path: &Path, settings: &DatasetSettings) -> Result<()> {
     let now = toml::Table::try_from(settings).map_err(|error| unwritable(dir, &error.to_string()))?;
-    if !path.is_file() {
+    // As long as nothing is committed, a second try may choose other settings.
+    if !path.is_file() || !rows_path(dir, 0).is_file() {
         return write_file(path, now.to_string().as_bytes());
     }
     let text = fs::read_to_string(path).map_err(Error::io("read the file", path))?;

@@ -1,0 +1,453 @@
+//! Preparing: files and folders of images become a dataset.
+//!
+//! Images are decoded in parallel and written in the order of the source, so the result does not depend on the number
+//! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
+//! memory are one batch of decoded images, one shard of small ones, and 16 bytes for each image seen (to find
+//! duplicates).
+//!
+//! Patient identifiers are hashed with a salt that lies in `private/patient-salt` of the dataset. It is needed to
+//! continue an unfinished preparation and to give the same patient the same hash in another dataset (`salt_file`); for
+//! nothing else. Delete it, or do not pass it on with the dataset, and the hashes can no longer be traced to
+//! identifiers by trying them out.
+
+mod decode;
+mod splits;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use dataset::{Counts, Dataset, DatasetSettings, DatasetWriter, ManifestRow, PatientSalt, SplitPlan};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::Skipped;
+use crate::presets::{self, Columns, Preset, SourceItem};
+use crate::progress::Progress;
+use decode::{Decoded, decode};
+use splits::GivenSplits;
+
+/// Images decoded between two writes: enough to keep all threads busy, few enough to fit anywhere once reduced.
+const BATCH: usize = 256;
+
+/// The list of what was skipped, in the dataset's folder.
+const SKIPPED_FILE: &str = "skipped.jsonl";
+
+/// How a rectangle becomes a square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// All of the picture, centred on black.
+    #[default]
+    Pad,
+    /// The central square; the ends of the longer side are lost.
+    CentreCrop,
+    /// All of the picture, squashed. Only for collections that were squashed already.
+    Stretch,
+}
+
+impl From<Fit> for radiograph::Fit {
+    fn from(fit: Fit) -> Self {
+        match fit {
+            Fit::Pad => Self::Pad,
+            Fit::CentreCrop => Self::CentreCrop,
+            Fit::Stretch => Self::Stretch,
+        }
+    }
+}
+
+/// What to prepare, how, and where to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrepareConfig {
+    /// Files and folders, in any mix.
+    pub sources: Vec<PathBuf>,
+    /// How to read them: a name from [`presets::PRESETS`]. Default `folder`.
+    pub preset: String,
+    /// The columns of the preset `csv`.
+    pub csv: Columns,
+    /// Height and width of the images to make, in pixels. Default 256.
+    pub image_size: usize,
+    /// How a rectangle becomes a square. Default `pad`.
+    pub fit: Fit,
+    /// Stretch the values of PNG and JPEG images between their percentiles, as is done with DICOM images that have no
+    /// window. Default false.
+    pub stretch_plain_images: bool,
+    /// How patients are shared out among the splits, where the source does not say.
+    pub split: SplitPlan,
+    /// Keep one of several images with the same pixels. Default true.
+    pub deduplicate: bool,
+    /// The salt of the patient hashes; none draws one.
+    pub salt_file: Option<PathBuf>,
+    /// Images per shard. Default [`dataset::DEFAULT_SHARD_SIZE`].
+    pub shard_size: usize,
+    /// The dataset.
+    pub out: PathBuf,
+}
+
+impl Default for PrepareConfig {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            preset: "folder".into(),
+            csv: Columns::default(),
+            image_size: 256,
+            fit: Fit::Pad,
+            stretch_plain_images: false,
+            split: SplitPlan::default(),
+            deduplicate: true,
+            salt_file: None,
+            shard_size: dataset::DEFAULT_SHARD_SIZE,
+            out: PathBuf::new(),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PrepareSummary {
+    /// The dataset.
+    pub dataset: PathBuf,
+    /// Images in the dataset.
+    pub num_images: usize,
+    /// Of these, images with a mask.
+    pub num_masks: usize,
+    /// Of these, images that were there already from an earlier session.
+    pub num_continued: usize,
+    /// Images in each split.
+    pub counts: Counts,
+    /// The labels that occur.
+    pub labels: Vec<String>,
+    /// Of what was skipped, images whose pixels were there already.
+    pub num_duplicates: usize,
+    /// Images decoded in a second, in this session; none where all was there.
+    pub images_per_sec: Option<f64>,
+    /// What was skipped, and why: files that are no images, rows without a file, duplicates.
+    pub skipped: Vec<Skipped>,
+    /// The file that lists the same, where anything was.
+    pub skipped_file: Option<PathBuf>,
+}
+
+/// Prepares; continues what was begun, and does nothing where all is done.
+///
+/// # Errors
+/// A source or preset that does not exist, a table without the columns it needs, given splits that put a patient on
+/// both sides, no usable image at all, an output folder that holds something else, a disk that is full. Single images
+/// are never errors: see [`PrepareSummary::skipped`].
+pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSummary> {
+    check(config)?;
+    let preset = presets::open(&config.preset, &config.csv)?;
+    if let Some(finished) = already_finished(config)? {
+        progress.say("the dataset is finished already; delete it to prepare it anew");
+        return Ok(finished);
+    }
+    let sources = Sources::new(config, &*preset)?;
+    progress.begin("looking for images", 0, "images");
+    let given = GivenSplits::collect(sources.items()?, |amount| progress.advance(amount, ""));
+    progress.end();
+    let given = given?;
+    ensure!(
+        given.num_items > 0,
+        "the sources hold no images; give files or folders that do: {}",
+        config.sources[0].display()
+    );
+
+    let salt = open_salt(config)?;
+    let mut session = Session::begin(config, &given, salt)?;
+    progress.begin("preparing images", given.num_items, "images");
+    let result = session.take_all(&sources, progress);
+    progress.end();
+    result?;
+    session.finish()
+}
+
+/// Checks what does not need the disk.
+fn check(config: &PrepareConfig) -> Result<()> {
+    ensure!(!config.sources.is_empty(), "there is nothing to prepare; give files or folders");
+    ensure!(!config.out.as_os_str().is_empty(), "there is no place for the dataset; give `--out`");
+    let size = config.image_size;
+    ensure!((8..=4096).contains(&size), "the image size is {size}; it must be between 8 and 4096 pixels");
+    ensure!(config.shard_size > 0, "the shard size is 0; it must be at least 1");
+    config.split.check()?;
+    Ok(())
+}
+
+/// The settings that make the images what they are; a dataset continues with the same ones only.
+fn settings(config: &PrepareConfig, salt_fingerprint: Option<String>) -> Result<DatasetSettings> {
+    #[derive(Serialize)]
+    struct Preparation<'a> {
+        preset: &'a str,
+        /// Names only: where the sources lie is nobody's business.
+        sources: Vec<String>,
+        fit: Fit,
+        stretch_plain_images: bool,
+        deduplicate: bool,
+        split: SplitPlan,
+        csv: Columns,
+    }
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut csv = config.csv.clone();
+    csv.root = csv.root.as_ref().map(|root| PathBuf::from(name(root)));
+    let preparation = Preparation {
+        preset: &config.preset,
+        sources: config.sources.iter().map(name).collect(),
+        fit: config.fit,
+        stretch_plain_images: config.stretch_plain_images,
+        deduplicate: config.deduplicate,
+        split: config.split,
+        csv,
+    };
+    Ok(DatasetSettings {
+        image_size: config.image_size,
+        shard_size: config.shard_size,
+        seed: config.split.seed,
+        salt_fingerprint,
+        preparation: toml::Table::try_from(preparation)?,
+    })
+}
+
+/// The summary of a dataset that was finished with the same settings, `None` where there is none.
+fn already_finished(config: &PrepareConfig) -> Result<Option<PrepareSummary>> {
+    if !config.out.join("dataset.toml").is_file() {
+        return Ok(None);
+    }
+    let dataset = Dataset::open(&config.out)?;
+    let (info, wanted) = (dataset.info(), settings(config, None)?);
+    if (info.image_size, &info.preparation) != (wanted.image_size, &wanted.preparation) {
+        bail!(
+            "the folder holds a dataset that was prepared with other settings; choose another output folder, or delete \
+             it: {}",
+            config.out.display()
+        );
+    }
+    let path = config.out.join(SKIPPED_FILE);
+    let skipped = std::fs::read_to_string(&path).unwrap_or_default();
+    let skipped: Vec<Skipped> = skipped.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    Ok(Some(summary(&dataset, dataset.len(), skipped, None)))
+}
+
+fn summary(
+    dataset: &Dataset,
+    num_continued: usize,
+    skipped: Vec<Skipped>,
+    images_per_sec: Option<f64>,
+) -> PrepareSummary {
+    let info = dataset.info();
+    PrepareSummary {
+        dataset: dataset.dir().to_path_buf(),
+        num_images: info.num_images,
+        num_masks: info.num_masks,
+        num_continued,
+        counts: info.counts,
+        labels: info.labels.clone(),
+        num_duplicates: skipped.iter().filter(|skipped| skipped.reason.starts_with(DUPLICATE)).count(),
+        images_per_sec,
+        skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
+        skipped,
+    }
+}
+
+/// How the reason of a duplicate begins.
+const DUPLICATE: &str = "it has the same pixels as";
+
+/// The salt that was given, or the dataset's own.
+fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
+    if let Some(path) = &config.salt_file {
+        return Ok(PatientSalt::open(path)?);
+    }
+    // A folder that holds something else is refused before anything is put into it.
+    let out = &config.out;
+    let occupied = out.is_dir() && !Dataset::is_dataset(out) && holds_other_files(out)?;
+    ensure!(!occupied, "the output folder holds other files; choose an empty or a new folder: {}", out.display());
+    Ok(PatientSalt::open_or_create(out.join("private/patient-salt"))?)
+}
+
+fn holds_other_files(dir: &Path) -> Result<bool> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("the folder cannot be read: {}", dir.display()))?;
+    let known = |name: &str| matches!(name, "private" | "partial" | SKIPPED_FILE) || name.starts_with('.');
+    Ok(entries.flatten().any(|entry| !known(&entry.file_name().to_string_lossy())))
+}
+
+/// The sources with their preset.
+struct Sources<'a> {
+    paths: &'a [PathBuf],
+    preset: &'a dyn Preset,
+    /// Files in here are the dataset's own, should it lie inside a source.
+    out: Option<PathBuf>,
+}
+
+impl<'a> Sources<'a> {
+    fn new(config: &'a PrepareConfig, preset: &'a dyn Preset) -> Result<Self> {
+        Ok(Self { paths: &config.sources, preset, out: std::path::absolute(&config.out).ok() })
+    }
+
+    /// All items of all sources. With several sources, names begin with the number and the name of the source, so that
+    /// they stay different.
+    fn items(&self) -> Result<impl Iterator<Item = Result<SourceItem, Skipped>> + '_> {
+        let mut all = Vec::new();
+        for (number, path) in self.paths.iter().enumerate() {
+            let source = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let prefix = if self.paths.len() > 1 { format!("{}-{source}/", number + 1) } else { String::new() };
+            all.push((prefix, self.preset.items(path)?));
+        }
+        let named = all.into_iter().flat_map(|(prefix, items)| {
+            items.map(move |item| match item {
+                Ok(item) => Ok(SourceItem { name: format!("{prefix}{}", item.name), ..item }),
+                Err(skipped) => Err(Skipped { item: format!("{prefix}{}", skipped.item), ..skipped }),
+            })
+        });
+        Ok(named.filter(|item| !matches!(item, Ok(item) if self.is_own(&item.path))))
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        let Some(out) = &self.out else { return false };
+        std::path::absolute(path).is_ok_and(|path| path.starts_with(out))
+    }
+}
+
+/// One call of [`run`] at work.
+struct Session<'a> {
+    config: &'a PrepareConfig,
+    given: &'a GivenSplits,
+    salt: PatientSalt,
+    writer: DatasetWriter,
+    num_continued: usize,
+    /// Names of the images that are on disk already, hashed.
+    committed: HashSet<u64>,
+    /// The first half of the pixel hash of every image.
+    seen: HashSet<[u8; 16]>,
+    skipped: Vec<Skipped>,
+    num_decoded: usize,
+    started: Instant,
+}
+
+impl<'a> Session<'a> {
+    fn begin(config: &'a PrepareConfig, given: &'a GivenSplits, salt: PatientSalt) -> Result<Self> {
+        let writer = DatasetWriter::create_or_resume(&config.out, settings(config, Some(salt.fingerprint()))?)?;
+        let (mut committed, mut seen) = (HashSet::new(), HashSet::new());
+        for row in writer.committed_rows() {
+            let row = row?;
+            committed.insert(splits::short_hash(&row.source_file));
+            seen.insert(pixel_key(&row.sha256));
+        }
+        let num_continued = writer.num_committed();
+        let started = Instant::now();
+        Ok(Self {
+            config,
+            given,
+            salt,
+            writer,
+            num_continued,
+            committed,
+            seen,
+            skipped: Vec::new(),
+            num_decoded: 0,
+            started,
+        })
+    }
+
+    fn take_all(&mut self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<()> {
+        let mut items = sources.items()?;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            batch.clear();
+            let mut num_items = 0;
+            for item in items.by_ref().take(BATCH) {
+                num_items += 1;
+                match item {
+                    Ok(item) if self.committed.contains(&splits::short_hash(&item.name)) => {}
+                    Ok(item) => batch.push(item),
+                    Err(skipped) => self.skipped.push(skipped),
+                }
+            }
+            if num_items == 0 {
+                return Ok(());
+            }
+            let config = self.config;
+            // Images differ in size by a factor of a hundred: each is a task of its own.
+            let decoded: Vec<_> = batch.par_iter().with_max_len(1).map(|item| decode(item, config)).collect();
+            for (item, decoded) in batch.drain(..).zip(decoded) {
+                match decoded {
+                    Ok(decoded) => self.take(item, decoded)?,
+                    Err(reason) => self.skipped.push(Skipped { item: item.name, reason }),
+                }
+            }
+            let note = if self.skipped.is_empty() { String::new() } else { format!("{} skipped", self.skipped.len()) };
+            progress.advance(num_items, &note);
+        }
+    }
+
+    /// Adds an image to the dataset, unless its pixels are there.
+    fn take(&mut self, item: SourceItem, decoded: Decoded) -> Result<()> {
+        self.num_decoded += 1;
+        let mut id = decoded.sha256[..16].to_owned();
+        if !self.seen.insert(pixel_key(&decoded.sha256)) {
+            if self.config.deduplicate {
+                let reason = format!("{DUPLICATE} image {id}, which is kept");
+                self.skipped.push(Skipped { item: item.name, reason });
+                return Ok(());
+            }
+            id = format!("{id}-{}", self.writer.len());
+        }
+        if let Some(reason) = decoded.mask_problem {
+            let item = item.mask.as_deref().map_or_else(String::new, |mask| mask.to_string_lossy().into_owned());
+            self.skipped.push(Skipped { item, reason });
+        }
+        // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
+        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
+        let split =
+            item.split.or_else(|| self.given.of(&patient)).unwrap_or_else(|| self.config.split.assign(&patient));
+        let row = ManifestRow {
+            id,
+            source_file: item.name,
+            sha256: decoded.sha256,
+            patient: self.salt.hash(&patient),
+            view: item.view.or(decoded.view).map(|view| view.to_uppercase()),
+            split,
+            labels: item.labels,
+            mask: decoded.mask.is_some(),
+            collection: item.collection,
+            licence: item.licence,
+            provenance: None,
+        };
+        Ok(self.writer.push(row, &decoded.image, decoded.mask.as_deref())?)
+    }
+
+    fn finish(self) -> Result<PrepareSummary> {
+        let Self { config, writer, skipped, num_continued, num_decoded, started, .. } = self;
+        let list = config.out.join(SKIPPED_FILE);
+        if skipped.is_empty() {
+            // A former session may have skipped what is sound by now.
+            let _ = std::fs::remove_file(&list);
+        } else {
+            let mut lines = Vec::new();
+            for skipped in &skipped {
+                serde_json::to_writer(&mut lines, skipped)?;
+                lines.push(b'\n');
+            }
+            dataset::write_file(&list, &lines)?;
+        }
+        if writer.is_empty() {
+            let first = skipped.first().map_or_else(String::new, |first| format!("{}: {}", first.item, first.reason));
+            bail!("none of the {} files can be used; the first: {first}", skipped.len());
+        }
+        let dataset = writer.finish()?;
+        let rate = num_decoded as f64 / started.elapsed().as_secs_f64();
+        Ok(summary(&dataset, num_continued, skipped, (num_decoded > 0).then_some(rate)))
+    }
+}
+
+/// Half of a SHA-256 tells a billion images apart; in bytes rather than digits it is a quarter of the memory.
+fn pixel_key(sha256: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    let digits = sha256.as_bytes().as_chunks::<2>().0;
+    for (byte, pair) in key.iter_mut().zip(digits) {
+        let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
+        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dataset::Split;
+use radiograph::{Phantom, encode_png_u8, write_png_u8};
+
+use super::*;
+use crate::progress::Silent;
+
+const SIZE: usize = 24;
+
+/// A picture that differs with its number.
+fn write_picture(path: &Path, number: usize, height: usize, width: usize) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let pixels: Vec<u8> = (0..height * width).map(|pixel| (pixel * 3 + number * 17) as u8).collect();
+    write_png_u8(path, &pixels, height, width).unwrap();
+}
+
+/// Thirty pictures in two folders.
+fn write_source(dir: &Path) {
+    for number in 0..30 {
+        let label = ["normal", "effusion"][number % 2];
+        write_picture(&dir.join(format!("{label}/{number:02}.png")), number, 30 + number % 3, 40);
+    }
+}
+
+fn config(source: &Path, out: &Path) -> PrepareConfig {
+    PrepareConfig {
+        sources: vec![source.to_path_buf()],
+        image_size: SIZE,
+        shard_size: 8,
+        out: out.to_path_buf(),
+        ..Default::default()
+    }
+}
+
+fn rows(dataset: &Path) -> Vec<ManifestRow> {
+    Dataset::open(dataset).unwrap().rows().unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The rows without what depends on the salt.
+fn unsalted(dataset: &Path) -> Vec<ManifestRow> {
+    rows(dataset).into_iter().map(|row| ManifestRow { patient: String::new(), ..row }).collect()
+}
+
+fn error(config: &PrepareConfig) -> String {
+    format!("{:#}", run(config, &Silent).unwrap_err())
+}
+
+#[test]
+fn folders_become_a_dataset_and_bad_files_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    write_source(&source);
+    let png = encode_png_u8(&[7; 400], 20, 20).unwrap();
+    fs::write(source.join("normal/cut.png"), &png[..png.len() / 2]).unwrap();
+    fs::write(source.join("normal/empty.png"), b"").unwrap();
+    fs::write(source.join("notes.txt"), "patients seen on Monday").unwrap();
+    fs::write(source.join(".hidden"), "").unwrap();
+    // Wrongly named, and read all the same; named like an image, and none.
+    fs::write(source.join("normal/really-a-png.dcm"), &png).unwrap();
+    fs::write(source.join("normal/really-text.jpeg"), "text").unwrap();
+    fs::copy(source.join("normal/00.png"), source.join("normal/zz-copy.png")).unwrap();
+
+    let summary = run(&config(&source, &out), &Silent).unwrap();
+    let names: Vec<_> = summary.skipped.iter().map(|skipped| skipped.item.as_str()).collect();
+    assert_eq!(
+        names,
+        ["normal/cut.png", "normal/empty.png", "normal/really-text.jpeg", "normal/zz-copy.png", "notes.txt"]
+    );
+    assert_eq!((summary.num_images, summary.num_duplicates, summary.num_continued), (31, 1, 0));
+    assert!(summary.skipped[1].reason.contains("empty"), "{:?}", summary.skipped);
+    let listed = fs::read_to_string(summary.skipped_file.unwrap()).unwrap();
+    assert_eq!(listed.lines().count(), 5);
+    assert_eq!(serde_json::from_str::<Skipped>(listed.lines().last().unwrap()).unwrap(), summary.skipped[4]);
+
+    let dataset = Dataset::open(&out).unwrap();
+    assert!(dataset.verify().is_empty());
+    assert_eq!(dataset.info().labels, ["effusion", "normal"]);
+    let rows = rows(&out);
+    assert_eq!(rows[0].source_file, "effusion/01.png");
+    assert_eq!(rows[0].labels, ["effusion"]);
+    let options = radiograph::DecodeOptions::default();
+    let picture = radiograph::decode_file(source.join("effusion/01.png"), &options).unwrap();
+    assert_eq!(dataset.image(0).unwrap(), radiograph::fit_square(&picture, SIZE, radiograph::Fit::Pad));
+    // Each is the only image of its patient, so their hashes differ.
+    assert_eq!(rows.iter().map(|row| &row.patient).collect::<HashSet<_>>().len(), 31);
+}
+
+/// Stops the process, as far as a test can, after some batches.
+struct KillAfter(AtomicUsize);
+
+impl Progress for KillAfter {
+    fn begin(&self, _task: &str, _total: u64, _unit: &str) {}
+    fn advance(&self, _amount: u64, _note: &str) {
+        assert!(self.0.fetch_sub(1, Ordering::SeqCst) > 1, "killed");
+    }
+    fn end(&self) {}
+    fn say(&self, _sentence: &str) {}
+}
+
+#[test]
+fn a_killed_preparation_continues_to_the_same_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out, undisturbed) =
+        (dir.path().join("source"), dir.path().join("out"), dir.path().join("undisturbed"));
+    for number in 0..600 {
+        // Every seventh picture is the same as the one before.
+        write_picture(
+            &source.join(format!("{number:03}.png")),
+            number - usize::from(number % 7 == 6),
+            9,
+            8 + number / 200,
+        );
+    }
+    fs::write(source.join("100-bad.png"), "bad").unwrap();
+    let salt = dir.path().join("salt");
+    fs::write(&salt, "a salt that is long enough").unwrap();
+    let with_salt = |out: &Path| PrepareConfig { salt_file: Some(salt.clone()), ..config(&source, out) };
+    let expected = run(&with_salt(&undisturbed), &Silent).unwrap();
+
+    for batches in [1, 2] {
+        let killed = std::panic::catch_unwind(|| run(&with_salt(&out), &KillAfter(AtomicUsize::new(batches))));
+        assert!(killed.is_err());
+    }
+    assert!(Dataset::open(&out).unwrap_err().to_string().contains("unfinished"));
+    let summary = run(&with_salt(&out), &Silent).unwrap();
+    assert!(summary.num_continued > 0 && summary.num_continued < summary.num_images, "{}", summary.num_continued);
+    assert_eq!(summary.skipped, expected.skipped);
+    for file in ["manifest.parquet", "dataset.toml", "images-00003.safetensors", SKIPPED_FILE] {
+        assert_eq!(fs::read(out.join(file)).unwrap(), fs::read(undisturbed.join(file)).unwrap(), "{file}");
+    }
+
+    let again = run(&with_salt(&out), &Silent).unwrap();
+    assert_eq!(again.num_continued, again.num_images);
+    assert_eq!((again.images_per_sec, again.skipped), (None, expected.skipped));
+    let other = PrepareConfig { fit: Fit::CentreCrop, ..with_salt(&out) };
+    assert!(error(&other).contains("prepared with other settings"), "{}", error(&other));
+}
+
+#[test]
+fn tables_give_patients_splits_labels_and_masks() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    let out = dir.path().join("out");
+    let phantom = Phantom::from_seed(0, 1).render(32);
+    let mask: Vec<u8> = phantom.lungs().pixels.iter().map(|&pixel| pixel * 255).collect();
+    for number in 0..6 {
+        write_picture(&source.join(format!("images/{number}.png")), number, 32, 32);
+    }
+    fs::create_dir(source.join("masks")).unwrap();
+    write_png_u8(&source.join("masks/0.png"), &mask, 32, 32).unwrap();
+    write_png_u8(&source.join("masks/1.png"), &mask[..512], 16, 32).unwrap();
+    let table = "image,patient,view,labels,split,lung_mask,source,licence\n\
+                 images/0.png,p1,pa,a|b,train,masks/0.png,drawn,CC0\n\
+                 images/1.png,p1,PA,a;c,,masks/1.png,drawn,CC0\n\
+                 images/2.png,p2,,,val,,drawn,CC0\n\
+                 ,p2,,,val,,drawn,CC0\n\
+                 images/none.png,p2,,,val,,drawn,CC0\n\
+                 images/3.png,p3,,,,,drawn,CC0\n\
+                 images/4.png,p3,,,,,drawn,CC0\n\
+                 images/5.png,,,,,masks/none.png,drawn,CC0\n";
+    fs::write(source.join("manifest.csv"), table).unwrap();
+    let config = PrepareConfig { preset: "csv".into(), ..config(&source, &out) };
+    let summary = run(&config, &Silent).unwrap();
+    let skipped: Vec<_> = summary.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+    assert_eq!(summary.num_images, 6);
+    assert_eq!(skipped.len(), 4, "{skipped:?}");
+    assert!(skipped.iter().any(|reason| reason.contains("32 x 16 does not fit the image's 32 x 32")), "{skipped:?}");
+    assert!(skipped.iter().any(|reason| reason.contains("the mask of images/5.png is left out")), "{skipped:?}");
+    assert!(skipped.iter().any(|reason| reason.contains("the row names no image file")), "{skipped:?}");
+
+    let rows = rows(&out);
+    assert_eq!(rows[0].labels, ["a", "b"]);
+    assert_eq!(rows[0].view.as_deref(), Some("PA"));
+    assert_eq!((rows[0].collection.as_deref(), rows[0].licence.as_deref()), (Some("drawn"), Some("CC0")));
+    assert_eq!(rows.iter().map(|row| row.mask).collect::<Vec<_>>(), [true, false, false, false, false, false]);
+    // A patient with a given split keeps it for images that have none.
+    assert_eq!((rows[0].split, rows[1].split, rows[2].split), (Split::Train, Split::Train, Split::Val));
+    assert_eq!(rows[3].split, SplitPlan::default().assign("p3"));
+    assert_eq!(rows[3].patient, rows[4].patient);
+    assert_ne!(rows[3].patient, rows[0].patient);
+    let manifest = fs::read(out.join("manifest.parquet")).unwrap();
+    assert!(!manifest.windows(2).any(|window| window == b"p3"), "an identifier is in the manifest");
+
+    let dataset = Dataset::open(&out).unwrap();
+    let expected = radiograph::fit_square_mask(&phantom.lungs(), SIZE, radiograph::Fit::Pad);
+    assert_eq!(dataset.mask(0).unwrap().unwrap(), expected);
+    assert_eq!(dataset.mask(1).unwrap(), None);
+}
+
+#[test]
+fn given_splits_that_leak_are_an_error_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("list.csv"), dir.path().join("out"));
+    fs::write(&source, "path,patient,split\n1.png,Doe,train\n2.png,Doe,val\n").unwrap();
+    let config = PrepareConfig { preset: "csv".into(), ..config(&source, &out) };
+    let error = error(&config);
+    assert!(error.contains("2.png is in val, another image of the same patient in train"), "{error}");
+    assert!(!error.contains("Doe"), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn splits_do_not_depend_on_salt_order_or_company() {
+    let dir = tempfile::tempdir().unwrap();
+    let (all, few) = (dir.path().join("all"), dir.path().join("few"));
+    write_source(&all);
+    for number in [4, 8, 21] {
+        let label = ["normal", "effusion"][number % 2];
+        let from = all.join(format!("{label}/{number:02}.png"));
+        fs::create_dir_all(&few).unwrap();
+        fs::copy(from, few.join(format!("renamed-{number}.png"))).unwrap();
+    }
+    let outs = [dir.path().join("a"), dir.path().join("b")];
+    run(&config(&all, &outs[0]), &Silent).unwrap();
+    run(&config(&few, &outs[1]), &Silent).unwrap();
+    let splits: std::collections::HashMap<_, _> =
+        rows(&outs[0]).into_iter().map(|row| (row.sha256, (row.split, row.patient))).collect();
+    for row in rows(&outs[1]) {
+        let (split, patient) = &splits[&row.sha256];
+        assert_eq!(row.split, *split);
+        assert_ne!(row.patient, *patient, "two datasets with salts of their own cannot be linked");
+    }
+}
+
+#[test]
+fn several_sources_keep_their_names_apart_and_the_output_is_not_a_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["x/images", "y/images"].map(|name| dir.path().join(name));
+    write_picture(&a.join("1.png"), 1, 9, 9);
+    write_picture(&b.join("1.png"), 2, 9, 9);
+    let single = dir.path().join("single.png");
+    write_picture(&single, 3, 9, 9);
+    let out = a.join("dataset");
+    let config = PrepareConfig { sources: vec![a.clone(), b, single], ..config(&a, &out) };
+    assert_eq!(run(&config, &Silent).unwrap().skipped, []);
+    let names: Vec<_> = rows(&out).into_iter().map(|row| row.source_file).collect();
+    assert_eq!(names, ["1-images/1.png", "2-images/1.png", "3-single.png/single.png"]);
+}
+
+#[test]
+fn duplicates_may_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    write_picture(&source.join("1.png"), 1, 9, 9);
+    write_picture(&source.join("2.png"), 1, 9, 9);
+    let summary = run(&PrepareConfig { deduplicate: false, ..config(&source, &out) }, &Silent).unwrap();
+    assert_eq!((summary.num_images, summary.num_duplicates), (2, 0));
+    let rows = unsalted(&out);
+    assert_ne!(rows[0].id, rows[1].id);
+    assert_eq!(rows[0].split, rows[1].split);
+}
+
+#[test]
+fn what_cannot_be_done_is_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    let base = config(&source, &out);
+    assert!(error(&base).starts_with("the source cannot be read, check the path"), "{}", error(&base));
+    fs::create_dir(&source).unwrap();
+    assert!(error(&base).contains("hold no images"), "{}", error(&base));
+    fs::write(source.join("a.png"), "x").unwrap();
+    assert!(error(&base).contains("none of the 1 files can be used; the first: a.png: "), "{}", error(&base));
+    assert!(error(&PrepareConfig { image_size: 0, ..base.clone() }).contains("between 8 and 4096"));
+    assert!(error(&PrepareConfig { preset: "nih".into(), ..base.clone() }).contains("no preset \"nih\""));
+    assert!(error(&PrepareConfig { sources: vec![], ..base.clone() }).contains("nothing to prepare"));
+    let split = SplitPlan { train: 0.9, val: 0.2, test: 0.1, seed: 0 };
+    assert!(error(&PrepareConfig { split, ..base.clone() }).contains("0.9 / 0.2 / 0.1"));
+
+    // A failed try does not stand in the way of a better one with other settings.
+    write_picture(&source.join("b.png"), 1, 9, 9);
+    let better = PrepareConfig { fit: Fit::Stretch, ..base.clone() };
+    assert_eq!(run(&better, &Silent).unwrap().num_images, 1);
+
+    let foreign = dir.path().join("thesis");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("chapter-1.tex"), "").unwrap();
+    let occupied = PrepareConfig { out: foreign.clone(), ..base };
+    assert!(error(&occupied).contains("holds other files"), "{}", error(&occupied));
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+}
+
+#[test]
+fn settings_with_a_typo_are_refused() {
+    let text = "sources = ['a']\nout = 'b'\nimage_sise = 3\n";
+    let error = toml::from_str::<PrepareConfig>(text).unwrap_err().to_string();
+    assert!(error.contains("image_sise"), "{error}");
+    let read: PrepareConfig = toml::from_str("fit = 'centre-crop'\n[csv]\nlabels = ['a']\n").unwrap();
+    assert_eq!((read.fit, read.image_size), (Fit::CentreCrop, 256));
+}
+
+#[test]
+fn pixel_keys_are_the_first_half_of_the_hash() {
+    assert_eq!(pixel_key(&format!("00ff10{}", "0".repeat(58)))[..3], [0x00, 0xff, 0x10]);
+    assert_ne!(pixel_key(&"1".repeat(64)), pixel_key(&"2".repeat(64)));
+}
