@@ -1,0 +1,198 @@
+//! DICOM decoding against pydicom, and against damage.
+
+use std::path::{Path, PathBuf};
+
+use radiograph::{DecodeError, DecodeOptions, Radiograph, SourceFormat, decode_bytes, decode_file};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dicom")
+}
+
+struct Expected {
+    name: String,
+    height: usize,
+    width: usize,
+    pixels: Vec<f32>,
+}
+
+fn expected() -> Vec<Expected> {
+    let text = std::fs::read_to_string(folder().join("expected.txt")).unwrap();
+    let mut lines = text.lines();
+    let mut all = Vec::new();
+    while let Some(head) = lines.next() {
+        let parts: Vec<&str> = head.split(' ').collect();
+        let (height, width) = (parts[1].parse().unwrap(), parts[2].parse().unwrap());
+        let rows = lines.by_ref().take(height);
+        let pixels = rows.flat_map(|row| row.split(' ').map(|value| value.parse().unwrap())).collect();
+        all.push(Expected { name: parts[0].to_string(), height, width, pixels });
+    }
+    all
+}
+
+fn decode(name: &str) -> Radiograph {
+    decode_file(folder().join(format!("{name}.dcm")), &DecodeOptions::default()).unwrap()
+}
+
+#[test]
+fn every_encoding_agrees_with_pydicom() {
+    let all = expected();
+    assert!(all.len() >= 37, "only {} fixtures", all.len());
+    for Expected { name, height, width, pixels } in all {
+        let picture = decode(&name);
+        assert_eq!((picture.height, picture.width, picture.pixels.len()), (height, width, pixels.len()), "{name}");
+        assert_eq!(picture.format, SourceFormat::Dicom);
+        // JPEG leaves the rounding of its cosine transform to the decoder: one grey level of 255.
+        let tolerance = if name == "jpeg_baseline" { 1.0 / 255.0 + 1e-5 } else { 1e-5 };
+        for (position, (found, expected)) in picture.pixels.iter().zip(&pixels).enumerate() {
+            assert!(
+                (found - expected).abs() <= tolerance,
+                "{name}, row {}, column {}: {found} instead of {expected}",
+                position / width,
+                position % width
+            );
+        }
+    }
+}
+
+#[test]
+fn monochrome1_is_the_inverse_of_monochrome2() {
+    let (normal, inverse) = (decode("u12_window"), decode("monochrome1"));
+    for (a, b) in normal.pixels.iter().zip(&inverse.pixels) {
+        assert!((a + b - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn only_patient_view_and_spacing_are_exposed() {
+    let picture = decode("u12_window");
+    assert_eq!(picture.metadata.patient_id.as_deref(), Some("P-0042"));
+    assert_eq!(picture.metadata.view.as_deref(), Some("PA"));
+    assert_eq!(picture.pixel_spacing_mm, Some([0.143, 0.15]));
+    assert_eq!(picture.stored_bits, 12);
+    let shown = format!("{picture:?}");
+    assert!(!shown.contains("P-0042") && !shown.contains("Painted"));
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(format!("{name}.dcm"))).unwrap()
+}
+
+/// Replaces the value of the only element with this tag (explicit, little endian, short length) by one as long.
+fn patched(name: &str, tag: [u8; 4], value: &[u8]) -> Vec<u8> {
+    let mut bytes = fixture(name);
+    let position = bytes.windows(4).rposition(|window| window == tag).unwrap();
+    let length = usize::from(u16::from_le_bytes([bytes[position + 6], bytes[position + 7]]));
+    assert_eq!(length, value.len());
+    bytes[position + 8..position + 8 + length].copy_from_slice(value);
+    bytes
+}
+
+fn message(bytes: &[u8]) -> String {
+    decode_bytes(bytes, &DecodeOptions::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_window_of_no_width_falls_back_to_percentiles() {
+    // WindowWidth 2400 becomes 0: what remains is the picture without a window.
+    let bytes = patched("monochrome1", [0x28, 0, 0x51, 0x10], b"0   ");
+    let picture = decode_bytes(&bytes, &DecodeOptions::default()).unwrap();
+    assert_eq!(picture.pixels, decode("monochrome1_no_window").pixels);
+}
+
+#[test]
+fn unsupported_files_say_why() {
+    let rows = patched("u8", [0x28, 0, 0x10, 0], &20_000_u16.to_le_bytes());
+    let rows_and_columns = {
+        let position = rows.windows(4).rposition(|window| window == [0x28, 0, 0x11, 0]).unwrap();
+        let mut bytes = rows.clone();
+        bytes[position + 8..position + 10].copy_from_slice(&20_000_u16.to_le_bytes());
+        bytes
+    };
+    assert!(matches!(
+        decode_bytes(&rows_and_columns, &DecodeOptions::default()),
+        Err(DecodeError::TooLarge { width: 20_000, height: 20_000, max_pixels: 100_000_000 })
+    ));
+    assert!(message(&rows).contains("234 bytes of pixel data instead of 360000"), "{}", message(&rows));
+
+    let palette = patched("u8", [0x28, 0, 4, 0], b"PALETTE COLO");
+    assert!(message(&palette).contains("photometric interpretation PALETTE COLO"), "{}", message(&palette));
+
+    let bits = patched("u8", [0x28, 0, 0, 1], &32_u16.to_le_bytes());
+    assert!(message(&bits).contains("8 bits stored in 32 allocated"), "{}", message(&bits));
+
+    // JPEG XL in place of RLE: known by name, not decoded.
+    let mut foreign = fixture("rle_u8");
+    let position = foreign.windows(19).position(|window| window == b"1.2.840.10008.1.2.5").unwrap();
+    foreign[position..position + 19].copy_from_slice(b"1.2.840.10008.9.9.9");
+    assert!(message(&foreign).contains("transfer syntax 1.2.840.10008.9.9.9 is unknown"), "{}", message(&foreign));
+
+    let mut film = fixture("u8");
+    let position = film.windows(4).rposition(|window| window == [0x28, 0, 0x10, 0]).unwrap();
+    film.splice(position..position, *b"\x28\0\x08\0IS\x02\012");
+    assert!(message(&film).contains("it has 12 frames"), "{}", message(&film));
+
+    let mut report = fixture("u8");
+    let position = report.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0]).unwrap();
+    report.truncate(position);
+    assert!(message(&report).contains("the DICOM file has no PixelData (7FE0,0010)"), "{}", message(&report));
+}
+
+#[test]
+fn every_truncation_is_a_sentence() {
+    for name in ["u8", "u12_window", "implicit", "big_endian", "voi_lut", "rle_u8", "jpeg_lossless_u8", "jls_u8", "j2k_u8"] {
+        let bytes = fixture(name);
+        for length in 0..bytes.len() {
+            match decode_bytes(&bytes[..length], &DecodeOptions::default()) {
+                Ok(_) => panic!("{name} cut to {length} of {} bytes decodes", bytes.len()),
+                Err(error) => assert!(!error.to_string().contains("gave up"), "{name} cut to {length}: {error}"),
+            }
+        }
+    }
+}
+
+/// Every byte of every fixture changed in turn: an image or a sentence, never a panic or a runaway allocation.
+#[test]
+fn every_damaged_byte_is_survived() {
+    for Expected { name, .. } in expected() {
+        let bytes = fixture(&name);
+        for position in 132..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 0xff;
+            match decode_bytes(&damaged, &DecodeOptions::default()) {
+                Ok(picture) => {
+                    assert_eq!(picture.pixels.len(), picture.height * picture.width);
+                    assert!(picture.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "{name}, byte {position}");
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(text.len() > 20, "{name}, byte {position}: {text}");
+                    assert!(!text.contains("gave up"), "{name}, byte {position}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn files_without_preamble_are_recognised() {
+    let bytes = fixture("implicit");
+    let whole = decode("implicit");
+    for start in [128, 132] {
+        assert_eq!(decode_bytes(&bytes[start..], &DecodeOptions::default()).unwrap(), whole, "from byte {start}");
+    }
+    // Without the file meta group, too: the bare data set begins with (0008,0016).
+    let start = bytes.windows(4).position(|window| window == [8, 0, 0x16, 0]).unwrap();
+    assert_eq!(decode_bytes(&bytes[start..], &DecodeOptions::default()).unwrap(), whole);
+}
+
+#[test]
+fn deep_nesting_costs_no_stack() {
+    // A private sequence of undefined length, nested 200,000 times, in front of everything else.
+    let bytes = fixture("implicit");
+    let start = bytes.windows(4).position(|window| window == [8, 0, 0x16, 0]).unwrap();
+    let mut nested = bytes[..start].to_vec();
+    for _ in 0..200_000 {
+        nested.extend(b"\x08\0\x15\x11\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff");
+    }
+    assert!(message(&nested).contains("sequence"), "{}", message(&nested));
+}

@@ -1,0 +1,157 @@
+//! PNG and JPEG decoding and resizing against Pillow, against damage, and on real radiographs where they are at hand.
+
+use std::path::{Path, PathBuf};
+
+use radiograph::{
+    DecodeError, DecodeOptions, Fit, Mask, SourceFormat, decode_bytes, decode_file, encode_png_u8, fit_square,
+    fit_square_mask, resize,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plain")
+}
+
+fn expected(wanted: &str) -> (usize, usize, Vec<f32>) {
+    let text = std::fs::read_to_string(folder().join("expected.txt")).unwrap();
+    let mut lines = text.lines();
+    while let Some(head) = lines.next() {
+        let parts: Vec<&str> = head.split(' ').collect();
+        let (height, width): (usize, usize) = (parts[1].parse().unwrap(), parts[2].parse().unwrap());
+        let rows = lines.by_ref().take(height);
+        let pixels = rows.flat_map(|row| row.split(' ').map(|value| value.parse().unwrap())).collect();
+        if parts[0] == wanted {
+            return (height, width, pixels);
+        }
+    }
+    panic!("no block {wanted}");
+}
+
+fn greatest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn pictures_agree_with_pillow() {
+    // JPEG leaves the rounding of its transforms to the decoder: one level of 255, two where colours are reconstructed.
+    for (name, levels) in [("grey.jpg", 1.0), ("progressive.jpg", 1.0), ("color.jpg", 2.0), ("color.png", 0.0)] {
+        let (height, width, pixels) = expected(name);
+        let picture = decode_file(folder().join(name), &DecodeOptions::default()).unwrap();
+        assert_eq!((picture.height, picture.width, picture.stored_bits), (height, width, 8), "{name}");
+        let difference = greatest_difference(&picture.pixels, &pixels);
+        assert!(difference <= levels / 255.0 + 1e-5, "{name}: {} levels", difference * 255.0);
+    }
+}
+
+#[test]
+fn resizing_agrees_with_pillow() {
+    let source = decode_file(folder().join("resize_source.png"), &DecodeOptions::default()).unwrap();
+    let (height, width, pixels) = expected("resized");
+    let resized = resize(&source.pixels, source.height, source.width, height, width).unwrap();
+    let difference = greatest_difference(&resized, &pixels);
+    assert!(difference < 1e-5, "{difference}");
+}
+
+#[test]
+fn cmyk_is_refused_with_its_reason() {
+    let error = decode_file(folder().join("cmyk.jpg"), &DecodeOptions::default()).unwrap_err();
+    assert!(matches!(error.reason(), DecodeError::Unsupported { format: SourceFormat::Jpeg, .. }), "{error}");
+    assert!(error.to_string().contains("save it as grey or RGB"), "{error}");
+}
+
+#[test]
+fn content_decides_not_the_name() {
+    let target = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for (source, name, format) in [
+        ("plain/grey.jpg", "a.png", SourceFormat::Jpeg),
+        ("plain/color.png", "b.dcm", SourceFormat::Png),
+        ("dicom/u8.dcm", "c.jpeg", SourceFormat::Dicom),
+        ("plain/color.png", "no ending", SourceFormat::Png),
+    ] {
+        let path = target.path().join(name);
+        std::fs::copy(golden.join(source), &path).unwrap();
+        assert_eq!(decode_file(&path, &DecodeOptions::default()).unwrap().format, format, "{name}");
+    }
+}
+
+#[test]
+fn folders_and_empty_files_are_sentences() {
+    let target = tempfile::tempdir().unwrap();
+    let empty = target.path().join("empty.png");
+    std::fs::write(&empty, []).unwrap();
+    let message = decode_file(&empty, &DecodeOptions::default()).unwrap_err().to_string();
+    assert_eq!(message, format!("the file is empty; copy it again from its source: {}", empty.display()));
+    assert!(matches!(
+        decode_file(target.path(), &DecodeOptions::default()).unwrap_err().reason(),
+        DecodeError::Read(_)
+    ));
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "color.png"] {
+        let bytes = std::fs::read(folder().join(name)).unwrap();
+        for length in 0..bytes.len() {
+            let error = decode_bytes(&bytes[..length], &DecodeOptions::default());
+            let error = error.expect_err(&format!("{name} cut to {length} of {} bytes", bytes.len()));
+            assert!(!error.to_string().contains("gave up"), "{name} cut to {length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_damaged_byte_is_survived() {
+    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "cmyk.jpg", "color.png"] {
+        let bytes = std::fs::read(folder().join(name)).unwrap();
+        for position in 0..bytes.len() {
+            for change in [0x01, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[position] ^= change;
+                match decode_bytes(&damaged, &DecodeOptions::default()) {
+                    Ok(picture) => assert_eq!(picture.pixels.len(), picture.height * picture.width),
+                    Err(error) => assert!(error.to_string().len() > 20, "{name}, byte {position}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// Real radiographs beside the repository; skipped where they are not.
+#[test]
+fn real_radiographs_decode() {
+    let collection = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cxr");
+    let list = |folder: &str| -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(collection.join(folder)) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        paths.truncate(25);
+        paths
+    };
+    for name in ["originals", "hannover", "nih", "kermany/NORMAL", "kermany/PNEUMONIA"] {
+        for path in list(name) {
+            let picture = decode_file(&path, &DecodeOptions::default()).unwrap();
+            assert!((0.1..0.9).contains(&picture.mean()), "{}: mean {}", path.display(), picture.mean());
+            let square = fit_square(&picture, 64, Fit::CentreCrop);
+            assert!(square.iter().any(|&pixel| pixel > 100) && square.iter().any(|&pixel| pixel < 100));
+        }
+    }
+    for path in list("masks") {
+        let mask = Mask::from_radiograph(&decode_file(&path, &DecodeOptions::default()).unwrap());
+        let small = fit_square_mask(&mask, 56, Fit::Pad);
+        let coverage = small.iter().filter(|&&pixel| pixel == 1).count() as f32 / small.len() as f32;
+        assert!((coverage - mask.coverage()).abs() < 0.01 && coverage > 0.05, "{}: {coverage}", path.display());
+    }
+}
+
+#[test]
+fn a_limit_of_pixels_is_kept() {
+    let bytes = encode_png_u8(&[7; 100], 10, 10).unwrap();
+    let options = DecodeOptions { max_pixels: 99, ..Default::default() };
+    assert!(matches!(
+        decode_bytes(&bytes, &options),
+        Err(DecodeError::TooLarge { width: 10, height: 10, max_pixels: 99 })
+    ));
+    let options = DecodeOptions { max_pixels: 100, ..Default::default() };
+    assert!(decode_bytes(&bytes, &options).is_ok());
+}
