@@ -133,7 +133,6 @@ mod tests {
         assert_ne!(draw(3, 5).radiograph.pixels, draw(4, 5).radiograph.pixels);
     }
 
-    /// The picture of one seed, summed: changes only where the drawing itself is changed on purpose.
     #[test]
     fn pictures_are_plausible() {
         for index in 0..60 {

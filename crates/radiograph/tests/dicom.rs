@@ -128,7 +128,7 @@ fn unsupported_files_say_why() {
 
     let mut film = fixture("u8");
     let position = film.windows(4).rposition(|window| window == [0x28, 0, 0x10, 0]).unwrap();
-    film.splice(position..position, *b"\x28\0\x08\0IS\x02\012");
+    film.splice(position..position, *b"\x28\0\x08\0IS\x02\x0012");
     assert!(message(&film).contains("it has 12 frames"), "{}", message(&film));
 
     let mut report = fixture("u8");
@@ -139,7 +139,9 @@ fn unsupported_files_say_why() {
 
 #[test]
 fn every_truncation_is_a_sentence() {
-    for name in ["u8", "u12_window", "implicit", "big_endian", "voi_lut", "rle_u8", "jpeg_lossless_u8", "jls_u8", "j2k_u8"] {
+    for name in
+        ["u8", "u12_window", "implicit", "big_endian", "voi_lut", "rle_u8", "jpeg_lossless_u8", "jls_u8", "j2k_u8"]
+    {
         let bytes = fixture(name);
         for length in 0..bytes.len() {
             match decode_bytes(&bytes[..length], &DecodeOptions::default()) {
