@@ -81,6 +81,10 @@ impl DatasetWriter {
                 return Err(Error::Setting { setting, value: "0".into(), reason: "it must be at least 1" });
             }
         }
+        if i64::try_from(settings.seed).is_err() {
+            let (value, reason) = (settings.seed.to_string(), "TOML has signed integers; give one below 2^63");
+            return Err(Error::Setting { setting: "seed", value, reason });
+        }
         let partial = dir.join(PARTIAL);
         if dir.join("dataset.toml").exists() {
             return Err(Error::AlreadyFinished { path: dir.to_path_buf() });

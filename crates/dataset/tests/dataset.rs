@@ -24,7 +24,7 @@ fn image(index: usize) -> Vec<u8> {
 
 fn mask(index: usize) -> Option<Vec<u8>> {
     // The whole third shard has none.
-    let has = index % 3 == 0 && index / SHARD != 2;
+    let has = index.is_multiple_of(3) && index / SHARD != 2;
     has.then(|| (0..SIZE * SIZE).map(|pixel| ((pixel + index) % 2) as u8).collect())
 }
 
@@ -158,6 +158,10 @@ fn wrong_sizes_and_leaks_are_refused() {
     assert_eq!(error, "the image of 0.png has 15 values, expected 16");
     assert!(writer.push(row(0), &image(0), Some(&[0; 17])).is_err());
     assert!(writer.is_empty());
+    let mut too_large = settings();
+    too_large.seed = u64::MAX;
+    let error = DatasetWriter::create_or_resume(dir.path().join("other"), too_large).unwrap_err().to_string();
+    assert!(error.starts_with("seed = 18446744073709551615 is not possible"), "{error}");
     writer.push(row(0), &image(0), None).unwrap();
     writer.push(ManifestRow { split: Split::Test, ..row(1) }, &image(1), None).unwrap();
     let error = writer.finish().unwrap_err();
