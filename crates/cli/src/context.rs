@@ -1,10 +1,11 @@
 //! What every command needs, resolved once from what was typed.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::Skipped;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::arguments::Global;
 use crate::outcome::Outcome;
@@ -56,6 +57,26 @@ impl<'a> Context<'a> {
         seed.into_iter().chain(self.overrides.iter().cloned()).collect()
     }
 
+    /// Settings with what `--set` changes in them.
+    ///
+    /// # Errors
+    /// A key or value that the settings cannot have.
+    pub fn with_overrides<C: Serialize + DeserializeOwned>(&self, config: &C) -> Result<C> {
+        let mut root = toml::Table::try_from(config).context("the settings cannot be written as TOML")?;
+        for (path, value) in &self.overrides {
+            let (parents, last) = path.rsplit_once('.').map_or((None, path.as_str()), |(p, l)| (Some(p), l));
+            let mut table = &mut root;
+            for key in parents.into_iter().flat_map(|parents| parents.split('.')) {
+                table = match table.entry(key).or_insert_with(|| toml::Table::new().into()) {
+                    toml::Value::Table(inner) => inner,
+                    _ => bail!("`--set {path}` is not possible: `{key}` is a value and no section"),
+                };
+            }
+            table.insert(last.to_owned(), parse_value(value));
+        }
+        root.try_into().context("a setting given by `--set` does not exist or cannot have this value")
+    }
+
     /// For commands without a recipe: all their settings are options.
     ///
     /// # Errors
@@ -72,14 +93,13 @@ impl<'a> Context<'a> {
 
     /// Runs a stage and prints what came of it as TOML on stdout; with `--dry-run`, prints its settings instead.
     ///
-    /// `out` is the folder where a long list of skipped items goes.
+    /// A summary's `skipped` and `skipped_file` are told apart from the result, on stderr.
     ///
     /// # Errors
     /// Those of the stage.
     pub fn perform<C: Serialize, S: Serialize>(
         &self,
         config: &C,
-        out: Option<&Path>,
         stage: impl FnOnce(&Terminal) -> Result<S>,
     ) -> Result<Outcome> {
         if self.dry_run {
@@ -95,7 +115,57 @@ impl<'a> Context<'a> {
         };
         self.terminal.clear();
         self.terminal.print(&toml::to_string_pretty(&table)?)?;
-        let skipped_file = out.map(|out| out.join("skipped.tsv")).filter(|path| path.is_file());
+        let skipped_file = match table.remove("skipped_file") {
+            Some(toml::Value::String(path)) => Some(PathBuf::from(path)),
+            _ => None,
+        };
         Ok(Outcome { skipped, skipped_file })
+    }
+}
+
+/// A TOML value; what is none (a bare word, a path) is a string.
+fn parse_value(text: &str) -> toml::Value {
+    let table = toml::from_str::<toml::Table>(&format!("value = {text}"));
+    let value = table.ok().and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    use crate::terminal::Verbosity;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        size: usize,
+        name: Option<String>,
+        inner: Inner,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        columns: Option<Vec<String>>,
+    }
+
+    fn set(overrides: &[(&str, &str)]) -> Result<Settings> {
+        let terminal = Terminal::new(Verbosity::Quiet);
+        let overrides = overrides.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+        let context = Context { device: "cpu".into(), seed: None, terminal: &terminal, overrides, dry_run: false };
+        context.with_overrides(&Settings { size: 1, name: None, inner: Inner { columns: None } })
+    }
+
+    #[test]
+    fn settings_can_be_changed_and_typos_are_refused() {
+        let changed = set(&[("size", "3"), ("name", "a word"), ("inner.columns", "[\"x\", \"y\"]")]).unwrap();
+        assert_eq!((changed.size, changed.name.as_deref()), (3, Some("a word")));
+        assert_eq!(changed.inner.columns.unwrap(), ["x", "y"]);
+        for (path, value) in [("siz", "3"), ("size", "big"), ("size.x", "1"), ("inner.column", "[]")] {
+            assert!(set(&[(path, value)]).is_err(), "{path}={value}");
+        }
+        assert!(format!("{:#}", set(&[("siz", "3")]).unwrap_err()).contains("siz"));
     }
 }

@@ -10,6 +10,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Training allocates the same large tensors again and again: they are kept for reuse.
+#[global_allocator]
+static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator::new();
+
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
     let terminal = terminal::Terminal::new(arguments.global.verbosity());

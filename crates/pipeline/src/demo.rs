@@ -77,7 +77,9 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     let mut clock = Clock::open(&at("timings.json"))?;
 
     clock.time("1. draw phantoms", || phantoms::make(config, &at("phantoms"), progress))?;
-    clock.time("2. train an autoencoder", || autoencoder::make(config, &at("phantoms"), &at("autoencoder"), device, progress))?;
+    clock.time("2. train an autoencoder", || {
+        autoencoder::make(config, &at("phantoms"), &at("autoencoder"), device, progress)
+    })?;
     progress.say("the encoder has random weights: a stand-in for DINO that needs no download");
     let encode = EncodeConfig {
         dataset: at("phantoms"),
@@ -116,13 +118,7 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     page.notes = vec![DISCLAIMER.into(), stages_note(config)];
     page.timings = clock.secs.iter().map(|(stage, secs)| (stage.clone(), *secs)).collect();
     let report = report::run(&page, progress)?.out;
-    Ok(DemoSummary {
-        report,
-        images_seen: trained.images_seen,
-        mean_brightness,
-        source_brightness,
-        secs: clock.secs,
-    })
+    Ok(DemoSummary { report, images_seen: trained.images_seen, mean_brightness, source_brightness, secs: clock.secs })
 }
 
 fn stages_note(config: &DemoConfig) -> String {

@@ -27,7 +27,5 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let Arguments { out, num_phantoms, autoencoder_images } = arguments;
     let recipe = recipe::resolve("demo-64", &context.recipe_overrides())?;
     let config = DemoConfig { out, num_phantoms, autoencoder_images, seed: context.seed(), recipe };
-    context.perform(&config, None, |terminal| {
-        demo::run(&config, &pipeline::device::parse(&context.device)?, terminal)
-    })
+    context.perform(&config, |terminal| demo::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

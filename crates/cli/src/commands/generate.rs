@@ -88,9 +88,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         png_bits: arguments.png,
         figure: arguments.figure,
     };
-    context.perform(&config, Some(&config.out), |terminal| {
-        generate::run(&config, &pipeline::device::parse(&context.device)?, terminal)
-    })
+    context.perform(&config, |terminal| generate::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {

@@ -28,5 +28,5 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     if let Some(title) = arguments.title {
         config.title = title;
     }
-    context.perform(&config, None, |terminal| report::run(&config, terminal))
+    context.perform(&config, |terminal| report::run(&config, terminal))
 }

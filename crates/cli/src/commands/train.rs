@@ -51,9 +51,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     );
     let recipe = recipe::resolve(&recipe, &context.recipe_overrides()).map_err(|error| suggest(&recipe, error))?;
     let config = TrainConfig { dataset, recipe, out, resume, autoencoder, encoder, max_minutes };
-    context.perform(&config, None, |terminal| {
-        train::run(&config, &pipeline::device::parse(&context.device)?, terminal)
-    })
+    context.perform(&config, |terminal| train::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn list_recipes(context: &Context<'_>) -> Result<Outcome> {

@@ -58,8 +58,7 @@ pub(super) fn find(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     if let Some(kind) = Kind::of(folder) {
         return Ok(vec![(folder.to_path_buf(), kind)]);
     }
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     let found: Vec<_> = paths.into_iter().filter_map(|path| Kind::of(&path).map(|kind| (path, kind))).collect();
@@ -214,7 +213,8 @@ fn curves(metrics: &[Map<String, Value>]) -> String {
         for (name, value) in row {
             let is_clock = ["images_seen", "step"].contains(&name.as_str()) || name.ends_with("_secs");
             if let (false, Some(y)) = (is_clock, value.as_f64()) {
-                let group = name.split_once("_time_").map_or(name.as_str(), |(_, _)| "loss by time, from little noise to much");
+                let group =
+                    name.split_once("_time_").map_or(name.as_str(), |(_, _)| "loss by time, from little noise to much");
                 groups.entry(group).or_default().entry(name).or_default().push((x, y));
             }
         }
@@ -283,8 +283,7 @@ fn megabytes(bytes: u64) -> String {
 
 /// The PNG files directly in a folder, by name.
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) && path.is_file())

@@ -1,0 +1,33 @@
+//! `embed`: what an encoder says about each of some pictures.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use pipeline::embed::{self, EmbedConfig};
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Encoder folder (transformers' ViTModel or Dinov2Model), or a run or model, whose encoder is taken
+    #[arg(long, value_name = "FOLDER")]
+    encoder: PathBuf,
+    /// Pictures, and folders of them
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// The file: the tensor `embeddings` [n, dim], and the paths in the metadata
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Images that go through the network together; changes speed and memory, not the result
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch_size: usize,
+}
+
+pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
+    context.refuse_overrides("embed")?;
+    let Arguments { encoder, images, out, batch_size } = arguments;
+    let config = EmbedConfig { encoder, images, out, batch_size };
+    context.perform(&config, |terminal| embed::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}

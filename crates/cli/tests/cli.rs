@@ -1,0 +1,126 @@
+//! The program as a user meets it: help, mistakes, exit codes, and what goes to which stream.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs the program in `folder` with these words.
+fn run(folder: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dino-diffusion"));
+    command.args(words).current_dir(folder).env("RUST_BACKTRACE", "0");
+    command.output().expect("the program starts")
+}
+
+fn here(words: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    texts(&run(folder.path(), words))
+}
+
+fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn help_names_every_command_and_goes_to_stdout() {
+    let (code, stdout, stderr) = here(&["--help"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for verb in ["demo", "prepare", "encode", "train", "generate", "report", "embed", "inspect"] {
+        assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
+        let (code, help, _) = here(&[verb, "--help"]);
+        assert_eq!(code, Some(0), "{verb} --help");
+        assert!(help.contains("--device") && help.contains("--dry-run"), "{verb}: {help}");
+    }
+    assert!(here(&["--version"]).1.starts_with("dino-diffusion "));
+}
+
+#[test]
+fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
+    let folder = "no-such-folder";
+    let generate = ["generate", folder, folder, "reconstruct", "--num-images", "1", "--out", "x"];
+    let with = |more: &[&'static str]| [&generate[..], more].concat();
+    for (words, part) in [
+        (vec!["trian"], "train"),
+        (vec!["inspect", folder, "--devcie", "cpu"], "--device"),
+        (vec!["--device", "gpu", "inspect", folder], "choose cpu, cuda:N"),
+        (vec!["inspect", folder], "there is nothing there"),
+        (vec!["inspect", folder, "--threads", "0"], "1 to 1024"),
+        (vec!["inspect", folder, "--seed", "-1"], "-1"),
+        (vec!["inspect", folder, "--set", "x"], "path.to.key=value"),
+        (vec!["inspect", folder, "--set", "x=1"], "has none"),
+        (vec!["train", folder, "--recipe", "smal-128", "--out", "x"], "did you mean `--recipe small-128`?"),
+        (vec!["train", folder, "--recipe", "demo-64", "--out", "x", "--set", "optimiser.rate=1"], "optimiser.rate"),
+        (vec!["train", folder, "--recipe", "demo-64", "--out", "x"], folder),
+        (vec!["train", folder, "--out", "x"], "--recipe"),
+        (vec!["prepare", folder, "--out", "x"], folder),
+        (vec!["prepare", folder, "--preset", "kermani", "--out", "x"], "kermany"),
+        (vec!["prepare", folder, "--out", "x", "--set", "imge_size=64"], "imge_size"),
+        (with(&["--pairs", "label"]), "says nothing about `reconstruct`"),
+        (with(&["--sampler", "hein"]), "heun"),
+        (with(&[]), folder),
+        (vec!["report", folder], folder),
+        (vec!["embed", folder, "--encoder", folder, "--out", "x.safetensors"], folder),
+        (vec!["encode", folder], "--autoencoder"),
+        (vec!["encode", folder, "--encoder", "random:vit-small/16"], folder),
+        (vec!["demo", "--num-phantoms", "3"], "at least 40"),
+    ] {
+        let (code, stdout, stderr) = here(&words);
+        assert_eq!(code, Some(2), "{words:?}: {stderr}");
+        assert_eq!(stdout, "", "{words:?} has no result");
+        assert!(stderr.contains(part), "{words:?} should say {part:?}:\n{stderr}");
+        assert!(stderr.starts_with("error: "), "{words:?}: {stderr}");
+        assert!(!stderr.contains("panicked") && !stderr.contains('\x1b'), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn recipes_are_listed() {
+    let (code, stdout, _) = here(&["train", "--list-recipes"]);
+    assert_eq!(code, Some(0));
+    for name in ["demo-64", "small-128", "paper-256", "paper-512"] {
+        assert!(stdout.lines().any(|line| line.starts_with(name)), "{stdout}");
+    }
+}
+
+#[test]
+fn a_dry_run_prints_the_resolved_settings_and_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = ["train", "data", "--recipe", "small-128", "--out", "run", "--dry-run", "--seed", "9"];
+    let output = run(folder.path(), &[&train[..], &["--set", "optimiser.batch_size=8"]].concat());
+    let (code, stdout, stderr) = texts(&output);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let settings: toml::Table = toml::from_str(&stdout).expect("the settings are TOML");
+    assert_eq!(settings["recipe"]["optimiser"]["batch_size"].as_integer(), Some(8));
+    assert_eq!(settings["recipe"]["seed"].as_integer(), Some(9));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn skipped_items_are_listed_with_reasons_and_end_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    std::fs::write(images.join("good.png"), png()).unwrap();
+    std::fs::write(images.join("empty.png"), b"").unwrap();
+    std::fs::write(images.join("cut.png"), &png()[..40]).unwrap();
+    let (code, stdout, stderr) = texts(&run(folder.path(), &["prepare", "images", "--image-size", "16", "--out", "d"]));
+    assert_eq!(code, Some(1), "{stderr}");
+    let result: toml::Table = toml::from_str(&stdout).expect("the result is TOML");
+    assert_eq!(result["num_images"].as_integer(), Some(1));
+    assert!(result.get("skipped").is_none(), "skipped items are told on stderr: {stdout}");
+    assert!(stderr.contains("2 items were skipped"), "{stderr}");
+    assert!(stderr.contains("empty.png: ") && stderr.contains("cut.png: "), "{stderr}");
+
+    let (code, stdout, _) = texts(&run(folder.path(), &["inspect", "d", "images/cut.png"]));
+    assert_eq!(code, Some(1), "one of them is not sound");
+    assert!(stdout.contains("d: dataset"), "{stdout}");
+
+    let (code, stdout, _) = texts(&run(folder.path(), &["-q", "report", "d", "--out", "page.html"]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("page.html"), "{stdout}");
+    assert!(std::fs::read_to_string(folder.path().join("page.html")).unwrap().contains("<img "));
+}
+
+fn png() -> Vec<u8> {
+    let pixels: Vec<u8> = (0..=255).collect();
+    radiograph::encode_png_u8(&pixels, 16, 16).unwrap()
+}
