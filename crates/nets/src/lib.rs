@@ -6,8 +6,8 @@
 pub mod autoencoder;
 pub mod init;
 pub mod layers;
-pub mod vit;
 pub mod unet;
+pub mod vit;
 pub mod weights;
 
 pub use weights::{Checkpoint, HostTensor, WeightsError, load_weights, weights_of};
