@@ -39,7 +39,7 @@ pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
             continue;
         }
         if known.get(&name).is_none() {
-            let unsupported = Unsupported::new(&name, value, "an autoencoder without this option");
+            let unsupported = Unsupported::new(&name, format_args!("{value}"), "an autoencoder without this option");
             return Err(AutoencoderError::Unsupported { unsupported, path: path.into() });
         }
         given.insert(name, value);

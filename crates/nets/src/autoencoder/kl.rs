@@ -146,7 +146,11 @@ impl AutoencoderKlConfig {
                     .check(self.latent_channels)
                     .map_err(|_| Unsupported::new("latents_mean` / `latents_std", (mean, std), supported))
             }
-            (mean, _) => Err(Unsupported::new("latents_mean", mean, "a mean together with `latents_std`")),
+            (mean, _) => Err(Unsupported::new(
+                "latents_mean",
+                mean.as_deref().unwrap_or_default(),
+                "a list together with one for `latents_std`",
+            )),
         }
     }
 

@@ -144,7 +144,11 @@ impl Autoencoder {
                 let network = load_weights(config.network(device), &checkpoint).map_err(mismatch)?;
                 Ok(Self { network: Network::Tiny(network), layout: Layout::Tiny(config), statistics: None })
             }
-            _ => Err(located(Unsupported::new("_class_name", class, "`AutoencoderKL` or `AutoencoderTiny`"))),
+            _ => Err(located(Unsupported::new(
+                "_class_name",
+                format_args!("{class}"),
+                "`AutoencoderKL` or `AutoencoderTiny`",
+            ))),
         }
     }
 

@@ -46,6 +46,10 @@ pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), A
         let (made, taken) = (encoder.channels_out, decoder.channels_in);
         return Err(structure(format!("the encoder makes {made} latent channels, the decoder takes {taken}")));
     }
+    if encoder.channels_in != decoder.channels_out {
+        let (taken, made) = (encoder.channels_in, decoder.channels_out);
+        return Err(structure(format!("the encoder takes pictures of {taken} channels, the decoder makes {made}")));
+    }
     if encoder.scale != decoder.scale {
         let (smaller, larger) = (encoder.scale, decoder.scale);
         return Err(structure(format!(
@@ -103,6 +107,11 @@ fn load_half(half: Half, folder: &Path, names: &[&str], device: &Device) -> Resu
     let expected_first = if half == Half::Encoder { 0 } else { 1 };
     if first != expected_first {
         return Err(structure(format!("the first layer with weights is {first}, expected {expected_first}")));
+    }
+    let ends_in_convolution =
+        ["weight", "bias"].iter().all(|name| checkpoint.shape(&format!("{last}.{name}")).is_some());
+    if !ends_in_convolution {
+        return Err(structure(format!("the last layer, {last}, is no convolution with bias")));
     }
     let kernel = |key: String| match checkpoint.shape(&key) {
         Some(&[channels_out, channels_in, _, _]) => Ok((channels_out, channels_in)),
