@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The stages: each a configuration and a `run` that reads some folders and writes one. This is the only crate that
+//! knows the others; it never prints, what it has to say goes through [`progress::Progress`].
+
+pub mod demo;
+pub mod device;
+pub mod embed;
+pub mod encode;
+pub mod generate;
+pub mod inspect;
+pub mod model;
+pub mod prepare;
+pub mod presets;
+pub mod progress;
+pub mod recipe;
+pub mod report;
+pub mod tensors;
+pub mod train;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a stage passed over, and why. The stage goes on; the program ends with status 1 and lists these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The file or row.
+    pub item: String,
+    /// A sentence.
+    pub reason: String,
+}

@@ -79,7 +79,7 @@ impl Vit {
 
 fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
     let is_pickle = ["bin", "pth", "pt"].iter().any(|&known| path.extension().is_some_and(|found| found == known));
-    if is_pickle { open_pickle(path, |all, key| belongs_to_encoder(all, key)) } else { Ok(Checkpoint::open(path)?) }
+    if is_pickle { open_pickle(path, belongs_to_encoder) } else { Ok(Checkpoint::open(path)?) }
 }
 
 /// The weights in a folder: one of the usual names, else the only file that can be one.

@@ -43,7 +43,7 @@ const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.
 /// The defaults of `ViTImageProcessor`.
 const HALVES: ([f32; 3], [f32; 3]) = ([0.5; 3], [0.5; 3]);
 /// The defaults of `BitImageProcessor`, which DINOv2 uses.
-const CLIP: ([f32; 3], [f32; 3]) = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]);
+const CLIP: ([f32; 3], [f32; 3]) = ([0.48145466, 0.4578275, 0.40821073], [0.268_629_55, 0.261_302_6, 0.275_777_1]);
 
 /// Largest side accepted, so that a damaged file is refused rather than exhausting the memory.
 const LARGEST_SIDE: u64 = 1 << 14;
@@ -194,7 +194,7 @@ impl TryFrom<Map<String, Value>> for Preprocessing {
         }
 
         let size = take("size").map_or(Ok(Resize::Exact([224, 224])), |value| size_of(value, is_bit))?;
-        let crop_size = match take("crop_size").map_or(Ok(Resize::Exact([224, 224])), |value| crop_size_of(value))? {
+        let crop_size = match take("crop_size").map_or(Ok(Resize::Exact([224, 224])), crop_size_of)? {
             Resize::Exact(size) => size,
             Resize::ShortestEdge(edge) => [edge, edge],
         };

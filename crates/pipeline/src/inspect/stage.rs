@@ -142,13 +142,13 @@ pub(super) fn model(path: &Path) -> Inspection {
     inspection.check(info.preconditioning());
     let null_condition = Checkpoint::open(&path.join("null_condition.safetensors"))
         .and_then(|checkpoint| checkpoint.read("null_condition"));
-    if let Some(tensor) = inspection.check(null_condition) {
-        if tensor.shape != info.condition_shape {
-            inspection.problem(format!(
-                "the null condition has shape {:?}, `model.json` says {:?}",
-                tensor.shape, info.condition_shape
-            ));
-        }
+    if let Some(tensor) = inspection.check(null_condition)
+        && tensor.shape != info.condition_shape
+    {
+        inspection.problem(format!(
+            "the null condition has shape {:?}, `model.json` says {:?}",
+            tensor.shape, info.condition_shape
+        ));
     }
     for part in ["unet", "autoencoder", "encoder"] {
         network::add_part(&mut inspection, part, &path.join(part));

@@ -1,0 +1,374 @@
+//! Encoding: what the frozen autoencoder and encoder make of every image, kept beside the images.
+//!
+//! The networks themselves are linked into `networks/` of the dataset, so that later stages find exactly those that
+//! made the encodings.
+
+use crate::{
+    progress::Progress,
+    tensors::{images_from_bytes, to_host},
+};
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use dataset::{Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
+use nets::{
+    autoencoder::Autoencoder,
+    init::{Initialisation, randomise},
+    vit::{Vit, VitConfig},
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Encodings of latents have names that begin so.
+const LATENTS: &str = "latents.";
+/// Encodings of embeddings have names that begin so.
+const EMBEDDINGS: &str = "embeddings.";
+
+/// What to encode with what.
+#[derive(Debug, Clone, Serialize)]
+pub struct EncodeConfig {
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// Folder of the autoencoder; none makes no latents.
+    pub autoencoder: Option<PathBuf>,
+    /// Folder of the encoder, or a random one: `random:vit-small/16`; none makes no embeddings.
+    pub encoder: Option<PathBuf>,
+    /// Images that go through a network together.
+    pub batch_size: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct EncodeSummary {
+    /// Images in the dataset.
+    pub num_images: usize,
+    /// Shape of one image's latents, `[height, width, channels]`.
+    pub latent_shape: Option<Vec<usize>>,
+    /// Shape of one image's embeddings, `[tokens, dim]`.
+    pub embedding_shape: Option<Vec<usize>>,
+    /// Images the autoencoder encoded in a second, in this session.
+    pub latents_per_sec: Option<f64>,
+    /// Images the encoder embedded in a second, in this session.
+    pub embeddings_per_sec: Option<f64>,
+}
+
+/// Encodes all images of a dataset; shards that are there already are kept.
+///
+/// # Errors
+/// A network that cannot be read, a disk that is full.
+pub fn run(config: &EncodeConfig, device: &Device, progress: &dyn Progress) -> Result<EncodeSummary> {
+    ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    ensure!(
+        config.autoencoder.is_some() || config.encoder.is_some(),
+        "there is nothing to encode with; give `--autoencoder` or `--encoder`"
+    );
+    let dataset = Dataset::open(&config.dataset)?;
+    let mut summary = EncodeSummary {
+        num_images: dataset.len(),
+        latent_shape: None,
+        embedding_shape: None,
+        latents_per_sec: None,
+        embeddings_per_sec: None,
+    };
+    if let Some(folder) = &config.autoencoder {
+        let (reader, rate) = latents(&dataset, folder, config.batch_size, device, progress)?;
+        summary.latent_shape = reader.row_shape("mean").map(<[usize]>::to_vec);
+        summary.latents_per_sec = rate;
+    }
+    if let Some(folder) = &config.encoder {
+        let (reader, rate) = embeddings(&dataset, folder, config.batch_size, device, progress)?;
+        summary.embedding_shape = reader.row_shape("embeddings").map(<[usize]>::to_vec);
+        summary.embeddings_per_sec = rate;
+    }
+    Ok(summary)
+}
+
+/// The frozen networks of a dataset, with what they made of its images.
+#[derive(Debug)]
+pub struct Frozen {
+    /// Folder of the autoencoder.
+    pub autoencoder: PathBuf,
+    /// Folder of the encoder.
+    pub encoder: PathBuf,
+    /// Latents: tensor `mean`, and `std` where the autoencoder has one.
+    pub latents: EncodingsReader,
+    /// Embeddings.
+    pub embeddings: Embeddings,
+    /// Names and fingerprints of both, for a run to recognise them.
+    pub encodings_name: String,
+}
+
+/// Embeddings of all images of a dataset.
+#[derive(Debug)]
+pub struct Embeddings {
+    reader: EncodingsReader,
+}
+
+impl Embeddings {
+    /// Tokens of each image that are stored: the class token first, then registers.
+    pub fn num_tokens(&self) -> usize {
+        self.shape()[0]
+    }
+
+    /// `[tokens, dim]`
+    pub fn shape(&self) -> [usize; 2] {
+        match self.reader.row_shape("embeddings") {
+            Some([tokens, dim]) => [*tokens, *dim],
+            _ => [0, 0],
+        }
+    }
+
+    /// The first `num_tokens` tokens of some images.
+    ///
+    /// # Shapes
+    /// `rows.len() * num_tokens * dim` values
+    ///
+    /// # Errors
+    /// Rows that do not exist, a damaged shard.
+    pub fn gather(&self, rows: &[usize], num_tokens: usize) -> Result<Vec<f32>> {
+        let [stored, dim] = self.shape();
+        ensure!(num_tokens <= stored, "{num_tokens} tokens are asked for, the encoder gave {stored}");
+        let values = self.reader.gather("embeddings", rows)?;
+        if num_tokens == stored {
+            return Ok(values);
+        }
+        Ok(values.chunks_exact(stored * dim).flat_map(|row| row[..num_tokens * dim].iter().copied()).collect())
+    }
+
+    /// Where they are read from.
+    pub fn reader(&self) -> &EncodingsReader {
+        &self.reader
+    }
+
+    /// Fingerprint of the encoder.
+    pub fn fingerprint(&self) -> &str {
+        &self.reader.info().fingerprint
+    }
+}
+
+/// The encodings that a dataset has; those that it lacks are made with the given networks first.
+///
+/// # Errors
+/// Encodings that are missing while no network is given, or ambiguous.
+pub fn find_or_make(
+    dataset: &Dataset,
+    autoencoder: Option<&Path>,
+    encoder: Option<&Path>,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Frozen> {
+    const BATCH_SIZE: usize = 8;
+    let latents_reader = match autoencoder {
+        Some(folder) => latents(dataset, folder, BATCH_SIZE, device, progress)?.0,
+        None => open_only(dataset, LATENTS, "--autoencoder")?,
+    };
+    let embeddings_reader = match encoder {
+        Some(folder) => embeddings(dataset, folder, BATCH_SIZE, device, progress)?.0,
+        None => open_only(dataset, EMBEDDINGS, "--encoder")?,
+    };
+    let folder = |info: &EncodingsInfo| dataset.dir().join("networks").join(folder_name(info));
+    let encodings_name =
+        format!("{} and {}", folder_name(latents_reader.info()), folder_name(embeddings_reader.info()));
+    Ok(Frozen {
+        autoencoder: folder(latents_reader.info()),
+        encoder: folder(embeddings_reader.info()),
+        latents: latents_reader,
+        embeddings: Embeddings { reader: embeddings_reader },
+        encodings_name,
+    })
+}
+
+/// The embeddings that the encoder in `folder` makes of a dataset; made first where they are missing.
+///
+/// # Errors
+/// An encoder that cannot be read, a disk that is full.
+pub fn embeddings_for(
+    dataset: &Dataset,
+    folder: &Path,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Embeddings> {
+    let fingerprint = dataset::fingerprint(folder)?;
+    for info in dataset.list_encodings()? {
+        if info.name.starts_with(EMBEDDINGS) && info.fingerprint == fingerprint {
+            if let Ok(reader) = dataset.encodings(&info.name, &info.fingerprint) {
+                return Ok(Embeddings { reader });
+            }
+        }
+    }
+    progress.say("the dataset lacks embeddings by this model's encoder; making them first");
+    Ok(Embeddings { reader: embeddings(dataset, folder, 8, device, progress)?.0 })
+}
+
+fn folder_name(info: &EncodingsInfo) -> String {
+    format!("{}-{}", info.name, info.fingerprint)
+}
+
+fn open_only(dataset: &Dataset, prefix: &str, option: &str) -> Result<EncodingsReader> {
+    let found: Vec<EncodingsInfo> =
+        dataset.list_encodings()?.into_iter().filter(|info| info.name.starts_with(prefix)).collect();
+    match found.as_slice() {
+        [info] => Ok(dataset.encodings(&info.name, &info.fingerprint)?),
+        [] => bail!(
+            "the dataset has no {}; give `{option} FOLDER`, or run `encode` first: {}",
+            prefix.trim_end_matches('.'),
+            dataset.dir().display()
+        ),
+        several => bail!(
+            "the dataset has several {} ({}); say which with `{option}`, for example `{option} {}`",
+            prefix.trim_end_matches('.'),
+            several.iter().map(folder_name).collect::<Vec<_>>().join(", "),
+            dataset.dir().join("networks").join(folder_name(&several[0])).display()
+        ),
+    }
+}
+
+/// A name for encodings, from the last part of the network's path.
+fn name_of(prefix: &str, folder: &Path) -> String {
+    let last = folder.file_name().map_or_else(|| "network".into(), |name| name.to_string_lossy().into_owned());
+    // A network that was linked into a dataset carries prefix and fingerprint already.
+    let bare =
+        last.strip_prefix(prefix).map_or(last.as_str(), |name| name.rsplit_once('-').map_or(name, |parts| parts.0));
+    let safe: String = bare
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })
+        .collect();
+    format!("{prefix}{safe}")
+}
+
+fn latents(
+    dataset: &Dataset,
+    folder: &Path,
+    batch_size: usize,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<(EncodingsReader, Option<f64>)> {
+    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(folder)?);
+    if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
+        return Ok((reader, None));
+    }
+    let autoencoder = Autoencoder::load(folder, device)?;
+    let size = dataset.image_size();
+    let factor = autoencoder.downsampling_factor();
+    ensure!(
+        size % factor == 0,
+        "images of {size} px cannot be encoded by an autoencoder that divides by {factor}; \
+         prepare the dataset with a multiple of it"
+    );
+    let row_shape = [size / factor, size / factor, autoencoder.latent_channels()];
+    let encode = |pictures: &[u8]| -> Result<Vec<Vec<f32>>> {
+        let distribution = autoencoder.encode(images_from_bytes(pictures, size, device));
+        let mut parts = vec![to_host(distribution.mean)?];
+        if let Some(std) = distribution.std {
+            parts.push(to_host(std)?);
+        }
+        Ok(parts)
+    };
+    // Whether the autoencoder gives a spread shows in what it makes of one image.
+    let num_parts = if dataset.is_empty() { 1 } else { encode(&dataset.image(0)?)?.len() };
+    let specs: Vec<TensorSpec> =
+        ["mean", "std"][..num_parts].iter().map(|name| TensorSpec::new(*name, row_shape)).collect();
+    link(folder, dataset, &name, &fingerprint)?;
+    write(dataset, &name, &fingerprint, &specs, batch_size, "encoding latents", progress, encode)
+}
+
+fn embeddings(
+    dataset: &Dataset,
+    folder: &Path,
+    batch_size: usize,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<(EncodingsReader, Option<f64>)> {
+    let made;
+    let folder = match folder.to_str().and_then(|text| text.strip_prefix("random:")) {
+        Some(description) => {
+            made = random_encoder(description, dataset, device)?;
+            made.as_path()
+        }
+        None => folder,
+    };
+    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(folder)?);
+    if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
+        return Ok((reader, None));
+    }
+    let encoder = Vit::load(folder, device)?;
+    let size = dataset.image_size();
+    let config = encoder.config();
+    let specs = [TensorSpec::new("embeddings", [1 + config.num_register_tokens, config.hidden_size])];
+    let encode = |pictures: &[u8]| -> Result<Vec<Vec<f32>>> {
+        let images = encoder.preprocessing().apply(pictures, size, size, device)?;
+        Ok(vec![to_host(encoder.forward(images).global_tokens(true))?])
+    };
+    link(folder, dataset, &name, &fingerprint)?;
+    write(dataset, &name, &fingerprint, &specs, batch_size, "embedding", progress, encode)
+}
+
+/// A control: `vit-small/16` (or tiny, base) with random weights, made once for a dataset's image size.
+fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Result<PathBuf> {
+    let wrong = || {
+        format!(
+            "there is no random encoder `{description}`; write for example `random:vit-small/16` (tiny, small, base)"
+        )
+    };
+    let (size, patch) = description
+        .strip_prefix("vit-")
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(size, patch)| Some((size, patch.parse::<usize>().ok().filter(|patch| *patch > 0)?)))
+        .with_context(wrong)?;
+    let image_size = dataset.image_size();
+    ensure!(
+        image_size % patch == 0,
+        "a random encoder with patches of {patch} px does not fit images of {image_size} px; choose a divisor"
+    );
+    let config = match size {
+        "tiny" => VitConfig::tiny(patch, image_size),
+        "small" => VitConfig::small(patch, image_size),
+        "base" => VitConfig::base(patch, image_size),
+        _ => bail!(wrong()),
+    };
+    let folder = dataset.dir().join("networks").join(format!("random-vit-{size}-{patch}"));
+    if !folder.join("model.safetensors").is_file() {
+        randomise(config.init(device), Initialisation::TruncatedNormal(0.02), 0).save(&folder)?;
+    }
+    Ok(folder)
+}
+
+/// Links the network's files into the dataset (copies where the file system cannot link).
+fn link(folder: &Path, dataset: &Dataset, name: &str, fingerprint: &str) -> Result<()> {
+    let target = dataset.dir().join("networks").join(format!("{name}-{fingerprint}"));
+    if target.is_dir() {
+        return Ok(());
+    }
+    crate::model::copy_folder(folder, &target)
+}
+
+fn write(
+    dataset: &Dataset,
+    name: &str,
+    fingerprint: &str,
+    specs: &[TensorSpec],
+    batch_size: usize,
+    task: &str,
+    progress: &dyn Progress,
+    encode: impl Fn(&[u8]) -> Result<Vec<Vec<f32>>>,
+) -> Result<(EncodingsReader, Option<f64>)> {
+    let writer = dataset.write_encodings(name, fingerprint, specs)?;
+    let pending = writer.pending();
+    let total: usize = pending.iter().map(|shard| dataset.shard_range(*shard).len()).sum();
+    let begun = std::time::Instant::now();
+    progress.begin(task, total as u64, "images");
+    for shard in pending {
+        let rows: Vec<usize> = dataset.shard_range(shard).collect();
+        let mut columns: Vec<Vec<f32>> = vec![Vec::new(); specs.len()];
+        for chunk in rows.chunks(batch_size) {
+            for (column, part) in columns.iter_mut().zip(encode(&dataset.images(chunk)?)?) {
+                column.extend(part);
+            }
+            progress.advance(chunk.len() as u64, "");
+        }
+        let columns: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+        writer.write_shard(shard, &columns)?;
+    }
+    progress.end();
+    let rate = (total > 0).then(|| total as f64 / begun.elapsed().as_secs_f64().max(1e-9));
+    Ok((writer.finish()?, rate))
+}

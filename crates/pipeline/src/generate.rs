@@ -1,0 +1,299 @@
+//! Generation: reconstructions (variants of one image's embedding) and interpolations (mixtures of two), written as a
+//! dataset whose provenance columns say where each image came from.
+//!
+//! Each image depends on the seed, its own number and its sources alone, not on batch size or threads; and a run that
+//! is killed continues where it stopped.
+
+mod figure;
+mod jobs;
+
+use crate::{
+    Skipped, encode,
+    model::{self, Model},
+    progress::Progress,
+    recipe::SamplingRecipe,
+    tensors::{bytes_from_pictures, from_host, pictures_from_images},
+};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
+use diffusion::{Sampler, interpolate::Interpolation};
+use figure::Figure;
+pub use jobs::PairRule;
+use jobs::{Job, Sources};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What to generate, from what, and where to.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenerateConfig {
+    /// A run or a model folder.
+    pub model: PathBuf,
+    /// The dataset whose images are the sources.
+    pub dataset: PathBuf,
+    /// The synthetic dataset.
+    pub out: PathBuf,
+    /// Variants or mixtures.
+    pub strategy: Strategy,
+    /// Sources come from this split.
+    pub split: Split,
+    /// How many images.
+    pub num_images: usize,
+    /// Instead of the model's own; 1 is off.
+    pub guidance_scale: Option<f64>,
+    /// Instead of the model's own.
+    pub num_steps: Option<usize>,
+    /// Instead of the model's own.
+    pub sampler: Option<Sampler>,
+    /// Decides the choice of sources and all noise.
+    pub seed: u64,
+    /// Images that go through the network together; changes speed and memory, not the result.
+    pub batch_size: usize,
+    /// Also write PNG files of 8 or 16 bits.
+    pub png_bits: Option<u8>,
+    /// Also draw `figure.png`.
+    pub figure: bool,
+}
+
+/// How conditions are made of sources.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Strategy {
+    /// Each source's own embedding.
+    Reconstruct {
+        /// Images for each source.
+        variants: usize,
+    },
+    /// Mixtures of two embeddings.
+    Interpolate {
+        /// Which two.
+        pairs: PairRule,
+        /// How far from the first to the second, each in 0..=1.
+        fractions: Vec<f64>,
+        /// Straight or along the sphere.
+        interpolation: Interpolation,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenerateSummary {
+    /// Images in the synthetic dataset.
+    pub num_images: usize,
+    /// Mean brightness of the generated images, 0..=1.
+    pub mean_brightness: f64,
+    /// Mean brightness of their sources, 0..=1.
+    pub source_brightness: f64,
+    /// Seconds for each image made in this session, decoding included.
+    pub secs_per_image: f64,
+    /// The synthetic dataset.
+    pub dataset: PathBuf,
+    /// The figure, where one was asked for.
+    pub figure: Option<PathBuf>,
+    /// Sources without a partner.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Generates.
+///
+/// # Errors
+/// Model, dataset and settings that do not belong together; a split without images; a disk that is full.
+pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) -> Result<GenerateSummary> {
+    check(config)?;
+    let model = Model::open(&config.model, device)?;
+    let dataset = Dataset::open(&config.dataset)?;
+    let embeddings = encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress)?;
+    let sampling = sampling_of(config, &model);
+    let mut sources = Sources::choose(config, &dataset, &embeddings)?;
+    let autoencoder = model.autoencoder(device)?;
+    let image_size = model.info.image_size;
+    let mut writer = DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?;
+    let already = writer.len();
+    if already > 0 {
+        progress.say(&format!("{already} images are there already; continuing"));
+    }
+    let jobs = std::mem::take(&mut sources.jobs);
+    let begun = std::time::Instant::now();
+    progress.begin("generating", jobs.len().saturating_sub(already) as u64, "images");
+    for (chunk_number, chunk) in jobs[already.min(jobs.len())..].chunks(config.batch_size).enumerate() {
+        let first = already + chunk_number * config.batch_size;
+        let condition = sources.conditions(chunk, &embeddings, &model.info, device)?;
+        let indices: Vec<u64> = (first..first + chunk.len()).map(|index| index as u64).collect();
+        let latents = model::sample(&model.denoiser, &model.info, &sampling, condition, &indices, config.seed)?;
+        let pictures = pictures_from_images(autoencoder.decode(latents))?;
+        ensure!(
+            pictures.len() == chunk.len() * image_size * image_size,
+            "the autoencoder gave {} pixels for {} images of {image_size} px; it does not belong to this model",
+            pictures.len(),
+            chunk.len()
+        );
+        for ((job, picture), index) in chunk.iter().zip(pictures.chunks_exact(image_size * image_size)).zip(indices) {
+            let row = row_of(job, index, picture, image_size, &sources, config, &model, &sampling)?;
+            if let Some(bits) = config.png_bits {
+                write_png(&config.out, &row.id, picture, image_size, bits)?;
+            }
+            writer.push(row, &bytes_from_pictures(picture), None)?;
+        }
+        progress.advance(chunk.len() as u64, "");
+    }
+    progress.end();
+    let made = jobs.len().saturating_sub(already);
+    let secs_per_image = begun.elapsed().as_secs_f64() / made.max(1) as f64;
+    let synthetic = writer.finish()?;
+    let mut figure = None;
+    if config.figure {
+        let path = config.out.join("figure.png");
+        Figure { jobs: &jobs, real: &dataset, synthetic: &synthetic, strategy: &config.strategy }.draw(&path)?;
+        figure = Some(path);
+    }
+    Ok(GenerateSummary {
+        num_images: synthetic.len(),
+        mean_brightness: brightness(&synthetic, 0..synthetic.len())?,
+        source_brightness: brightness(&dataset, jobs.iter().flat_map(|job| job.sources.iter().copied()))?,
+        secs_per_image,
+        dataset: config.out.clone(),
+        figure,
+        skipped: sources.skipped,
+    })
+}
+
+fn check(config: &GenerateConfig) -> Result<()> {
+    ensure!(config.num_images > 0, "the number of images is 0; ask for at least 1");
+    ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    if let Some(bits) = config.png_bits {
+        ensure!(bits == 8 || bits == 16, "PNG files have 8 or 16 bits, not {bits}");
+    }
+    match &config.strategy {
+        Strategy::Reconstruct { variants } => ensure!(*variants > 0, "the number of variants is 0; ask for at least 1"),
+        Strategy::Interpolate { fractions, .. } => {
+            ensure!(!fractions.is_empty(), "there is no fraction; give for example 0.25,0.5,0.75");
+            for fraction in fractions {
+                ensure!((0.0..=1.0).contains(fraction), "the fraction {fraction} is not between 0 and 1");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whatever changes the images: a folder that was begun with other settings is not continued.
+fn settings_of(config: &GenerateConfig, model: &Model, image_size: usize) -> Result<DatasetSettings> {
+    /// Images that a kill can lose.
+    const SHARD_SIZE: usize = 64;
+    let mut preparation = toml::Table::try_from(config).context("the settings cannot be written as TOML")?;
+    for place_or_speed in ["model", "dataset", "out", "batch_size", "png_bits", "figure"] {
+        preparation.remove(place_or_speed);
+    }
+    preparation.insert("model_fingerprint".into(), model.fingerprint.clone().into());
+    let mut settings = DatasetSettings::new(image_size);
+    settings.shard_size = SHARD_SIZE;
+    settings.seed = config.seed;
+    settings.preparation = preparation;
+    Ok(settings)
+}
+
+fn sampling_of(config: &GenerateConfig, model: &Model) -> SamplingRecipe {
+    let own = &model.info.sampling;
+    SamplingRecipe {
+        sampler: config.sampler.unwrap_or(own.sampler),
+        num_steps: config.num_steps.unwrap_or(own.num_steps),
+        guidance_scale: config.guidance_scale.unwrap_or(own.guidance_scale),
+        spacing: own.spacing,
+    }
+}
+
+fn row_of(
+    job: &Job,
+    index: u64,
+    picture: &[f32],
+    image_size: usize,
+    described: &Sources,
+    config: &GenerateConfig,
+    model: &Model,
+    sampling: &SamplingRecipe,
+) -> Result<ManifestRow> {
+    let sources: Vec<&ManifestRow> = job.sources.iter().filter_map(|row| described.rows.get(row)).collect();
+    let first = sources.first().context("a generated image has no source")?;
+    // An interpolation between different label sets has no label that anybody could vouch for.
+    let agreed = sources.iter().all(|row| row.labels == first.labels);
+    let strategy = match config.strategy {
+        Strategy::Reconstruct { .. } => "reconstruction",
+        Strategy::Interpolate { .. } => "interpolation",
+    };
+    Ok(ManifestRow {
+        id: format!("{strategy}-{index:06}"),
+        source_file: String::new(),
+        sha256: dataset::pixels_sha256(picture, image_size, image_size),
+        // The source's patient: whoever splits by patient keeps an image and its variants on one side.
+        patient: first.patient.clone(),
+        view: first.view.clone(),
+        split: first.split,
+        labels: if agreed { first.labels.clone() } else { Vec::new() },
+        mask: false,
+        collection: first.collection.clone(),
+        licence: first.licence.clone(),
+        provenance: Some(Provenance {
+            strategy: strategy.into(),
+            source_ids: sources.iter().map(|row| row.id.clone()).collect(),
+            fraction: job.fraction,
+            seed: Some(config.seed),
+            guidance_scale: Some(sampling.guidance_scale),
+            model_fingerprint: Some(model.fingerprint.clone()),
+        }),
+    })
+}
+
+fn write_png(out: &Path, id: &str, picture: &[f32], size: usize, bits: u8) -> Result<()> {
+    let folder = out.join("png");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("the folder for PNG files cannot be made: {}", folder.display()))?;
+    let path = folder.join(format!("{id}.png"));
+    if bits == 16 {
+        radiograph::write_png_u16(&path, &radiograph::to_u16(picture), size, size)?;
+    } else {
+        radiograph::write_png_u8(&path, &bytes_from_pictures(picture), size, size)?;
+    }
+    Ok(())
+}
+
+/// Mean of all pixels of some images, 0..=1.
+fn brightness(dataset: &Dataset, rows: impl Iterator<Item = usize>) -> Result<f64> {
+    let (mut sum, mut count) = (0.0, 0);
+    for row in rows {
+        let picture = dataset.images(&[row])?;
+        sum += picture.iter().map(|byte| f64::from(*byte)).sum::<f64>();
+        count += picture.len();
+    }
+    Ok(if count == 0 { f64::NAN } else { sum / (255.0 * count as f64) })
+}
+
+impl Sources {
+    /// Standardised conditions of some jobs.
+    fn conditions(
+        &self,
+        jobs: &[Job],
+        embeddings: &encode::Embeddings,
+        info: &model::ModelInfo,
+        device: &Device,
+    ) -> Result<burn::tensor::Tensor<3>> {
+        let [tokens, dim] = info.condition_shape;
+        let mut values = Vec::with_capacity(jobs.len() * tokens * dim);
+        for job in jobs {
+            let mut condition = match (job.sources.as_slice(), job.fraction) {
+                ([source, target], Some(fraction)) => {
+                    // On the host: mixing is exact and the same on every device.
+                    let host = Device::flex();
+                    let end = |row: usize| -> Result<_> {
+                        Ok(from_host(embeddings.gather(&[row], tokens)?, [1, tokens, dim], &host))
+                    };
+                    let mixed = self.interpolation.mix(end(*source)?, end(*target)?, &[fraction])?;
+                    crate::tensors::to_host(mixed)?
+                }
+                ([source, ..], _) => embeddings.gather(&[*source], tokens)?,
+                ([], _) => anyhow::bail!("a generated image has no source"),
+            };
+            info.embeddings.apply(&mut condition);
+            values.extend(condition);
+        }
+        Ok(from_host(values, [jobs.len(), tokens, dim], device))
+    }
+}

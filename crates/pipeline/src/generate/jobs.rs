@@ -1,0 +1,204 @@
+//! Which sources make which images: decided before anything is drawn, by the seed alone.
+
+use super::{GenerateConfig, Strategy};
+use crate::{Skipped, encode::Embeddings};
+use anyhow::{Context, Result, bail, ensure};
+use dataset::{Dataset, ManifestRow};
+use diffusion::{
+    interpolate::Interpolation,
+    random::{self, Purpose},
+};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+/// How the two ends of an interpolation are chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairRule {
+    /// Another patient's image with the same labels.
+    Label,
+    /// The nearest embedding (by cosine) of another patient.
+    Neighbour,
+    /// A table with two columns of image ids, one pair a line.
+    File(PathBuf),
+}
+
+/// One image to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Rows of the real dataset: one, or the two ends.
+    pub sources: Vec<usize>,
+    /// How far from the first end to the second.
+    pub fraction: Option<f64>,
+}
+
+/// All images to be made, in order.
+#[derive(Debug)]
+pub struct Sources {
+    pub(super) jobs: Vec<Job>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) interpolation: Interpolation,
+    /// Manifest rows of the split (and of given pairs).
+    pub(super) rows: HashMap<usize, ManifestRow>,
+}
+
+impl Sources {
+    /// Decides.
+    pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: &Embeddings) -> Result<Self> {
+        let rows = dataset.indices(config.split)?;
+        ensure!(
+            !rows.is_empty(),
+            "the dataset has no image in the split `{}`; choose another with `--split`: {}",
+            config.split,
+            config.dataset.display()
+        );
+        let mut described: HashMap<usize, ManifestRow> = rows.iter().copied().zip(dataset.rows_at(&rows)?).collect();
+        let order = random::permutation(config.seed, 0, rows.len());
+        // More images than sources: go round again.
+        let mut sources = order.iter().map(|position| rows[*position]).cycle();
+        let mut skipped = Vec::new();
+        let mut jobs = Vec::new();
+        let mut interpolation = Interpolation::default();
+        match &config.strategy {
+            Strategy::Reconstruct { variants } => {
+                while jobs.len() < config.num_images {
+                    let Some(source) = sources.next() else { break };
+                    let job = Job { sources: vec![source], fraction: None };
+                    let missing = config.num_images - jobs.len();
+                    jobs.extend(std::iter::repeat_n(job, (*variants).min(missing)));
+                }
+            }
+            Strategy::Interpolate { pairs, fractions, interpolation: chosen } => {
+                interpolation = *chosen;
+                let num_pairs = config.num_images.div_ceil(fractions.len());
+                let pairs = match pairs {
+                    PairRule::File(path) => {
+                        let pairs = pairs_from_file(path, dataset)?;
+                        let ends: Vec<usize> = pairs.iter().flatten().copied().collect();
+                        described.extend(ends.iter().copied().zip(dataset.rows_at(&ends)?));
+                        pairs
+                    }
+                    rule => {
+                        let partners = Partners::new(&described, &rows, rule, embeddings, config.seed)?;
+                        let mut pairs = Vec::new();
+                        for source in sources.take(rows.len().max(num_pairs)) {
+                            if pairs.len() == num_pairs {
+                                break;
+                            }
+                            match partners.of(source) {
+                                Some(target) => pairs.push([source, target]),
+                                None => skipped.push(Skipped {
+                                    item: described.get(&source).map(|row| row.id.clone()).unwrap_or_default(),
+                                    reason: "no other patient's image in this split has the same labels".into(),
+                                }),
+                            }
+                        }
+                        pairs
+                    }
+                };
+                ensure!(!pairs.is_empty(), "there is no pair to interpolate between; choose another rule for pairs");
+                for [source, target] in pairs.into_iter().cycle().take(num_pairs) {
+                    jobs.extend(
+                        fractions
+                            .iter()
+                            .map(|fraction| Job { sources: vec![source, target], fraction: Some(*fraction) }),
+                    );
+                }
+                jobs.truncate(config.num_images);
+            }
+        }
+        Ok(Self { jobs, skipped, interpolation, rows: described })
+    }
+}
+
+/// Answers who the other end of an interpolation is.
+struct Partners<'a> {
+    rule: PairRule,
+    rows: Vec<usize>,
+    described: &'a HashMap<usize, ManifestRow>,
+    /// Unit length, row by row; only for [`PairRule::Neighbour`].
+    unit_embeddings: Vec<Vec<f32>>,
+    seed: u64,
+}
+
+impl<'a> Partners<'a> {
+    fn new(
+        described: &'a HashMap<usize, ManifestRow>,
+        rows: &[usize],
+        rule: &PairRule,
+        embeddings: &Embeddings,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut unit_embeddings = Vec::new();
+        if *rule == PairRule::Neighbour {
+            for row in rows {
+                let mut embedding = embeddings.gather(&[*row], 1)?;
+                let norm = embedding.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+                embedding.iter_mut().for_each(|value| *value /= norm);
+                unit_embeddings.push(embedding);
+            }
+        }
+        Ok(Self { rule: rule.clone(), rows: rows.to_vec(), described, unit_embeddings, seed })
+    }
+
+    fn of(&self, source: usize) -> Option<usize> {
+        let this = self.described.get(&source)?;
+        let others = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| self.described.get(*row).is_some_and(|other| other.patient != this.patient));
+        if self.rule == PairRule::Neighbour {
+            let position = self.rows.iter().position(|row| *row == source)?;
+            let own = &self.unit_embeddings[position];
+            let cosine = |other: usize| own.iter().zip(&self.unit_embeddings[other]).map(|(a, b)| a * b).sum::<f32>();
+            return others
+                .max_by(|(left, _), (right, _)| cosine(*left).total_cmp(&cosine(*right)))
+                .map(|(_, row)| *row);
+        }
+        let candidates: Vec<usize> = others
+            .map(|(_, row)| *row)
+            .filter(|row| self.described.get(row).is_some_and(|other| other.labels == this.labels))
+            .collect();
+        let choice = random::uniform(self.seed, source as u64, Purpose::Selection);
+        candidates.get((choice * candidates.len() as f64) as usize).copied()
+    }
+}
+
+fn pairs_from_file(path: &Path, dataset: &Dataset) -> Result<Vec<[usize; 2]>> {
+    let mut by_id = HashMap::new();
+    for (index, row) in dataset.rows()?.enumerate() {
+        by_id.insert(row?.id, index);
+    }
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_path(path)
+        .with_context(|| format!("the table of pairs cannot be read: {}", path.display()))?;
+    let mut pairs = Vec::new();
+    for (number, record) in reader.records().enumerate() {
+        let record = record
+            .with_context(|| format!("line {} of the table of pairs is damaged: {}", number + 1, path.display()))?;
+        let row_of = |column: usize| -> Result<usize> {
+            let id = record.get(column).map(str::trim).unwrap_or_default();
+            by_id.get(id).copied().with_context(|| {
+                format!(
+                    "line {} of the table of pairs names `{id}`, which the dataset lacks: {}",
+                    number + 1,
+                    path.display()
+                )
+            })
+        };
+        match record.len() {
+            2 => pairs.push([row_of(0)?, row_of(1)?]),
+            columns => bail!(
+                "line {} of the table of pairs has {columns} columns; it needs two image ids: {}",
+                number + 1,
+                path.display()
+            ),
+        }
+    }
+    Ok(pairs)
+}

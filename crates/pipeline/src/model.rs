@@ -1,0 +1,309 @@
+//! A trained model: the network, what it needs to be used, and its folder.
+//!
+//! `model.json` says how latents and embeddings were scaled and what the network predicts; `unet/` is a diffusers
+//! folder; `null_condition.safetensors` holds the learned null condition; `autoencoder/` and `encoder/` are copies of
+//! the frozen networks, so that a model folder is all that anybody needs.
+
+use crate::{
+    recipe::{ConditionTokens, SamplingRecipe},
+    tensors::{from_host, to_host},
+};
+use anyhow::{Context, Result, bail, ensure};
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor},
+};
+use dataset::AtomicFolder;
+use diffusion::{
+    Guidance, Preconditioning, Prediction, ScheduleConfig, guided,
+    random::{self, Purpose},
+};
+use nets::{
+    Checkpoint, HostTensor,
+    autoencoder::Autoencoder,
+    init::{Initialisation, randomise},
+    unet::{UNet, UNetConfig},
+};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Version of the model folder.
+pub const MODEL_VERSION: u32 = 1;
+
+/// The trained part: a UNet and the condition that stands for "none".
+#[derive(Module, Debug)]
+pub struct Denoiser {
+    /// Predicts what [`Prediction`] says.
+    pub unet: UNet,
+    /// `[tokens, dim]`
+    pub null_condition: Param<Tensor<2>>,
+}
+
+impl Denoiser {
+    /// A network with PyTorch's default initial weights and a null condition of zeros.
+    ///
+    /// # Errors
+    /// A configuration that no network can have.
+    pub fn new(config: &UNetConfig, num_tokens: usize, seed: u64, device: &Device) -> Result<Self> {
+        let unet = randomise(config.init(device)?, Initialisation::FanInUniform, seed);
+        let null_condition = Param::from_tensor(Tensor::zeros([num_tokens, config.cross_attention_dim], device));
+        Ok(Self { unet, null_condition })
+    }
+
+    /// The null condition once for each image.
+    ///
+    /// # Shapes
+    /// `[batch, tokens, dim]`
+    pub fn null_conditions(&self, batch: usize) -> Tensor<3> {
+        let null_condition = self.null_condition.val();
+        let [tokens, dim] = null_condition.dims();
+        null_condition.reshape([1, tokens, dim]).repeat_dim(0, batch)
+    }
+
+    /// Replaces the condition of the images whose `keep` is 0 by the null condition (1 keeps it).
+    ///
+    /// # Shapes
+    /// - condition: `[batch, tokens, dim]`, keep: `batch` values
+    pub fn drop_conditions(&self, condition: Tensor<3>, keep: Vec<f32>) -> Tensor<3> {
+        let batch = keep.len();
+        let keep = from_host(keep, [batch, 1, 1], &condition.device());
+        let drop = keep.clone().mul_scalar(-1.0).add_scalar(1.0);
+        condition * keep + self.null_conditions(batch) * drop
+    }
+}
+
+/// Mean and standard deviation of each channel or dimension; empty where values are taken as they are.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standardisation {
+    /// One for each channel.
+    pub mean: Vec<f32>,
+    /// One for each channel, above 0.
+    pub std: Vec<f32>,
+}
+
+impl Standardisation {
+    /// In place on values whose last axis has this many channels.
+    pub fn apply(&self, values: &mut [f32]) {
+        if self.mean.is_empty() {
+            return;
+        }
+        for row in values.chunks_exact_mut(self.mean.len()) {
+            for ((value, mean), std) in row.iter_mut().zip(&self.mean).zip(&self.std) {
+                *value = (*value - mean) / std;
+            }
+        }
+    }
+
+    /// The inverse of [`Standardisation::apply`], on a tensor.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]`, kept
+    pub fn undo(&self, latents: Tensor<4>) -> Tensor<4> {
+        if self.mean.is_empty() {
+            return latents;
+        }
+        let (device, channels) = (latents.device(), self.mean.len());
+        let row = |values: &[f32]| from_host(values.to_vec(), [1, 1, 1, channels], &device);
+        latents * row(&self.std) + row(&self.mean)
+    }
+}
+
+/// What `model.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelInfo {
+    /// Of this format.
+    pub version: u32,
+    /// Side of the generated images in pixels.
+    pub image_size: usize,
+    /// `[height, width, channels]`
+    pub latent_shape: [usize; 3],
+    /// `[tokens, dim]`
+    pub condition_shape: [usize; 2],
+    /// Which of the encoder's tokens condition the network.
+    pub condition_tokens: ConditionTokens,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// The noise process.
+    pub schedule: ScheduleConfig,
+    /// Defaults of generation.
+    pub sampling: SamplingRecipe,
+    /// Of the latents, beyond the autoencoder's own scale.
+    pub latents: Standardisation,
+    /// Of the embeddings.
+    pub embeddings: Standardisation,
+    /// Fingerprint of the autoencoder folder.
+    pub autoencoder: String,
+    /// Fingerprint of the encoder folder.
+    pub encoder: String,
+    /// Images seen in training.
+    pub images_seen: u64,
+}
+
+impl ModelInfo {
+    /// The schedule joined with the prediction type.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn preconditioning(&self) -> Result<Preconditioning> {
+        Ok(Preconditioning::new(self.schedule.resolve()?, self.prediction)?)
+    }
+}
+
+/// A model that is ready to generate.
+#[derive(Debug)]
+pub struct Model {
+    /// Settings and scales.
+    pub info: ModelInfo,
+    /// The network.
+    pub denoiser: Denoiser,
+    /// Where `autoencoder/` and `encoder/` lie.
+    pub folder: PathBuf,
+    /// Hash over weights and configuration.
+    pub fingerprint: String,
+}
+
+impl Model {
+    /// Opens a run (its exported `model/`) or a model folder.
+    ///
+    /// # Errors
+    /// A folder that is neither, a newer version, and weights that do not fit.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let folder = folder_of(path)?;
+        let info = read_info(&folder)?;
+        let unet = UNet::load(&folder.join("unet"), device)?;
+        let null_path = folder.join("null_condition.safetensors");
+        let null_condition = Checkpoint::open(&null_path)?.read("null_condition")?;
+        let [tokens, dim] = info.condition_shape;
+        ensure!(
+            null_condition.shape == [tokens, dim],
+            "the null condition has shape {:?}, `model.json` says {:?}: {}",
+            null_condition.shape,
+            info.condition_shape,
+            null_path.display()
+        );
+        let null_condition = Param::from_tensor(from_host(null_condition.values, [tokens, dim], device));
+        let fingerprint = dataset::fingerprint(folder.join("unet"))?;
+        Ok(Self { info, denoiser: Denoiser { unet, null_condition }, folder, fingerprint })
+    }
+
+    /// The frozen autoencoder.
+    ///
+    /// # Errors
+    /// Weights that are missing or do not fit.
+    pub fn autoencoder(&self, device: &Device) -> Result<Autoencoder> {
+        let folder = self.folder.join("autoencoder");
+        Autoencoder::load(&folder, device)
+            .with_context(|| format!("the model's autoencoder cannot be used: {}", folder.display()))
+    }
+}
+
+/// The model folder that `path` means: itself, or `model/` of a run.
+///
+/// # Errors
+/// A folder that is neither.
+pub fn folder_of(path: &Path) -> Result<PathBuf> {
+    for candidate in [path.to_path_buf(), path.join("model")] {
+        if candidate.join("model.json").is_file() {
+            return Ok(candidate);
+        }
+    }
+    if path.join("recipe.toml").is_file() {
+        bail!(
+            "the run has exported no model yet, which it does with each checkpoint; let `train --resume` reach one: {}",
+            path.display()
+        );
+    }
+    bail!("this is neither a run nor a model folder (it holds no model.json): {}", path.display())
+}
+
+/// Reads `model.json`.
+///
+/// # Errors
+/// A file that is missing, damaged, or of a newer version.
+pub fn read_info(folder: &Path) -> Result<ModelInfo> {
+    let path = folder.join("model.json");
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("the model cannot be read: {}", path.display()))?;
+    let info: ModelInfo =
+        serde_json::from_str(&text).with_context(|| format!("the model's settings are damaged: {}", path.display()))?;
+    ensure!(
+        info.version == MODEL_VERSION,
+        "the model has version {}, this program reads version {MODEL_VERSION}; use the program that wrote it: {}",
+        info.version,
+        path.display()
+    );
+    Ok(info)
+}
+
+/// Writes a model folder in one go, replacing an older one.
+///
+/// # Errors
+/// A disk that is full or refuses.
+pub fn save(folder: &Path, info: &ModelInfo, denoiser: &Denoiser, autoencoder: &Path, encoder: &Path) -> Result<()> {
+    let target = AtomicFolder::create(folder)?;
+    denoiser.unet.save(&target.path().join("unet"))?;
+    let null_condition = denoiser.null_condition.val();
+    let shape = null_condition.dims().to_vec();
+    let mut checkpoint = Checkpoint::default();
+    checkpoint.insert("null_condition", HostTensor { shape, values: to_host(null_condition)? });
+    checkpoint.save(&target.path().join("null_condition.safetensors"), false, None)?;
+    let info = ModelInfo { version: MODEL_VERSION, ..info.clone() };
+    dataset::write_file(target.path().join("model.json"), serde_json::to_string_pretty(&info)?.as_bytes())?;
+    copy_folder(autoencoder, &target.path().join("autoencoder"))?;
+    copy_folder(encoder, &target.path().join("encoder"))?;
+    target.commit()?;
+    Ok(())
+}
+
+/// Links where the file system allows it, since frozen weights never change; else copies.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    let context = || format!("the frozen network cannot be copied into the model: {}", from.display());
+    std::fs::create_dir_all(to).with_context(context)?;
+    for entry in std::fs::read_dir(from).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        if entry.file_type().with_context(context)?.is_file() {
+            let target = to.join(entry.file_name());
+            if std::fs::hard_link(entry.path(), &target).is_err() {
+                std::fs::copy(entry.path(), &target).with_context(context)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Draws latents for a batch of conditions. Each image depends on its own index alone, not on its neighbours.
+///
+/// # Shapes
+/// - condition: `[batch, tokens, dim]`, standardised
+/// - indices: `batch` numbers, one for each image, that key its noise
+/// - result: `[batch, height, width, channels]`, in the autoencoder's scale
+///
+/// # Errors
+/// Sampling settings that the schedule cannot follow.
+pub fn sample(
+    denoiser: &Denoiser,
+    info: &ModelInfo,
+    sampling: &SamplingRecipe,
+    condition: Tensor<3>,
+    indices: &[u64],
+    seed: u64,
+) -> Result<Tensor<4>> {
+    let preconditioning = info.preconditioning()?;
+    let schedule = preconditioning.schedule();
+    let sigmas = schedule.sigmas(sampling.num_steps, sampling.spacing)?;
+    let device = condition.device();
+    let noise = random::normal_batch(seed, indices, Purpose::InitialNoise, info.latent_shape, &device);
+    let noisy = schedule.initial(noise, sigmas[0]);
+    let guidance = Guidance::new(sampling.guidance_scale);
+    guidance.validate()?;
+    let null_condition = denoiser.null_conditions(indices.len());
+    let mut denoise = guided(guidance, condition, null_condition, |noisy, sigma, condition| {
+        preconditioning.denoise(noisy, sigma, |input, timesteps| denoiser.unet.forward(input, timesteps, condition))
+    });
+    let mut step_noise =
+        |step: usize| random::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
+    let latents = sampling.sampler.sample(schedule.path(), &mut denoise, noisy, &sigmas, &mut step_noise, &mut |_| {});
+    Ok(info.latents.undo(latents))
+}

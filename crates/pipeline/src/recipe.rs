@@ -1,0 +1,432 @@
+//! Recipes: everything that decides a training run, resolved and checked before any work starts.
+//!
+//! A recipe is a TOML file. Those that come with the program are embedded; `--set path.to.key=value` changes single
+//! settings. Unknown keys are refused, so a typo cannot be ignored.
+
+use anyhow::{Context, Result, bail, ensure};
+use diffusion::{LossWeighting, Preconditioning, Prediction, Sampler, ScheduleConfig, StepSpacing, TimeDistribution};
+use nets::unet::UNetConfig;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Name and text of each recipe that comes with the program.
+const EMBEDDED: [(&str, &str); 4] = [
+    ("demo-64", include_str!("../recipes/demo-64.toml")),
+    ("small-128", include_str!("../recipes/small-128.toml")),
+    ("paper-256", include_str!("../recipes/paper-256.toml")),
+    ("paper-512", include_str!("../recipes/paper-512.toml")),
+];
+
+/// All settings of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is for, in a sentence.
+    pub description: String,
+    /// Decides every random number of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which data, and how they are presented.
+    pub data: DataRecipe,
+    /// How the embeddings condition the network.
+    #[serde(default)]
+    pub condition: ConditionRecipe,
+    /// The noise process and what the network learns of it.
+    #[serde(default)]
+    pub diffusion: DiffusionRecipe,
+    /// Optimisation.
+    #[serde(default)]
+    pub optimiser: OptimiserRecipe,
+    /// The moving average of the weights, which is what gets exported.
+    #[serde(default)]
+    pub ema: diffusion::ema::Ema,
+    /// Length of the run, and what is written on its way.
+    #[serde(default)]
+    pub training: TrainingRecipe,
+    /// Defaults of generation: sample grids during training, and the exported model.
+    #[serde(default)]
+    pub sampling: SamplingRecipe,
+    /// The network, in the names of diffusers' `UNet2DConditionModel`.
+    pub unet: UNetConfig,
+}
+
+/// See [`Recipe::data`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Side of the square images in pixels; the dataset must have it.
+    pub image_size: usize,
+    /// Draw latents from the autoencoder's distribution instead of taking its mean (no effect for autoencoders
+    /// without one). Default true, as Stable Diffusion.
+    #[serde(default = "yes")]
+    pub sample_latents: bool,
+    /// Bring each latent channel to mean 0 and standard deviation 1 over the training images, beyond the
+    /// autoencoder's own scale. Default true.
+    #[serde(default = "yes")]
+    pub standardise_latents: bool,
+}
+
+/// Which of the encoder's output becomes the condition. Patch tokens are not offered: with them models copy the image
+/// through the condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionTokens {
+    /// The class token. The default.
+    #[default]
+    Class,
+    /// The class token and, where the encoder has them, the register tokens.
+    ClassAndRegisters,
+}
+
+/// See [`Recipe::condition`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConditionRecipe {
+    /// Which tokens.
+    pub tokens: ConditionTokens,
+    /// Bring each dimension of the embeddings to mean 0 and standard deviation 1 over the training images.
+    pub standardise: bool,
+    /// Share of training images whose condition is replaced by the learned null condition, in `0..=1`.
+    pub dropout: f64,
+}
+
+impl Default for ConditionRecipe {
+    fn default() -> Self {
+        Self { tokens: ConditionTokens::Class, standardise: true, dropout: 0.1 }
+    }
+}
+
+/// See [`Recipe::diffusion`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffusionRecipe {
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// The noise process.
+    pub schedule: ScheduleConfig,
+    /// How training times are drawn.
+    pub time_distribution: TimeDistribution,
+    /// How much each noise level counts.
+    pub loss_weighting: LossWeighting,
+}
+
+impl Default for DiffusionRecipe {
+    fn default() -> Self {
+        Self {
+            prediction: Prediction::Flow,
+            schedule: ScheduleConfig::default(),
+            time_distribution: TimeDistribution::LogitNormal { mean: 0.0, std: 1.0 },
+            loss_weighting: LossWeighting::Uniform,
+        }
+    }
+}
+
+/// See [`Recipe::optimiser`]. AdamW (Loshchilov & Hutter 2019).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimiserRecipe {
+    /// After warm-up.
+    pub learning_rate: f64,
+    /// Images over which the learning rate rises linearly from 0.
+    pub warmup_images: u64,
+    /// The learning rate falls along a half cosine to this share of itself at the end of the run; 1 keeps it.
+    pub final_learning_rate_ratio: f64,
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Gradients longer than this are shortened to it; 0 leaves them.
+    pub max_gradient_norm: f64,
+    /// Images in one optimiser step.
+    pub batch_size: usize,
+    /// The batch is worked through in so many equal parts, to save memory.
+    pub accumulation_steps: usize,
+}
+
+impl Default for OptimiserRecipe {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-4,
+            warmup_images: 10_000,
+            final_learning_rate_ratio: 1.0,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            max_gradient_norm: 1.0,
+            batch_size: 32,
+            accumulation_steps: 1,
+        }
+    }
+}
+
+/// See [`Recipe::training`]. The clock is images seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingRecipe {
+    /// Length of the run.
+    pub total_images: u64,
+    /// Between two lines of metrics.
+    pub log_every_images: u64,
+    /// Between two checkpoints.
+    pub checkpoint_every_images: u64,
+    /// Between two sample grids; 0 draws none.
+    pub sample_every_images: u64,
+    /// Validation images whose reconstructions the grids show.
+    pub num_sample_images: usize,
+    /// Newest checkpoints that are kept; 0 keeps all.
+    pub keep_checkpoints: usize,
+}
+
+impl Default for TrainingRecipe {
+    fn default() -> Self {
+        Self {
+            total_images: 1_000_000,
+            log_every_images: 640,
+            checkpoint_every_images: 25_600,
+            sample_every_images: 25_600,
+            num_sample_images: 8,
+            keep_checkpoints: 3,
+        }
+    }
+}
+
+/// See [`Recipe::sampling`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplingRecipe {
+    /// Which sampler.
+    pub sampler: Sampler,
+    /// How many steps.
+    pub num_steps: usize,
+    /// Which noise levels.
+    pub spacing: StepSpacing,
+    /// Classifier-free guidance; 1 is off.
+    pub guidance_scale: f64,
+}
+
+impl Default for SamplingRecipe {
+    fn default() -> Self {
+        Self { sampler: Sampler::Heun, num_steps: 20, spacing: StepSpacing::default(), guidance_scale: 1.5 }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Name and description of each embedded recipe.
+///
+/// # Errors
+/// An embedded recipe that cannot be read, which the tests rule out.
+pub fn list() -> Result<Vec<(&'static str, String)>> {
+    EMBEDDED.iter().map(|(name, text)| Ok((*name, parse(text)?.description))).collect()
+}
+
+/// The recipe of that name or in that file, changed by `(path.to.key, value)` pairs and checked.
+///
+/// # Errors
+/// No such recipe, a key or value that a recipe cannot have, or settings that contradict one another.
+pub fn resolve(name_or_path: &str, overrides: &[(String, String)]) -> Result<Recipe> {
+    let text = match EMBEDDED.iter().find(|(name, _)| *name == name_or_path) {
+        Some((_, text)) => (*text).to_owned(),
+        None => {
+            let path = Path::new(name_or_path);
+            ensure!(
+                path.is_file(),
+                "there is no recipe `{name_or_path}`, and no file of that name; the embedded ones are {}",
+                EMBEDDED.map(|(name, _)| name).join(", ")
+            );
+            std::fs::read_to_string(path).with_context(|| format!("the recipe cannot be read: {name_or_path}"))?
+        }
+    };
+    let recipe = parse(&text).with_context(|| format!("the recipe is not valid: {name_or_path}"))?;
+    let recipe = if overrides.is_empty() { recipe } else { recipe.with(overrides)? };
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+fn parse(text: &str) -> Result<Recipe> {
+    Ok(toml::from_str(text)?)
+}
+
+impl Recipe {
+    /// As a TOML file that [`resolve`] reads back equal.
+    ///
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).context("the recipe has a value that TOML cannot hold")
+    }
+
+    /// Reads back what [`Recipe::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// Text that is no recipe, or an impossible one.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let recipe = parse(text)?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    fn with(&self, overrides: &[(String, String)]) -> Result<Self> {
+        let mut root = toml::Table::try_from(self)?;
+        for (path, value) in overrides {
+            let keys: Vec<&str> = path.split('.').collect();
+            let Some((last, parents)) = keys.split_last() else { continue };
+            let mut table = &mut root;
+            for key in parents {
+                let known = table.keys().cloned().collect::<Vec<_>>().join(", ");
+                table = match table.get_mut(*key) {
+                    Some(toml::Value::Table(inner)) => inner,
+                    _ => bail!("`{path}` is no setting of a recipe: there is no section `{key}`; there are {known}"),
+                };
+            }
+            // A bare word such as `heun` is meant as a string.
+            let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| toml::Value::String(value.clone()));
+            // `--set x=1` for a setting that is a fraction: TOML is stricter than people.
+            let parsed = match (table.get(*last), parsed) {
+                (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+                (None, _) if !matches!(*last, "gamma" | "mean" | "std" | "shift" | "steps_offset") => bail!(
+                    "`{path}` is no setting of a recipe; the section has {}",
+                    table.keys().cloned().collect::<Vec<_>>().join(", ")
+                ),
+                (_, parsed) => parsed,
+            };
+            table.insert((*last).to_owned(), parsed);
+        }
+        root.try_into().context("a value given by `--set` does not fit its setting")
+    }
+
+    /// The schedule joined with the prediction type.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn preconditioning(&self) -> Result<Preconditioning> {
+        Ok(Preconditioning::new(self.diffusion.schedule.resolve()?, self.diffusion.prediction)?)
+    }
+
+    /// Refuses what cannot work, before any work starts.
+    ///
+    /// # Errors
+    /// The first impossible setting, by name and value.
+    pub fn validate(&self) -> Result<()> {
+        let preconditioning = self.preconditioning()?;
+        self.diffusion.time_distribution.validate()?;
+        self.diffusion.loss_weighting.validate()?;
+        self.ema.validate()?;
+        diffusion::Guidance::new(self.sampling.guidance_scale).validate()?;
+        preconditioning.schedule().sigmas(self.sampling.num_steps, self.sampling.spacing)?;
+        self.unet.validate()?;
+        let ConditionRecipe { dropout, .. } = self.condition;
+        ensure!((0.0..=1.0).contains(&dropout), "condition.dropout is {dropout}; it is a share, from 0 to 1");
+        let size = self.data.image_size;
+        ensure!(size >= 16 && size % 8 == 0, "data.image_size is {size}; it must be a multiple of 8, at least 16");
+        let OptimiserRecipe {
+            learning_rate,
+            final_learning_rate_ratio,
+            beta_1,
+            beta_2,
+            batch_size,
+            accumulation_steps,
+            ..
+        } = self.optimiser;
+        ensure!(
+            learning_rate > 0.0 && learning_rate.is_finite(),
+            "optimiser.learning_rate is {learning_rate}; it must be above 0"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&final_learning_rate_ratio),
+            "optimiser.final_learning_rate_ratio is {final_learning_rate_ratio}; it is a share, from 0 to 1"
+        );
+        for (name, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
+            ensure!((0.0..1.0).contains(&beta), "optimiser.{name} is {beta}; it must be at least 0 and below 1");
+        }
+        ensure!(
+            batch_size > 0 && accumulation_steps > 0 && batch_size % accumulation_steps == 0,
+            "optimiser.batch_size is {batch_size} and optimiser.accumulation_steps {accumulation_steps}; \
+             both must be above 0, and the first divisible by the second"
+        );
+        let TrainingRecipe { total_images, log_every_images, checkpoint_every_images, .. } = self.training;
+        for (name, value) in [
+            ("total_images", total_images),
+            ("log_every_images", log_every_images),
+            ("checkpoint_every_images", checkpoint_every_images),
+        ] {
+            ensure!(value > 0, "training.{name} is 0; it must be above 0");
+        }
+        Ok(())
+    }
+
+    /// The learning rate after `images_seen` images.
+    pub fn learning_rate(&self, images_seen: u64) -> f64 {
+        let OptimiserRecipe { learning_rate, warmup_images, final_learning_rate_ratio, .. } = self.optimiser;
+        let warmup = if warmup_images == 0 { 1.0 } else { (images_seen as f64 / warmup_images as f64).min(1.0) };
+        let progress = (images_seen as f64 / self.training.total_images as f64).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        learning_rate * warmup * (final_learning_rate_ratio + (1.0 - final_learning_rate_ratio) * cosine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(path: &str, value: &str) -> Result<Recipe> {
+        resolve("small-128", &[(path.into(), value.into())])
+    }
+
+    #[test]
+    fn embedded_recipes_are_valid_and_survive_a_round_trip() {
+        for (name, description) in list().unwrap() {
+            let recipe = resolve(name, &[]).unwrap();
+            assert!(!description.is_empty());
+            assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe, "{name}");
+        }
+    }
+
+    #[test]
+    fn single_settings_can_be_changed() {
+        assert_eq!(set("optimiser.learning_rate", "1").unwrap().optimiser.learning_rate, 1.0);
+        assert_eq!(set("sampling.sampler", "euler").unwrap().sampling.sampler, Sampler::Euler);
+        assert_eq!(set("seed", "7").unwrap().seed, 7);
+    }
+
+    #[test]
+    fn typos_and_impossible_settings_are_refused_by_name() {
+        for (path, value, part) in [
+            ("optimiser.learning_rte", "1", "learning_rate"),
+            ("optimizer.learning_rate", "1", "optimiser"),
+            ("optimiser.learning_rate", "fast", "does not fit"),
+            ("optimiser.learning_rate", "-1", "above 0"),
+            ("condition.dropout", "2", "share"),
+            ("diffusion.prediction", "noise", "flow"),
+            ("optimiser.accumulation_steps", "3", "divisible"),
+            ("data.image_size", "100", "multiple of 8"),
+        ] {
+            let error = format!("{:#}", set(path, value).unwrap_err());
+            assert!(error.contains(part), "{path}={value}: {error}");
+        }
+        assert!(resolve("smal-128", &[]).unwrap_err().to_string().contains("small-128"));
+    }
+
+    #[test]
+    fn the_learning_rate_rises_and_falls() {
+        let mut recipe = resolve("small-128", &[]).unwrap();
+        recipe.optimiser.learning_rate = 1.0;
+        recipe.optimiser.warmup_images = 100;
+        recipe.optimiser.final_learning_rate_ratio = 0.0;
+        recipe.training.total_images = 1_000_000;
+        assert_eq!(recipe.learning_rate(0), 0.0);
+        assert!((recipe.learning_rate(50) - 0.5).abs() < 1e-6);
+        assert!((recipe.learning_rate(500_000) - 0.5).abs() < 1e-9);
+        assert!(recipe.learning_rate(1_000_000).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,340 @@
+//! Training on cached encodings: no frozen network runs in the loop.
+//!
+//! The clock is images seen. Every random number is keyed by the number of the image in the run, so a run that is
+//! killed and resumed draws the same noise, times, order and dropped conditions as one that was not, and ends with the
+//! same weights to the last bit.
+
+mod checkpoint;
+mod data;
+mod metrics;
+pub mod optimiser;
+mod samples;
+
+use crate::{
+    encode,
+    model::{self, Denoiser, ModelInfo},
+    progress::Progress,
+    recipe::Recipe,
+    tensors::to_host,
+};
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use checkpoint::State;
+use data::{Batch, TrainingData};
+use dataset::{Dataset, RunDir};
+use diffusion::{Preconditioning, weighted_mean_squared_error};
+use kernels::AdamWStep;
+use metrics::{Averages, Journal};
+use optimiser::GradientSet;
+use samples::SampleGrid;
+use serde::Serialize;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// What to train, on what, and where to.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainConfig {
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// All settings.
+    pub recipe: Recipe,
+    /// The run folder.
+    pub out: PathBuf,
+    /// Continue the run in `out` from its newest checkpoint.
+    pub resume: bool,
+    /// Needed only where the dataset lacks encodings, or has several.
+    pub autoencoder: Option<PathBuf>,
+    /// Needed only where the dataset lacks encodings, or has several.
+    pub encoder: Option<PathBuf>,
+    /// Stop, with a checkpoint, after so many minutes; `--resume` goes on.
+    pub max_minutes: Option<f64>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainSummary {
+    /// Images seen in the whole run.
+    pub images_seen: u64,
+    /// Whether the recipe's length was reached.
+    pub finished: bool,
+    /// Mean loss since the line of metrics before the last.
+    pub loss: f64,
+    /// Over this session, without sample grids and checkpoints.
+    pub images_per_sec: f64,
+    /// Parameters of the network.
+    pub num_parameters: usize,
+    /// The exported model.
+    pub model: PathBuf,
+}
+
+/// Trains until the recipe's length or `max_minutes`.
+///
+/// # Errors
+/// Settings, dataset, encodings or a checkpoint that do not belong together; a loss that is no number, naming the
+/// images; a disk that is full. The newest checkpoint is complete in every case.
+pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Result<TrainSummary> {
+    let recipe = &config.recipe;
+    recipe.validate()?;
+    let dataset = Dataset::open(&config.dataset)?;
+    ensure!(
+        dataset.image_size() == recipe.data.image_size,
+        "the dataset has images of {} px, the recipe wants {} px; prepare the dataset with `--image-size {}`, \
+         or choose another recipe",
+        dataset.image_size(),
+        recipe.data.image_size,
+        recipe.data.image_size
+    );
+    let frozen =
+        encode::find_or_make(&dataset, config.autoencoder.as_deref(), config.encoder.as_deref(), device, progress)?;
+    let run_dir = open_run(config, &dataset, &frozen)?;
+    let _lock = run_dir.lock()?;
+    let data = TrainingData::open(&dataset, &frozen, recipe, progress)?;
+    let info = data.model_info(&frozen, recipe)?;
+    let autodiff = device.clone().autodiff();
+    let state = match run_dir.checkpoints().latest()? {
+        Some(found) if config.resume => {
+            progress.say(&format!("continuing from {}", found.path.display()));
+            State::load(&found.path, recipe, info.condition_shape[0], &autodiff)?
+        }
+        _ => State::fresh(recipe, info.condition_shape[0], &autodiff)?,
+    };
+    let mut session = Session {
+        recipe,
+        preconditioning: recipe.preconditioning()?,
+        grid: SampleGrid::new(&dataset, &frozen, &info, recipe)?,
+        journal: Journal::open(&run_dir, state.images_seen)?,
+        averages: Averages::default(),
+        run_dir,
+        info,
+        frozen,
+        data,
+        device: device.clone(),
+        autodiff,
+    };
+    session.train(state, config.max_minutes, progress)
+}
+
+/// Makes the run folder, or checks that the one that is there belongs to this recipe and dataset.
+fn open_run(config: &TrainConfig, dataset: &Dataset, frozen: &encode::Frozen) -> Result<RunDir> {
+    let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
+    let recipe_text = config.recipe.to_toml()?;
+    let identity_path = config.out.join("identity.json");
+    if !config.out.join("recipe.toml").is_file() {
+        ensure!(
+            !config.resume,
+            "there is no run to continue (no recipe.toml); leave out `--resume`: {}",
+            config.out.display()
+        );
+        let run_dir = RunDir::create(&config.out, &recipe_text)?;
+        dataset::write_file(&identity_path, serde_json::to_string_pretty(&identity)?.as_bytes())?;
+        return Ok(run_dir);
+    }
+    ensure!(
+        config.resume,
+        "the folder holds a run already; add `--resume` to continue it, or choose another folder: {}",
+        config.out.display()
+    );
+    let saved = std::fs::read_to_string(config.out.join("recipe.toml"))
+        .with_context(|| format!("the run's recipe cannot be read: {}", config.out.display()))?;
+    let saved = Recipe::from_toml(&saved)
+        .with_context(|| format!("the run's recipe.toml is damaged: {}", config.out.display()))?;
+    if let Some(difference) = first_difference(&saved, &config.recipe)? {
+        bail!(
+            "`--resume` continues with the run's own recipe, but {difference}; give the same recipe and `--set`, \
+             or start a new run: {}",
+            config.out.display()
+        );
+    }
+    let text = std::fs::read_to_string(&identity_path)
+        .with_context(|| format!("the run's identity.json cannot be read: {}", config.out.display()))?;
+    let saved: Identity = serde_json::from_str(&text)
+        .with_context(|| format!("the run's identity.json is damaged: {}", config.out.display()))?;
+    ensure!(
+        saved == identity,
+        "the run was trained on another dataset or other encodings (dataset {}, encodings {}; given: {}, {}); \
+         `--resume` needs the same ones: {}",
+        saved.dataset,
+        saved.encodings,
+        identity.dataset,
+        identity.encodings,
+        config.out.display()
+    );
+    Ok(RunDir::open(&config.out)?)
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+struct Identity {
+    dataset: String,
+    encodings: String,
+}
+
+/// The first setting in which two recipes differ. The length of a run may grow.
+fn first_difference(saved: &Recipe, given: &Recipe) -> Result<Option<String>> {
+    fn walk(path: &str, saved: &toml::Value, given: Option<&toml::Value>) -> Option<String> {
+        match (saved, given) {
+            (toml::Value::Table(saved), Some(toml::Value::Table(given))) => {
+                let inside = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                saved.iter().find_map(|(key, value)| walk(&inside(key), value, given.get(key)))
+            }
+            (saved, Some(given)) if saved == given => None,
+            (saved, Some(given)) => Some(format!("`{path}` is {given} instead of {saved}")),
+            (saved, None) => Some(format!("`{path}` is not set instead of {saved}")),
+        }
+    }
+    let (mut saved, given) = (saved.clone(), given.clone());
+    saved.description.clone_from(&given.description);
+    if given.training.total_images > saved.training.total_images && saved.optimiser.final_learning_rate_ratio == 1.0 {
+        saved.training.total_images = given.training.total_images;
+    }
+    Ok(walk("", &toml::Value::try_from(&saved)?, Some(&toml::Value::try_from(&given)?)))
+}
+
+/// Everything that stays the same while a run trains.
+struct Session<'a> {
+    recipe: &'a Recipe,
+    preconditioning: Preconditioning,
+    grid: SampleGrid,
+    journal: Journal,
+    averages: Averages,
+    run_dir: RunDir,
+    info: ModelInfo,
+    frozen: encode::Frozen,
+    data: TrainingData,
+    device: Device,
+    autodiff: Device,
+}
+
+impl Session<'_> {
+    fn train(&mut self, mut state: State, max_minutes: Option<f64>, progress: &dyn Progress) -> Result<TrainSummary> {
+        let training = &self.recipe.training;
+        let begun = Instant::now();
+        let mut busy = Duration::ZERO;
+        let begun_at = state.images_seen;
+        let mut loss = f64::NAN;
+        progress.begin("training", training.total_images.saturating_sub(state.images_seen), "images");
+        while state.images_seen < training.total_images {
+            let out_of_time = max_minutes.is_some_and(|minutes| begun.elapsed().as_secs_f64() >= 60.0 * minutes);
+            if out_of_time {
+                break;
+            }
+            let step_begun = Instant::now();
+            let batch_size = self.recipe.optimiser.batch_size as u64;
+            let before = state.images_seen;
+            state = self.step(state)?;
+            busy += step_begun.elapsed();
+            let crossed = |every: u64| every > 0 && before / every != state.images_seen / every;
+            let rate = (state.images_seen - begun_at) as f64 / busy.as_secs_f64();
+            if crossed(training.log_every_images) {
+                loss = self.averages.loss();
+                self.journal.write(&state, &mut self.averages, self.recipe.learning_rate(before), rate)?;
+            }
+            progress.advance(batch_size, &format!("loss {:.4}, {rate:.1} images/s", self.averages.recent_loss()));
+            if crossed(training.sample_every_images) && training.num_sample_images > 0 {
+                let averaged = state.optimiser.averaged(&state.denoiser);
+                let picture = self.grid.draw(&averaged, &self.info, &self.device)?;
+                let path = self.run_dir.samples_dir()?.join(format!("images-{:09}.png", state.images_seen));
+                picture.write_png(&path)?;
+                self.journal.picture(&state, &picture)?;
+                progress.detail(&format!("samples: {}", path.display()));
+            }
+            if crossed(training.checkpoint_every_images) {
+                self.save(&mut state)?;
+            }
+        }
+        progress.end();
+        if state.saved_at != Some(state.images_seen) {
+            self.save(&mut state)?;
+        }
+        Ok(TrainSummary {
+            images_seen: state.images_seen,
+            finished: state.images_seen >= training.total_images,
+            loss: if loss.is_nan() { self.averages.recent_loss() } else { loss },
+            images_per_sec: (state.images_seen - begun_at) as f64 / busy.as_secs_f64().max(1e-9),
+            num_parameters: burn::module::Module::num_params(&state.denoiser),
+            model: self.run_dir.model_dir(),
+        })
+    }
+
+    /// One optimiser step.
+    fn step(&mut self, state: State) -> Result<State> {
+        let optimiser = &self.recipe.optimiser;
+        let part_size = optimiser.batch_size / optimiser.accumulation_steps;
+        let mut gradients = GradientSet::default();
+        for part in 0..optimiser.accumulation_steps {
+            let first = state.images_seen + (part * part_size) as u64;
+            let batch = self.data.batch(first, part_size, &self.autodiff)?;
+            self.forward_backward(&state.denoiser, batch, &mut gradients)?;
+        }
+        let norm = gradients.norm()?;
+        if !norm.is_finite() {
+            bail!(
+                "the gradient after {} images is {norm} although the loss is a number; lower \
+                 `optimiser.learning_rate` (now {}) and resume from the newest checkpoint",
+                state.images_seen,
+                optimiser.learning_rate
+            );
+        }
+        let clip = if optimiser.max_gradient_norm > 0.0 && norm > optimiser.max_gradient_norm {
+            optimiser.max_gradient_norm / norm
+        } else {
+            1.0
+        };
+        let images_seen = state.images_seen + optimiser.batch_size as u64;
+        let settings = AdamWStep {
+            learning_rate: self.recipe.learning_rate(images_seen),
+            beta_1: optimiser.beta_1,
+            beta_2: optimiser.beta_2,
+            epsilon: optimiser.epsilon,
+            weight_decay: optimiser.weight_decay,
+            step: 0,
+            ema_decay: self.recipe.ema.decay(images_seen, optimiser.batch_size),
+            gradient_scale: clip,
+        };
+        self.averages.add_gradient_norm(norm);
+        Ok(state.updated(gradients, settings, optimiser.batch_size))
+    }
+
+    fn forward_backward(&mut self, denoiser: &Denoiser, batch: Batch, gradients: &mut GradientSet) -> Result<()> {
+        let training = self.preconditioning.training_batch(
+            batch.latents,
+            batch.noise,
+            &batch.times,
+            self.recipe.diffusion.loss_weighting,
+        )?;
+        let condition = denoiser.drop_conditions(batch.condition, batch.keep);
+        let output = denoiser.unet.forward(training.input, training.timesteps, condition);
+        let loss = weighted_mean_squared_error(output, training.target, training.weights);
+        let per_sample = to_host(loss.per_sample.clone().inner())?;
+        let broken: Vec<&str> = per_sample
+            .iter()
+            .zip(&batch.ids)
+            .filter(|(loss, _)| !loss.is_finite())
+            .map(|(_, id)| id.as_str())
+            .collect();
+        if !broken.is_empty() {
+            bail!(
+                "the loss is not a number for {}; look at these images, or lower `optimiser.learning_rate` (now {}) \
+                 and resume from the newest checkpoint",
+                broken.join(", "),
+                self.recipe.optimiser.learning_rate
+            );
+        }
+        self.averages.add_losses(&per_sample, &batch.times);
+        let parts = self.recipe.optimiser.accumulation_steps as f64;
+        gradients.accumulate(denoiser, loss.mean.div_scalar(parts).backward());
+        Ok(())
+    }
+
+    /// Writes a checkpoint and the model that comes of it.
+    fn save(&mut self, state: &mut State) -> Result<()> {
+        let keep = self.recipe.training.keep_checkpoints;
+        state.save(&self.run_dir, keep)?;
+        let averaged = state.optimiser.averaged(&state.denoiser);
+        let info = ModelInfo { images_seen: state.images_seen, ..self.info.clone() };
+        let folder = self.run_dir.model_dir();
+        model::save(&folder, &info, &averaged, &self.frozen.autoencoder, &self.frozen.encoder)?;
+        Ok(())
+    }
+}
