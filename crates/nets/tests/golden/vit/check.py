@@ -1,7 +1,8 @@
 """Loads in transformers what this program wrote, by hand: `python check.py` in this folder.
 
 For each golden case, `examples/full_size_vit.rs` loads the folder, saves it again and computes tokens; transformers
-then loads the saved folder and must give the tokens of the original network: to the bit, since every tensor comes back unchanged. The image processors are compared too.
+then loads the saved folder and must give the tokens of the original network: to the bit, since every tensor comes back
+unchanged. The statistics of the image processor are compared too.
 
 What it printed:
 
