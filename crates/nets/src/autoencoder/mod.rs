@@ -60,6 +60,7 @@ pub struct Autoencoder {
 }
 
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one autoencoder, not a list of them")]
 enum Network {
     Tiny(TinyNetwork),
     Kl(KlNetwork),

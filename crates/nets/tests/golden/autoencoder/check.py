@@ -11,7 +11,7 @@ What it printed (diffusers 0.42.1, torch 2.9.1): largest difference, relative to
     kl_without_quant_conv (AutoencoderKL): decoded 0.0e+00, mean 0.0e+00, std 0.0e+00
     tiny_grey (AutoencoderTiny): decoded 0.0e+00, mean 3.5e-07
     tiny_rgb (AutoencoderTiny): decoded 0.0e+00, mean 0.0e+00
-    
+
 For the golden cases both sides are diffusers, before and after this crate loaded and saved the weights, so that zero
 says that the weights came through exactly; this crate's own outputs are compared by `tests/autoencoder.rs`. For `demo`
 the numbers compared with are this crate's. `raw_taesd` is not in a layout of diffusers and is left out.
