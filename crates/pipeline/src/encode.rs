@@ -189,10 +189,11 @@ pub fn embeddings_for(
 ) -> Result<Embeddings> {
     let fingerprint = dataset::fingerprint(folder)?;
     for info in dataset.list_encodings()? {
-        if info.name.starts_with(EMBEDDINGS) && info.fingerprint == fingerprint {
-            if let Ok(reader) = dataset.encodings(&info.name, &info.fingerprint) {
-                return Ok(Embeddings { reader });
-            }
+        if info.name.starts_with(EMBEDDINGS)
+            && info.fingerprint == fingerprint
+            && let Ok(reader) = dataset.encodings(&info.name, &info.fingerprint)
+        {
+            return Ok(Embeddings { reader });
         }
     }
     progress.say("the dataset lacks embeddings by this model's encoder; making them first");
@@ -250,7 +251,7 @@ fn latents(
     let size = dataset.image_size();
     let factor = autoencoder.downsampling_factor();
     ensure!(
-        size % factor == 0,
+        size.is_multiple_of(factor),
         "images of {size} px cannot be encoded by an autoencoder that divides by {factor}; \
          prepare the dataset with a multiple of it"
     );
@@ -316,7 +317,7 @@ fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Resu
         .with_context(wrong)?;
     let image_size = dataset.image_size();
     ensure!(
-        image_size % patch == 0,
+        image_size.is_multiple_of(patch),
         "a random encoder with patches of {patch} px does not fit images of {image_size} px; choose a divisor"
     );
     let config = match size {

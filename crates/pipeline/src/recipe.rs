@@ -328,7 +328,10 @@ impl Recipe {
         let ConditionRecipe { dropout, .. } = self.condition;
         ensure!((0.0..=1.0).contains(&dropout), "condition.dropout is {dropout}; it is a share, from 0 to 1");
         let size = self.data.image_size;
-        ensure!(size >= 16 && size % 8 == 0, "data.image_size is {size}; it must be a multiple of 8, at least 16");
+        ensure!(
+            size >= 16 && size.is_multiple_of(8),
+            "data.image_size is {size}; it must be a multiple of 8, at least 16"
+        );
         let OptimiserRecipe {
             learning_rate,
             final_learning_rate_ratio,
@@ -350,7 +353,7 @@ impl Recipe {
             ensure!((0.0..1.0).contains(&beta), "optimiser.{name} is {beta}; it must be at least 0 and below 1");
         }
         ensure!(
-            batch_size > 0 && accumulation_steps > 0 && batch_size % accumulation_steps == 0,
+            batch_size > 0 && accumulation_steps > 0 && batch_size.is_multiple_of(accumulation_steps),
             "optimiser.batch_size is {batch_size} and optimiser.accumulation_steps {accumulation_steps}; \
              both must be above 0, and the first divisible by the second"
         );
