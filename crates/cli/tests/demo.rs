@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Small enough for a debug build on two cores.
-const MINIATURE: [&str; 26] = [
+const MINIATURE: [&str; 28] = [
     "demo",
     "--out",
     "demo",
@@ -26,6 +26,8 @@ const MINIATURE: [&str; 26] = [
     "optimiser.batch_size=16",
     "--set",
     "unet.block_out_channels=[32, 32]",
+    "--set",
+    "unet.attention_head_dim=2",
     "--set",
     "sampling.num_steps=2",
     "--threads",

@@ -118,7 +118,10 @@ impl Checkpoint {
             }
             let expected = info.shape.iter().product::<usize>() * info.dtype.bitsize() / 8;
             if to < from || to - from != expected {
-                return Err(format(format!("tensor `{key}` has {} bytes instead of {expected}", to.wrapping_sub(from))));
+                return Err(format(format!(
+                    "tensor `{key}` has {} bytes instead of {expected}",
+                    to.wrapping_sub(from)
+                )));
             }
             let start = 8 + header_len + from as u64;
             let shape = info.shape.clone();
@@ -218,12 +221,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`WeightsError::Io`], [`WeightsError::Format`], and what reading tensors that still lie in a file gives.
-    pub fn save(
-        &self,
-        path: &Path,
-        half: bool,
-        metadata: Option<HashMap<String, String>>,
-    ) -> Result<(), WeightsError> {
+    pub fn save(&self, path: &Path, half: bool, metadata: Option<HashMap<String, String>>) -> Result<(), WeightsError> {
         let mut buffers = Vec::with_capacity(self.entries.len());
         for key in self.entries.keys() {
             let HostTensor { shape, values } = self.read(key)?;
@@ -235,10 +233,8 @@ impl Checkpoint {
             buffers.push((key.clone(), shape, bytes));
         }
         let dtype = if half { Dtype::F16 } else { Dtype::F32 };
-        let format = |error: safetensors::SafeTensorError| WeightsError::Format {
-            reason: error.to_string(),
-            path: path.into(),
-        };
+        let format =
+            |error: safetensors::SafeTensorError| WeightsError::Format { reason: error.to_string(), path: path.into() };
         let views = buffers
             .iter()
             .map(|(key, shape, bytes)| Ok((key.as_str(), TensorView::new(dtype, shape.clone(), bytes)?)))
@@ -311,13 +307,8 @@ impl ParameterPath {
 /// # Errors
 /// [`WeightsError::Mismatch`] listing each missing, unknown or mis-shaped tensor, and reading errors.
 pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint) -> Result<M, WeightsError> {
-    let mut loader = Loader {
-        checkpoint,
-        path: ParameterPath::default(),
-        seen: BTreeSet::new(),
-        problems: Vec::new(),
-        error: None,
-    };
+    let mut loader =
+        Loader { checkpoint, path: ParameterPath::default(), seen: BTreeSet::new(), problems: Vec::new(), error: None };
     let module = module.map(&mut loader);
     if let Some(error) = loader.error {
         return Err(error);

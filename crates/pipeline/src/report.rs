@@ -65,6 +65,9 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
             Err(error) => skip(folder, error),
         }
     }
+    if found.is_empty() {
+        bail!(nothing(&skipped));
+    }
     progress.begin("reading the folders", found.len() as u64, "folders");
     let mut sections = Vec::new();
     for (folder, kind) in &found {
@@ -76,10 +79,7 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
     }
     progress.end();
     if sections.is_empty() {
-        match skipped.first() {
-            Some(first) => bail!("there is nothing to report on: {}", first.reason),
-            None => bail!("there is nothing to report on; give runs, datasets or models"),
-        }
+        bail!(nothing(&skipped));
     }
 
     let html = page::document(&config.title, &introduction(config), &sections);
@@ -88,6 +88,13 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
     }
     dataset::write_file(&config.out, html.as_bytes())?;
     Ok(ReportSummary { out: config.out.clone(), num_bytes: html.len(), num_folders: sections.len(), skipped })
+}
+
+fn nothing(skipped: &[Skipped]) -> String {
+    match skipped.first() {
+        Some(first) => format!("there is nothing to report on: {}", first.reason),
+        None => "there is nothing to report on; give runs, datasets or models".into(),
+    }
 }
 
 fn introduction(config: &ReportConfig) -> String {

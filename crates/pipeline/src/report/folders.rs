@@ -203,11 +203,14 @@ fn run_section(folder: &Path) -> Result<String> {
     Ok(html)
 }
 
+/// Points of some curves, by name.
+type Lines<'a> = BTreeMap<&'a str, Vec<(f64, f64)>>;
+
 /// One chart for each number of the log, over the images seen. Names that differ only behind `_time_` share one.
 fn curves(metrics: &[Map<String, Value>]) -> String {
     let clock = ["images_seen", "step"].into_iter().find(|name| metrics.iter().any(|row| row.contains_key(*name)));
     let Some(clock) = clock else { return String::new() };
-    let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for row in metrics {
         let Some(x) = row.get(clock).and_then(Value::as_f64) else { continue };
         for (name, value) in row {
