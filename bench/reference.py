@@ -11,15 +11,7 @@ import time
 from pathlib import Path
 
 STEPS, GUIDANCE, NUM_GENERATED = 30, 1.5, 8
-TRAIN_SECS, TRAIN_BATCH = 60.0, 32
-
-# The UNet of the recipe `small-128`.
-UNET = dict(
-    sample_size=16, in_channels=32, out_channels=32, block_out_channels=(96, 160, 224), layers_per_block=2,
-    down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    attention_head_dim=(3, 5, 7), cross_attention_dim=384, norm_num_groups=32, use_linear_projection=True,
-)
+TRAIN_SECS, TRAIN_BATCH = 20.0, 32
 
 
 def make_networks(work):
@@ -134,13 +126,13 @@ def difference(dataset, name, ours):
     return ((stored - ours.reshape(stored.shape)).abs().max() / ours.abs().max()).item()
 
 
-def train(_work):
-    """The training loop of `small-128` on latents and embeddings in memory."""
+def train(work):
+    """The training loop of `small-128` on latents and embeddings in memory; the network is the other side's export."""
     import torch
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(**UNET)
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(work / "run/model/unet"))
     average = [p.detach().clone() for p in unet.parameters()]
     parameters = list(unet.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=3e-4, weight_decay=0.01)
@@ -171,7 +163,7 @@ def generate(work):
     from diffusers import AutoencoderTiny, UNet2DConditionModel
 
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(**UNET).eval()
+    unet = UNet2DConditionModel.from_pretrained(work / "run/model/unet").eval()
     decoder = AutoencoderTiny.from_pretrained(work / "tiny-32").eval()
     condition = torch.cat([torch.randn(NUM_GENERATED, 1, 384), torch.zeros(NUM_GENERATED, 1, 384)])
     sigmas = torch.linspace(1, 0, STEPS + 1)

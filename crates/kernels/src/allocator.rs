@@ -60,7 +60,7 @@ impl Default for CachingAllocator {
 }
 
 impl CachingAllocator {
-    /// With [`DEFAULT_LIMIT`].
+    /// With a limit of three gibibytes.
     pub const fn new() -> Self {
         let class = Class { blocks: [0; BLOCKS_PER_CLASS], count: 0 };
         let state = State { classes: [class; NUM_CLASSES], kept: 0, next_victim: 0 };

@@ -1,10 +1,10 @@
 //! The operations that the networks are made of, on channels-last tensors.
 //!
 //! Image-like tensors are `[batch, height, width, channels]`, token tensors `[batch, tokens, dim]`, convolution weights
-//! `[kernel_height, kernel_width, channels_in, channels_out]` and linear weights `[in, out]`. [`reference`] composes
+//! `[kernel_height, kernel_width, channels_in, channels_out]` and linear weights `[in, out]`. [`mod@reference`] composes
 //! every operation of Burn's own, which works on any backend and is the definition that faster code is tested against.
 //! The functions at the top of this crate are what `nets` calls: single-precision tensors on the CPU backend, with or
-//! without autodiff, go to this crate's vector code with its own gradients, all others to [`reference`].
+//! without autodiff, go to this crate's vector code with its own gradients, all others to [`mod@reference`].
 //!
 //! Results of the vector code depend neither on the number of threads nor, for one image, on the rest of its batch.
 

@@ -1,0 +1,180 @@
+//! Training, resuming and generating on a handful of phantoms with tiny random networks: plumbing, not results.
+
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
+use diffusion::interpolate::Interpolation;
+use nets::{
+    autoencoder::AutoencoderTinyConfig,
+    init::{Initialisation, randomise},
+};
+use pipeline::{
+    device, encode,
+    generate::{self, GenerateConfig, PairRule, Strategy},
+    progress::Silent,
+    recipe::{self, Recipe},
+    train::{self, TrainConfig},
+};
+use std::path::{Path, PathBuf};
+
+const SIZE: usize = 64;
+const NUM_IMAGES: usize = 24;
+
+/// Phantoms, encoded by an untrained autoencoder and an untrained ViT.
+fn encoded_phantoms(folder: &Path) -> PathBuf {
+    let out = folder.join("dataset");
+    let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
+    for index in 0..NUM_IMAGES {
+        let phantom = radiograph::Phantom::from_seed(1, index as u64).render(SIZE);
+        let pixels = &phantom.radiograph.pixels;
+        let row = ManifestRow {
+            id: format!("phantom-{index:02}"),
+            source_file: format!("{index}.png"),
+            sha256: dataset::pixels_sha256(pixels, SIZE, SIZE),
+            patient: format!("patient-{index:02}"),
+            view: None,
+            split: if index < 16 { Split::Train } else { Split::Val },
+            labels: vec![["even", "odd"][index % 2].into()],
+            mask: false,
+            collection: None,
+            licence: None,
+            provenance: None,
+        };
+        writer.push(row, &radiograph::to_u8(pixels), None).unwrap();
+    }
+    writer.finish().unwrap();
+    let cpu = device::parse("cpu").unwrap();
+    let autoencoder = folder.join("autoencoder");
+    let network = AutoencoderTinyConfig::demo().init(&cpu).unwrap();
+    randomise(network, Initialisation::FanInUniform, 1).save(&autoencoder).unwrap();
+    let config = encode::EncodeConfig {
+        dataset: out.clone(),
+        autoencoder: Some(autoencoder),
+        encoder: Some("random:vit-tiny/16".into()),
+        batch_size: 5,
+    };
+    let summary = encode::run(&config, &cpu, &Silent).unwrap();
+    assert_eq!(summary.latent_shape, Some(vec![8, 8, 4]));
+    assert_eq!(summary.embedding_shape, Some(vec![1, 192]));
+    out
+}
+
+fn tiny_recipe(total_images: u64) -> Recipe {
+    let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let overrides = [
+        set("unet.block_out_channels", "[32, 32]"),
+        set("unet.attention_head_dim", "[2, 2]"),
+        set("optimiser.batch_size", "8"),
+        set("optimiser.accumulation_steps", "2"),
+        set("training.total_images", &total_images.to_string()),
+        set("training.log_every_images", "8"),
+        set("training.checkpoint_every_images", "16"),
+        set("training.sample_every_images", "0"),
+        set("sampling.num_steps", "3"),
+    ];
+    recipe::resolve("demo-64", &overrides).unwrap()
+}
+
+fn train_to(total_images: u64, dataset: &Path, out: &Path, resume: bool) -> anyhow::Result<train::TrainSummary> {
+    let config = TrainConfig {
+        dataset: dataset.into(),
+        recipe: tiny_recipe(total_images),
+        out: out.into(),
+        resume,
+        autoencoder: None,
+        encoder: None,
+        max_minutes: None,
+    };
+    train::run(&config, &device::parse("cpu").unwrap(), &Silent)
+}
+
+fn newest_checkpoint(run: &Path) -> Vec<Vec<u8>> {
+    let checkpoint = dataset::RunDir::open(run).unwrap().checkpoints().latest().unwrap().unwrap();
+    ["weights.safetensors", "optimiser.safetensors", "state.json"]
+        .map(|name| std::fs::read(checkpoint.path.join(name)).unwrap())
+        .to_vec()
+}
+
+fn generated(
+    model: &Path,
+    dataset: &Path,
+    out: &Path,
+    strategy: Strategy,
+    batch_size: usize,
+) -> (generate::GenerateSummary, Vec<u8>) {
+    let config = GenerateConfig {
+        model: model.into(),
+        dataset: dataset.into(),
+        out: out.into(),
+        strategy,
+        split: Split::Val,
+        num_images: 6,
+        guidance_scale: Some(2.0),
+        num_steps: None,
+        sampler: None,
+        seed: 3,
+        batch_size,
+        png_bits: Some(16),
+        figure: true,
+    };
+    let summary = generate::run(&config, &device::parse("cpu").unwrap(), &Silent).unwrap();
+    let synthetic = Dataset::open(out).unwrap();
+    let rows: Vec<usize> = (0..synthetic.len()).collect();
+    (summary, synthetic.images(&rows).unwrap())
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_batch_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let summary = train_to(64, &dataset, &whole, false).unwrap();
+    assert!(summary.finished && summary.images_seen == 64 && summary.loss.is_finite());
+    train_to(32, &dataset, &parts, false).unwrap();
+    // What a kill in the middle of the next checkpoint leaves behind.
+    std::fs::create_dir_all(parts.join("checkpoints/step-48")).unwrap();
+    std::fs::write(parts.join("checkpoints/step-48/weights.safetensors"), b"cut short").unwrap();
+    train_to(64, &dataset, &parts, true).unwrap();
+    assert_eq!(newest_checkpoint(&whole), newest_checkpoint(&parts));
+
+    let reconstruct = Strategy::Reconstruct { variants: 2 };
+    let (one, pictures_one) = generated(&whole, &dataset, &folder.path().join("one"), reconstruct.clone(), 1);
+    let (_, pictures_many) = generated(&whole, &dataset, &folder.path().join("many"), reconstruct, 5);
+    assert_eq!(one.num_images, 6);
+    assert_eq!(pictures_one, pictures_many);
+    assert!(one.figure.unwrap().is_file());
+    assert!(folder.path().join("one/png/reconstruction-000005.png").is_file());
+
+    let interpolate = Strategy::Interpolate {
+        pairs: PairRule::Label,
+        fractions: vec![0.25, 0.5, 0.75],
+        interpolation: Interpolation::Slerp,
+    };
+    generated(&whole, &dataset, &folder.path().join("mixed"), interpolate, 4);
+    let row = &Dataset::open(folder.path().join("mixed")).unwrap().rows_at(&[1]).unwrap()[0];
+    let provenance = row.provenance.as_ref().unwrap();
+    assert_eq!((provenance.source_ids.len(), provenance.fraction), (2, Some(0.5)));
+    assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
+}
+
+#[test]
+fn resuming_with_another_recipe_or_over_an_existing_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let run = folder.path().join("run");
+    let error = train_to(16, &dataset, &run, true).unwrap_err().to_string();
+    assert!(error.contains("no run to continue"), "{error}");
+    train_to(16, &dataset, &run, false).unwrap();
+    let error = train_to(16, &dataset, &run, false).unwrap_err().to_string();
+    assert!(error.contains("--resume"), "{error}");
+    let mut other = TrainConfig {
+        dataset,
+        recipe: tiny_recipe(16),
+        out: run,
+        resume: true,
+        autoencoder: None,
+        encoder: None,
+        max_minutes: None,
+    };
+    other.recipe.optimiser.learning_rate = 0.5;
+    let error = train::run(&other, &device::parse("cpu").unwrap(), &Silent).unwrap_err().to_string();
+    assert!(error.contains("`optimiser.learning_rate` is 0.5"), "{error}");
+}
