@@ -51,14 +51,14 @@ impl Figure<'_> {
             }
             let real = |position: usize| -> Result<Vec<u8>> { Ok(self.real.images(&[group[0].sources[position]])?) };
             let real_size = self.real.image_size();
-            grid.push_grey(&real(0)?, real_size, real_size, "real", Border::Source)?;
+            grid.push_grey(&real(0)?, real_size, real_size, "source", Border::Source)?;
             for (offset, job) in group.iter().enumerate() {
                 let picture = self.synthetic.images(&[first + offset])?;
                 let caption = job.fraction.map_or(String::new(), |fraction| format!("{fraction:.2}"));
                 grid.push_grey(&picture, size, size, caption, Border::None)?;
             }
             if ends == 2 {
-                grid.push_grey(&real(1)?, real_size, real_size, "real", Border::Target)?;
+                grid.push_grey(&real(1)?, real_size, real_size, "target", Border::Target)?;
             }
         }
         grid.render().write_png(path)?;

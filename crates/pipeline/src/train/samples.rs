@@ -61,7 +61,7 @@ impl SampleGrid {
         // Loaded for the occasion: a big autoencoder should not take memory from training.
         let autoencoder = Autoencoder::load(&self.autoencoder_dir, device)?;
         let mut grid = Grid::new(self.image_size).columns(batch);
-        grid.start_row("real");
+        grid.start_row("source");
         for picture in &self.pictures {
             grid.push_grey(picture, self.image_size, self.image_size, "", Border::Source)?;
         }
