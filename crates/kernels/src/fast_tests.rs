@@ -285,3 +285,35 @@ fn optimiser_steps() {
         }
     });
 }
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let run = || {
+        let device = Device::flex().autodiff();
+        let images = random([7, 18, 18, 64], 1, &device).require_grad();
+        let weight = random([3, 3, 64, 64], 2, &device).require_grad();
+        let (scale, shift) = (random([64], 3, &device).require_grad(), random([64], 4, &device).require_grad());
+        let normal = group_norm_silu(images.clone(), scale.clone(), shift.clone(), 8, 1e-5);
+        let same = conv2d(normal, weight.clone(), Some(shift.clone()), Conv2dOptions::same(3));
+        let small = conv2d(same, weight.clone(), None, Conv2dOptions::strided(2, 1));
+        let tokens = layer_norm(small.reshape([7, 81, 64]), scale.clone(), shift.clone(), 1e-5);
+        let tokens = attention(tokens.clone(), tokens.clone(), tokens, 2);
+        let output = gelu(linear(tokens, weight.clone().narrow(0, 0, 1).narrow(1, 0, 1).reshape([64, 64]), None));
+        let gradients = output.clone().sum().backward();
+        let mut all = values(&output.inner());
+        all.extend(values(&images.grad(&gradients).unwrap()));
+        all.extend(values(&weight.grad(&gradients).unwrap()));
+        all.extend(values(&scale.grad(&gradients).unwrap()));
+        all.extend(values(&shift.grad(&gradients).unwrap()));
+        all
+    };
+    let with_threads = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(run)
+    };
+    at_each_level(|level| {
+        let one = with_threads(1);
+        assert_eq!(with_threads(2), one, "{level:?}");
+        assert_eq!(with_threads(5), one, "{level:?}");
+    });
+}

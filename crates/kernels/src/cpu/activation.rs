@@ -83,12 +83,12 @@ macro_rules! for_each_vector {
         while $i + $simd::LANES <= len {
             macro_rules! $load {
                 ($pointer:expr) => {
-                    $simd::load($pointer.add($i))
+                    $simd::load($pointer.wrapping_add($i))
                 };
             }
             macro_rules! $store {
                 ($pointer:expr, $value:expr) => {
-                    $simd::store($pointer.add($i), $value)
+                    $simd::store($pointer.wrapping_add($i), $value)
                 };
             }
             $body
@@ -97,12 +97,12 @@ macro_rules! for_each_vector {
         if $i < len {
             macro_rules! $load {
                 ($pointer:expr) => {
-                    $simd::load_partial($pointer.add($i), len - $i)
+                    $simd::load_partial($pointer.wrapping_add($i), len - $i)
                 };
             }
             macro_rules! $store {
                 ($pointer:expr, $value:expr) => {
-                    $simd::store_partial($pointer.add($i), $value, len - $i)
+                    $simd::store_partial($pointer.wrapping_add($i), $value, len - $i)
                 };
             }
             $body
@@ -178,7 +178,7 @@ unsafe fn gated_kernel<S: Simd>(dim: usize, row: *const f32, output: *mut f32) {
     // SAFETY: the row covers `2 * dim` values, the output `dim`.
     unsafe {
         for_each_vector!(S, dim, |i, load, store| {
-            store!(output, S::mul(load!(row), value::<S>(Activation::Gelu, load!(row.add(dim)))));
+            store!(output, S::mul(load!(row), value::<S>(Activation::Gelu, load!(row.wrapping_add(dim)))));
         });
     }
 }
@@ -189,13 +189,13 @@ unsafe fn gated_gradient_kernel<S: Simd>(dim: usize, row: *const f32, gradient: 
     // SAFETY: row and output cover `2 * dim` values, the gradient `dim`.
     unsafe {
         for_each_vector!(S, dim, |i, load, store| {
-            let (values, gates, gradient) = (load!(row), load!(row.add(dim)), load!(gradient));
+            let (values, gates, gradient) = (load!(row), load!(row.wrapping_add(dim)), load!(gradient));
             let (tail, density, magnitude) = normal_tail::<S>(gates);
             let zero = S::splat(0.0);
             let gelu = S::mul_add(S::sub(zero, magnitude), tail, S::max(gates, zero));
             let slope = S::mul_add(gates, density, normal_distribution::<S>(gates, tail));
             store!(output, S::mul(gradient, gelu));
-            store!(output.add(dim), S::mul(S::mul(gradient, values), slope));
+            store!(output.wrapping_add(dim), S::mul(S::mul(gradient, values), slope));
         });
     }
 }

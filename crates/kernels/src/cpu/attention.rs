@@ -84,9 +84,9 @@ impl Packed {
                     left: left.0,
                     left_stride: left.1,
                     transposed,
-                    right: self.values.as_slice().as_ptr().add(self.depth * column),
+                    right: self.values.as_slice().as_ptr().wrapping_add(self.depth * column),
                     right_stride: vectors * super::lanes(),
-                    output: output.0.add(column),
+                    output: output.0.wrapping_add(column),
                     output_stride: output.1,
                     vectors,
                     accumulate,
@@ -104,25 +104,25 @@ unsafe fn exponentials<S: Simd>(len: usize, scale: f32, scores: *mut f32) -> f32
         let whole = len / S::LANES * S::LANES;
         let mut largest = S::splat(f32::NEG_INFINITY);
         for i in (0..whole).step_by(S::LANES) {
-            largest = S::max(largest, S::load(scores.add(i)));
+            largest = S::max(largest, S::load(scores.wrapping_add(i)));
         }
         let mut top = if whole > 0 { S::largest(largest) } else { f32::NEG_INFINITY };
         for i in whole..len {
-            top = top.max(*scores.add(i));
+            top = top.max(*scores.wrapping_add(i));
         }
         let (top, factor) = (S::splat(top), S::splat(scale));
         let mut sum = S::splat(0.0);
         for i in (0..whole).step_by(S::LANES) {
-            let power = exp::<S>(S::mul(S::sub(S::load(scores.add(i)), top), factor));
-            S::store(scores.add(i), power);
+            let power = exp::<S>(S::mul(S::sub(S::load(scores.wrapping_add(i)), top), factor));
+            S::store(scores.wrapping_add(i), power);
             sum = S::add(sum, power);
         }
         let mut total = if whole > 0 { S::sum(sum) } else { 0.0 };
         if whole < len {
-            let power = exp::<S>(S::mul(S::sub(S::load_partial(scores.add(whole), len - whole), top), factor));
-            S::store_partial(scores.add(whole), power, len - whole);
+            let power = exp::<S>(S::mul(S::sub(S::load_partial(scores.wrapping_add(whole), len - whole), top), factor));
+            S::store_partial(scores.wrapping_add(whole), power, len - whole);
             for i in whole..len {
-                total += *scores.add(i);
+                total += *scores.wrapping_add(i);
             }
         }
         total
@@ -141,7 +141,7 @@ unsafe fn exponential_rows_kernel<S: Simd>(
     // SAFETY: the scores cover `rows` rows of `len` values, the totals one value per row.
     unsafe {
         for row in 0..rows {
-            *totals.add(row) = exponentials::<S>(len, scale, scores.add(row * stride));
+            *totals.wrapping_add(row) = exponentials::<S>(len, scale, scores.wrapping_add(row * stride));
         }
     }
 }
@@ -157,7 +157,7 @@ unsafe fn softmax_rows_kernel<S: Simd>(rows: usize, len: usize, stride: usize, s
     // SAFETY: the scores cover `rows` rows of `len` values.
     unsafe {
         for row in 0..rows {
-            let scores = scores.add(row * stride);
+            let scores = scores.wrapping_add(row * stride);
             let factor = S::splat(1.0 / exponentials::<S>(len, scale, scores));
             for_each_vector!(S, len, |i, load, store| {
                 store!(scores, S::mul(load!(scores), factor));
@@ -185,8 +185,8 @@ unsafe fn divided_rows_kernel<S: Simd>(
     // SAFETY: both cover `rows` rows of `len` values, the totals one value per row.
     unsafe {
         for row in 0..rows {
-            let factor = S::splat(1.0 / *totals.add(row));
-            let (source, target) = (source.add(row * source_stride), target.add(row * target_stride));
+            let factor = S::splat(1.0 / *totals.wrapping_add(row));
+            let (source, target) = (source.wrapping_add(row * source_stride), target.wrapping_add(row * target_stride));
             for_each_vector!(S, len, |i, load, store| {
                 store!(target, S::mul(load!(source), factor));
             });

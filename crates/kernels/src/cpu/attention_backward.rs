@@ -21,7 +21,7 @@ unsafe fn score_gradients_kernel<S: Simd>(
     // SAFETY: both cover `rows` rows of `len` values.
     unsafe {
         for row in 0..rows {
-            let (probabilities, slopes) = (probabilities.add(row * stride), slopes.add(row * stride));
+            let (probabilities, slopes) = (probabilities.wrapping_add(row * stride), slopes.wrapping_add(row * stride));
             let mut sum = S::splat(0.0);
             for_each_vector!(S, len, |i, load, _store| {
                 sum = S::mul_add(load!(probabilities), load!(slopes), sum);
@@ -132,7 +132,7 @@ impl Head<'_> {
                 keys.multiply(rows, (slopes, padded_keys), false, (query_sums, padded_dim), false);
                 for row in 0..rows {
                     let target = query_out(start + row * dim);
-                    std::ptr::copy_nonoverlapping(query_sums.add(row * padded_dim), target, head_dim);
+                    std::ptr::copy_nonoverlapping(query_sums.wrapping_add(row * padded_dim), target, head_dim);
                 }
                 let accumulate = block > 0;
                 let queries = Packed::new(rows_of(self.query, start), rows, head_dim);
@@ -145,8 +145,8 @@ impl Head<'_> {
             let offset = key_start + row * dim;
             // SAFETY: this head's keys and values are this task's own.
             unsafe {
-                std::ptr::copy_nonoverlapping(key_sums.add(row * padded_dim), key_out(offset), head_dim);
-                std::ptr::copy_nonoverlapping(value_sums.add(row * padded_dim), value_out(offset), head_dim);
+                std::ptr::copy_nonoverlapping(key_sums.wrapping_add(row * padded_dim), key_out(offset), head_dim);
+                std::ptr::copy_nonoverlapping(value_sums.wrapping_add(row * padded_dim), value_out(offset), head_dim);
             }
         }
     }

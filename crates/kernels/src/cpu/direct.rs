@@ -78,7 +78,7 @@ pub(crate) fn forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Opti
                 let target = output.at(first * columns);
                 if let Some(bias) = bias {
                     for row in 0..count {
-                        std::ptr::copy_nonoverlapping(bias.as_ptr(), target.add(row * columns), columns);
+                        std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns);
                     }
                 }
                 packed.multiply(count, patches.as_mut_ptr(), depth, target, columns, bias.is_some());

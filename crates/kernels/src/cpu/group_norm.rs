@@ -111,12 +111,12 @@ unsafe fn moments_kernel<S: Simd>(
             let shift = load!(origin);
             let (mut sum, mut squares) = (S::splat(0.0), S::splat(0.0));
             for row in 0..rows {
-                let value = S::sub(load!(source.add(row * channels)), shift);
+                let value = S::sub(load!(source.wrapping_add(row * channels)), shift);
                 sum = S::add(sum, value);
                 squares = S::mul_add(value, value, squares);
             }
             store!(sums, sum);
-            store!(sums.add(channels), squares);
+            store!(sums.wrapping_add(channels), squares);
         });
     }
 }
@@ -137,7 +137,7 @@ unsafe fn apply_kernel<S: Simd>(
     // SAFETY: source and target cover `rows * channels` values, scale and shift `channels`.
     unsafe {
         for row in 0..rows {
-            let (source, target) = (source.add(row * channels), target.add(row * channels));
+            let (source, target) = (source.wrapping_add(row * channels), target.wrapping_add(row * channels));
             for_each_vector!(S, channels, |i, load, store| {
                 let normal = S::mul_add(load!(source), load!(scale), load!(shift));
                 store!(target, if silu { value::<S>(Activation::Silu, normal) } else { normal });
@@ -194,12 +194,12 @@ unsafe fn gradient_sums_kernel<S: Simd>(
     // SAFETY: source and gradient cover `rows * channels` values, affine four rows of channels, the sums two.
     unsafe {
         for_each_vector!(S, channels, |i, load, store| {
-            let (mean, scale) = (load!(affine), load!(affine.add(channels)));
-            let (weight, bias) = (load!(affine.add(2 * channels)), load!(affine.add(3 * channels)));
-            let (mut plain, mut weighted) = (load!(sums), load!(sums.add(channels)));
+            let (mean, scale) = (load!(affine), load!(affine.wrapping_add(channels)));
+            let (weight, bias) = (load!(affine.wrapping_add(2 * channels)), load!(affine.wrapping_add(3 * channels)));
+            let (mut plain, mut weighted) = (load!(sums), load!(sums.wrapping_add(channels)));
             for row in 0..rows {
-                let normal = S::mul(S::sub(load!(source.add(row * channels)), mean), scale);
-                let mut slope = load!(gradient.add(row * channels));
+                let normal = S::mul(S::sub(load!(source.wrapping_add(row * channels)), mean), scale);
+                let mut slope = load!(gradient.wrapping_add(row * channels));
                 if silu {
                     slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
                 }
@@ -207,7 +207,7 @@ unsafe fn gradient_sums_kernel<S: Simd>(
                 weighted = S::mul_add(slope, normal, weighted);
             }
             store!(sums, plain);
-            store!(sums.add(channels), weighted);
+            store!(sums.wrapping_add(channels), weighted);
         });
     }
 }
@@ -233,17 +233,19 @@ unsafe fn input_gradient_kernel<S: Simd>(
         for row in 0..rows {
             let offset = row * channels;
             for_each_vector!(S, channels, |i, load, store| {
-                let (mean, scale) = (load!(affine), load!(affine.add(channels)));
-                let (weight, bias) = (load!(affine.add(2 * channels)), load!(affine.add(3 * channels)));
-                let (plain, weighted) = (load!(affine.add(4 * channels)), load!(affine.add(5 * channels)));
-                let normal = S::mul(S::sub(load!(source.add(offset)), mean), scale);
-                let mut slope = load!(gradient.add(offset));
+                let (mean, scale) = (load!(affine), load!(affine.wrapping_add(channels)));
+                let (weight, bias) =
+                    (load!(affine.wrapping_add(2 * channels)), load!(affine.wrapping_add(3 * channels)));
+                let (plain, weighted) =
+                    (load!(affine.wrapping_add(4 * channels)), load!(affine.wrapping_add(5 * channels)));
+                let normal = S::mul(S::sub(load!(source.wrapping_add(offset)), mean), scale);
+                let mut slope = load!(gradient.wrapping_add(offset));
                 if silu {
                     slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
                 }
                 // scale · (weight · slope - mean of that - normal · mean of that times normal)
                 let centre = S::mul_add(normal, weighted, plain);
-                store!(target.add(offset), S::mul(scale, S::sub(S::mul(slope, weight), centre)));
+                store!(target.wrapping_add(offset), S::mul(scale, S::sub(S::mul(slope, weight), centre)));
             });
         }
     }

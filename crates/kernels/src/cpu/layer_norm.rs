@@ -23,12 +23,12 @@ unsafe fn statistics<S: Simd>(dim: usize, epsilon: f32, row: *const f32) -> (f32
         let mut squares = S::splat(0.0);
         let whole = dim / S::LANES * S::LANES;
         for i in (0..whole).step_by(S::LANES) {
-            let value = S::sub(S::load(row.add(i)), centre);
+            let value = S::sub(S::load(row.wrapping_add(i)), centre);
             squares = S::mul_add(value, value, squares);
         }
         let mut total = S::sum(squares);
         for i in whole..dim {
-            total += (*row.add(i) - mean).powi(2);
+            total += (*row.wrapping_add(i) - mean).powi(2);
         }
         (mean, 1.0 / (total / dim as f32 + epsilon).sqrt())
     }
@@ -47,7 +47,7 @@ unsafe fn rows_kernel<S: Simd>(
     // SAFETY: input and output cover `rows * dim` values, weight and bias `dim`.
     unsafe {
         for row in 0..rows {
-            let (input, output) = (input.add(row * dim), output.add(row * dim));
+            let (input, output) = (input.wrapping_add(row * dim), output.wrapping_add(row * dim));
             let (mean, scale) = statistics::<S>(dim, epsilon, input);
             let (mean, scale) = (S::splat(mean), S::splat(scale));
             for_each_vector!(S, dim, |i, load, store| {
@@ -94,8 +94,8 @@ unsafe fn gradient_kernel<S: Simd>(
     // SAFETY: input, gradient and output cover `rows * dim` values, weight `dim`, the sums two rows of `dim`.
     unsafe {
         for row in 0..rows {
-            let (input, gradient) = (input.add(row * dim), gradient.add(row * dim));
-            let output = output.add(row * dim);
+            let (input, gradient) = (input.wrapping_add(row * dim), gradient.wrapping_add(row * dim));
+            let output = output.wrapping_add(row * dim);
             let (mean, scale) = statistics::<S>(dim, epsilon, input);
             let (mean, scale) = (S::splat(mean), S::splat(scale));
             let (mut plain, mut weighted) = (S::splat(0.0), S::splat(0.0));
@@ -103,7 +103,7 @@ unsafe fn gradient_kernel<S: Simd>(
                 let normal = S::mul(S::sub(load!(input), mean), scale);
                 let slope = load!(gradient);
                 store!(sums, S::mul_add(slope, normal, load!(sums)));
-                store!(sums.add(dim), S::add(slope, load!(sums.add(dim))));
+                store!(sums.wrapping_add(dim), S::add(slope, load!(sums.wrapping_add(dim))));
                 let slope = S::mul(slope, load!(weight)); // zero in the lanes beyond `dim`
                 plain = S::add(plain, slope);
                 weighted = S::mul_add(slope, normal, weighted);

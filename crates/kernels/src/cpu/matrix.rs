@@ -185,7 +185,11 @@ pub(crate) unsafe fn run_clipped(job: TileProduct, real: usize, lanes: usize) {
         let mut buffer = Scratch::take(job.rows * width);
         let copy = |from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize| {
             for row in 0..job.rows {
-                std::ptr::copy_nonoverlapping(from.add(row * from_stride), to.add(row * to_stride), real);
+                std::ptr::copy_nonoverlapping(
+                    from.wrapping_add(row * from_stride),
+                    to.wrapping_add(row * to_stride),
+                    real,
+                );
             }
         };
         if job.accumulate {
@@ -237,10 +241,10 @@ pub(crate) unsafe fn multiply(
             let target = output.at(first * columns);
             if let Some(bias) = bias {
                 for row in 0..count {
-                    std::ptr::copy_nonoverlapping(bias.as_ptr(), target.add(row * columns), columns);
+                    std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns);
                 }
             }
-            let left = left.as_ptr().add(first * depth);
+            let left = left.as_ptr().wrapping_add(first * depth);
             packed.multiply(count, left, depth, target, columns, bias.is_some());
         }
     });
@@ -268,7 +272,7 @@ pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, lef
                     let job = TileProduct {
                         rows: (rows - first_row).min(ROW_BLOCK),
                         depth: count,
-                        left: left.as_ptr().add(first * rows + first_row),
+                        left: left.as_ptr().wrapping_add(first * rows + first_row),
                         left_stride: rows,
                         transposed: true,
                         right: packed.as_mut_ptr(),

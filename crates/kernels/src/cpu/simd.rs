@@ -22,6 +22,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     unsafe fn splat(value: f32) -> Self::Vector;
     unsafe fn load(source: *const f32) -> Self::Vector;
+    /// The value at `source` in every lane.
+    unsafe fn broadcast(source: *const f32) -> Self::Vector;
     unsafe fn store(target: *mut f32, value: Self::Vector);
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -111,6 +113,10 @@ impl Simd for Portable {
         unsafe { source.cast::<Array>().read_unaligned() }
     }
     #[inline(always)]
+    unsafe fn broadcast(source: *const f32) -> Array {
+        [unsafe { source.read_unaligned() }; 4]
+    }
+    #[inline(always)]
     unsafe fn store(target: *mut f32, value: Array) {
         unsafe { target.cast::<Array>().write_unaligned(value) }
     }
@@ -181,6 +187,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn load(source: *const f32) -> __m256 {
             unsafe { _mm256_loadu_ps(source) }
+        }
+        #[inline(always)]
+        unsafe fn broadcast(source: *const f32) -> __m256 {
+            unsafe { _mm256_broadcastss_ps(_mm_load_ss(source)) }
         }
         #[inline(always)]
         unsafe fn store(target: *mut f32, value: __m256) {
@@ -268,6 +278,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn load(source: *const f32) -> __m512 {
             unsafe { _mm512_loadu_ps(source) }
+        }
+        #[inline(always)]
+        unsafe fn broadcast(source: *const f32) -> __m512 {
+            unsafe { _mm512_broadcastss_ps(_mm_load_ss(source)) }
         }
         #[inline(always)]
         unsafe fn store(target: *mut f32, value: __m512) {

@@ -49,8 +49,8 @@ pub(crate) unsafe fn product<S: Simd>(job: &TileProduct) {
         unsafe {
             let mut part = *job;
             part.rows = end - first;
-            part.left = job.left.add(first * left_step);
-            part.output = job.output.add(first * job.output_stride);
+            part.left = job.left.wrapping_add(first * left_step);
+            part.output = job.output.wrapping_add(first * job.output_stride);
             match (job.vectors, job.transposed) {
                 (1, false) => by_height::<S, 1, false>(&part),
                 (1, true) => by_height::<S, 1, true>(&part),
@@ -108,9 +108,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSE
         let mut sums = [[zero; 2]; 14];
         if job.accumulate {
             for_each_row!(ROWS, ROW => {
-                sums[ROW][0] = S::load(job.output.add(ROW * job.output_stride));
+                sums[ROW][0] = S::load(job.output.wrapping_add(ROW * job.output_stride));
                 if VECTORS == 2 {
-                    sums[ROW][1] = S::load(job.output.add(ROW * job.output_stride + S::LANES));
+                    sums[ROW][1] = S::load(job.output.wrapping_add(ROW * job.output_stride + S::LANES));
                 }
             });
         }
@@ -125,10 +125,14 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSE
         let mut right = job.right;
         for _ in 0..job.depth {
             let right_0 = S::load(right);
-            let right_1 = if VECTORS == 2 { S::load(right.add(S::LANES)) } else { zero };
+            let right_1 = if VECTORS == 2 { S::load(right.wrapping_add(S::LANES)) } else { zero };
             for_each_row!(ROWS, ROW => {
-                let left = if TRANSPOSED { *bases[0].add(ROW) } else { *bases[ROW / 3].add(ROW % 3 * stride) };
-                let left = S::splat(left);
+                let left = if TRANSPOSED {
+                    bases[0].wrapping_add(ROW)
+                } else {
+                    bases[ROW / 3].wrapping_add(ROW % 3 * stride)
+                };
+                let left = S::broadcast(left);
                 sums[ROW][0] = S::mul_add(left, right_0, sums[ROW][0]);
                 if VECTORS == 2 {
                     sums[ROW][1] = S::mul_add(left, right_1, sums[ROW][1]);
@@ -146,9 +150,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSE
             right = right.wrapping_add(job.right_stride);
         }
         for_each_row!(ROWS, ROW => {
-            S::store(job.output.add(ROW * job.output_stride), sums[ROW][0]);
+            S::store(job.output.wrapping_add(ROW * job.output_stride), sums[ROW][0]);
             if VECTORS == 2 {
-                S::store(job.output.add(ROW * job.output_stride + S::LANES), sums[ROW][1]);
+                S::store(job.output.wrapping_add(ROW * job.output_stride + S::LANES), sums[ROW][1]);
             }
         });
     }

@@ -22,12 +22,12 @@ pub(crate) fn forward(shape: &Upsample, images: &[f32]) -> Vec<f32> {
                 let first = output.at(index * factor * factor * row);
                 for (column, pixel) in source.chunks_exact(channels).enumerate() {
                     for repeat in 0..factor {
-                        let target = first.add((column * factor + repeat) * channels);
+                        let target = first.wrapping_add((column * factor + repeat) * channels);
                         std::ptr::copy_nonoverlapping(pixel.as_ptr(), target, channels);
                     }
                 }
                 for repeat in 1..factor {
-                    std::ptr::copy_nonoverlapping(first, first.add(repeat * factor * row), factor * row);
+                    std::ptr::copy_nonoverlapping(first, first.wrapping_add(repeat * factor * row), factor * row);
                 }
             });
         })

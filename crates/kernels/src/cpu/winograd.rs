@@ -122,7 +122,7 @@ fn forward_by_tiles(
         // SAFETY: tiles of this block are nobody else's; scratch sizes are those of the loops.
         unsafe {
             for tile in 0..count {
-                let target = tiles.add(tile * row_stride);
+                let target = tiles.wrapping_add(tile * row_stride);
                 input_tile(grid, channels_in, images.as_ptr(), first + tile, target, point_stride);
             }
             for panel in 0..num_panels {
@@ -130,12 +130,12 @@ fn forward_by_tiles(
                     run_product(TileProduct {
                         rows: count,
                         depth: channels_in,
-                        left: tiles.add(point * point_stride),
+                        left: tiles.wrapping_add(point * point_stride),
                         left_stride: row_stride,
                         transposed: false,
                         right: shared.at(panel * panel_len + point * channels_in * panel_width),
                         right_stride: panel_width,
-                        output: products.add(point * count * panel_width),
+                        output: products.wrapping_add(point * count * panel_width),
                         output_stride: panel_width,
                         vectors: 2,
                         accumulate: false,
@@ -143,7 +143,7 @@ fn forward_by_tiles(
                 }
                 let channel = panel * panel_width;
                 for tile in 0..count {
-                    let source = products.add(tile * panel_width);
+                    let source = products.wrapping_add(tile * panel_width);
                     let (stride, bias) = (count * panel_width, bias_at(bias, channel));
                     output_tile(grid, channels_out, source, stride, first + tile, output.at(channel), bias);
                 }
@@ -195,16 +195,16 @@ fn forward_by_panels(
                         left: tiles.at((POINTS * first + point * count) * row_stride),
                         left_stride: row_stride,
                         transposed: false,
-                        right: transformed.add(point * channels_in * panel_width),
+                        right: transformed.wrapping_add(point * channels_in * panel_width),
                         right_stride: panel_width,
-                        output: products.add(point * count * panel_width),
+                        output: products.wrapping_add(point * count * panel_width),
                         output_stride: panel_width,
                         vectors: 2,
                         accumulate: false,
                     });
                 }
                 for tile in 0..count {
-                    let source = products.add(tile * panel_width);
+                    let source = products.wrapping_add(tile * panel_width);
                     let (stride, bias) = (count * panel_width, bias_at(bias, channel));
                     output_tile(grid, channels_out, source, stride, first + tile, output.at(channel), bias);
                 }

@@ -170,7 +170,7 @@ unsafe fn transform_input<S: Simd>(
             for r in 0..6 {
                 let done = input_side::<S>(half[r]);
                 for c in 0..6 {
-                    S::store(target.add((r * 6 + c) * point_stride + channel), done[c]);
+                    S::store(target.wrapping_add((r * 6 + c) * point_stride + channel), done[c]);
                 }
             }
         }
@@ -197,14 +197,14 @@ unsafe fn transform_gradient<S: Simd>(
         let zero = S::splat(0.0);
         let (image, row, column) = grid.place(tile);
         let (rows, columns) = ((grid.height - row).min(4), (grid.width - column).min(4));
-        let source = gradient.add(((image * grid.height + row) * grid.width + column) * channels);
+        let source = gradient.wrapping_add(((image * grid.height + row) * grid.width + column) * channels);
         for channel in (0..channels).step_by(S::LANES) {
             let mut half = [[zero; 4]; 6];
             for c in 0..4 {
                 let mut d = [zero; 4];
                 for r in 0..4 {
                     if r < rows && c < columns {
-                        d[r] = S::load(source.add((r * grid.width + c) * channels + channel));
+                        d[r] = S::load(source.wrapping_add((r * grid.width + c) * channels + channel));
                     }
                 }
                 let done = gradient_side::<S>(d);
@@ -215,7 +215,7 @@ unsafe fn transform_gradient<S: Simd>(
             for r in 0..6 {
                 let done = gradient_side::<S>(half[r]);
                 for c in 0..6 {
-                    S::store(target.add((r * 6 + c) * point_stride + channel), done[c]);
+                    S::store(target.wrapping_add((r * 6 + c) * point_stride + channel), done[c]);
                 }
             }
         }
@@ -243,15 +243,15 @@ unsafe fn transform_output<S: Simd>(
         let zero = S::splat(0.0);
         let (image, row, column) = grid.place(tile);
         let (rows, columns) = ((grid.height - row).min(4), (grid.width - column).min(4));
-        let target = output.add(((image * grid.height + row) * grid.width + column) * channels);
+        let target = output.wrapping_add(((image * grid.height + row) * grid.width + column) * channels);
         for lane in [0, S::LANES] {
-            let bias = if bias.is_null() { zero } else { S::load(bias.add(lane)) };
-            let source = products.add(lane);
+            let bias = if bias.is_null() { zero } else { S::load(bias.wrapping_add(lane)) };
+            let source = products.wrapping_add(lane);
             let mut half = [[zero; 6]; 4];
             for c in 0..6 {
                 let mut m = [zero; 6];
                 for r in 0..6 {
-                    m[r] = S::load(source.add((r * 6 + c) * point_stride));
+                    m[r] = S::load(source.wrapping_add((r * 6 + c) * point_stride));
                 }
                 let done = output_side::<S>(m);
                 for r in 0..4 {
@@ -261,7 +261,7 @@ unsafe fn transform_output<S: Simd>(
             for r in 0..rows {
                 let done = output_side::<S>(half[r]);
                 for c in 0..columns {
-                    S::store(target.add((r * grid.width + c) * channels + lane), S::add(done[c], bias));
+                    S::store(target.wrapping_add((r * grid.width + c) * channels + lane), S::add(done[c], bias));
                 }
             }
         }
@@ -290,13 +290,13 @@ unsafe fn transform_weights<S: Simd>(
         let width = 2 * S::LANES;
         for channel in 0..channels_in {
             for lane in [0, S::LANES] {
-                let source = weights.add(channel * channels_out + lane);
+                let source = weights.wrapping_add(channel * channels_out + lane);
                 let mut half = [[zero; 3]; 6];
                 for c in 0..3 {
                     let mut g = [zero; 3];
                     for r in 0..3 {
                         let tap = if mirrored { 8 - (r * 3 + c) } else { r * 3 + c };
-                        g[r] = S::load(source.add(tap * channels_in * channels_out));
+                        g[r] = S::load(source.wrapping_add(tap * channels_in * channels_out));
                     }
                     let done = weight_side::<S>(g);
                     for r in 0..6 {
@@ -307,7 +307,7 @@ unsafe fn transform_weights<S: Simd>(
                     let done = weight_side::<S>(half[r]);
                     for c in 0..6 {
                         let point = r * 6 + c;
-                        S::store(target.add((point * channels_in + channel) * width + lane), done[c]);
+                        S::store(target.wrapping_add((point * channels_in + channel) * width + lane), done[c]);
                     }
                 }
             }
@@ -336,12 +336,12 @@ unsafe fn transform_weight_gradient<S: Simd>(
         let width = 2 * S::LANES;
         for row in 0..rows {
             for lane in [0, S::LANES] {
-                let source = sums.add(row * width + lane);
+                let source = sums.wrapping_add(row * width + lane);
                 let mut half = [[zero; 6]; 3];
                 for c in 0..6 {
                     let mut m = [zero; 6];
                     for r in 0..6 {
-                        m[r] = S::load(source.add((r * 6 + c) * rows * width));
+                        m[r] = S::load(source.wrapping_add((r * 6 + c) * rows * width));
                     }
                     let done = weight_gradient_side::<S>(m);
                     for r in 0..3 {
@@ -352,7 +352,7 @@ unsafe fn transform_weight_gradient<S: Simd>(
                     let done = weight_gradient_side::<S>(half[r]);
                     for c in 0..3 {
                         let place = ((r * 3 + c) * channels_in + row) * channels_out + lane;
-                        S::store(target.add(place), done[c]);
+                        S::store(target.wrapping_add(place), done[c]);
                     }
                 }
             }
