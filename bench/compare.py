@@ -144,6 +144,10 @@ def main():
         bench.theirs("make-images")
 
     chosen = list(ROWS) if arguments.rows == "all" else arguments.rows.split(",")
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        print(f"warning: the machine is busy (load {busy:.1f}); timings will not be worth much, PyTorch's least of all",
+              file=sys.stderr)
     results = {name: [] for name in chosen}
     for repeat in range(arguments.repeats):
         for name in chosen:
@@ -157,7 +161,7 @@ def main():
     import transformers
 
     print(f"{processor()}, {arguments.threads} threads, f32, medians of {arguments.repeats}; torch {torch.__version__}, "
-          f"diffusers {diffusers.__version__}, transformers {transformers.__version__}\n")
+          f"diffusers {diffusers.__version__}, transformers {transformers.__version__}; load before: {busy:.1f}\n")
     print("| | this program | PyTorch | ratio (above 1: this program is better) | peak memory, MB: this program | PyTorch |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name in chosen:

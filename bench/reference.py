@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 STEPS, GUIDANCE, NUM_GENERATED = 30, 1.5, 8
-TRAIN_SECS, TRAIN_BATCH = 20.0, 32
+TRAIN_SECS, TRAIN_BATCH = 60.0, 32
 
 
 def make_networks(work):
