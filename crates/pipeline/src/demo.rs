@@ -30,8 +30,8 @@ const ENCODER: &str = "random:vit-tiny/8";
 const BATCH_SIZE: usize = 16;
 
 /// Said wherever the pictures of a demonstration are shown.
-const DISCLAIMER: &str = "The real images of this demonstration are drawn phantoms, and its models learned from them \
-                          for a few minutes. The pictures and numbers show that every stage works; they are not results.";
+const DISCLAIMER: &str = "Every source image here is a drawn phantom, and the models learned from phantoms for a few \
+                          minutes. The pictures and numbers show that every stage works; they are not results.";
 
 /// How much to do, and where.
 #[derive(Debug, Clone, Serialize)]
