@@ -24,7 +24,7 @@ fn texts(output: &Output) -> (Option<i32>, String, String) {
 fn help_names_every_command_and_goes_to_stdout() {
     let (code, stdout, stderr) = here(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for verb in ["demo", "prepare", "encode", "train", "generate", "report", "embed", "inspect"] {
+    for verb in ["demo", "prepare", "encode", "train", "generate", "evaluate", "report", "embed", "inspect"] {
         assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
         let (code, help, _) = here(&[verb, "--help"]);
         assert_eq!(code, Some(0), "{verb} --help");
@@ -57,6 +57,9 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (with(&["--pairs", "label"]), "says nothing about `reconstruct`"),
         (with(&["--sampler", "hein"]), "heun"),
         (with(&[]), folder),
+        (vec!["evaluate", "fidelity", folder, folder], "--features"),
+        (vec!["evaluate", "fidelity", folder, folder, "--features", folder, "--held-out", "train"], "floor"),
+        (vec!["evaluate", "fidelity", folder, folder, "--features", folder], folder),
         (vec!["report", folder], folder),
         (vec!["embed", folder, "--encoder", folder, "--out", "x.safetensors"], folder),
         (vec!["encode", folder], "--autoencoder"),

@@ -90,7 +90,7 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
 }
 
 /// The encoder that conditions a model, where a model is given.
-fn encoder_of(path: &Path) -> PathBuf {
+pub(crate) fn encoder_of(path: &Path) -> PathBuf {
     crate::model::folder_of(path).map_or_else(|_| path.to_path_buf(), |folder| folder.join("encoder"))
 }
 

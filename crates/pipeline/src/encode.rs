@@ -196,7 +196,7 @@ pub fn embeddings_for(
             return Ok(Embeddings { reader });
         }
     }
-    progress.say("the dataset lacks embeddings by this model's encoder; making them first");
+    progress.say("the dataset lacks embeddings by this encoder; making them first");
     Ok(Embeddings { reader: embeddings(dataset, folder, 8, device, progress)?.0 })
 }
 

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod device;
 pub mod embed;
 pub mod encode;
+pub mod evaluate;
 pub mod generate;
 pub mod inspect;
 pub mod model;

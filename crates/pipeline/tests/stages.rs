@@ -8,6 +8,7 @@ use nets::{
 };
 use pipeline::{
     device, encode,
+    evaluate::fidelity::{self, FidelityConfig},
     generate::{self, GenerateConfig, PairRule, Strategy},
     progress::Silent,
     recipe::{self, Recipe},
@@ -152,6 +153,27 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     let row = &Dataset::open(folder.path().join("mixed")).unwrap().rows_at(&[1]).unwrap()[0];
     let provenance = row.provenance.as_ref().unwrap();
     assert_eq!((provenance.source_ids.len(), provenance.fraction), (2, Some(0.5)));
+    let mut fidelity = FidelityConfig {
+        real: dataset.clone(),
+        synthetic: folder.path().join("one"),
+        features: whole,
+        reference_split: Split::Train,
+        held_out_split: Split::Val,
+        seed: 0,
+        out: Some(folder.path().join("fidelity.json")),
+    };
+    let cpu = device::parse("cpu").unwrap();
+    let found = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
+    assert_eq!((found.num_images, found.num_reference, found.dim), (6, 16, 192));
+    assert!(found.note.unwrap().contains("6 images"));
+    // Noise from untrained networks against phantoms from the distribution of the reference.
+    assert!(found.synthetic.kernel_distance > found.held_out.kernel_distance, "{:?}", found.synthetic);
+    assert!(found.synthetic.frechet_distance > found.held_out.frechet_distance, "{:?}", found.held_out);
+    assert!(std::fs::read_to_string(folder.path().join("fidelity.json")).unwrap().contains("\"num_images\": 6"));
+    // The reference's own images cannot be told from it.
+    fidelity.synthetic = dataset;
+    let own = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
+    assert!(own.synthetic.kernel_distance < found.synthetic.kernel_distance, "{:?}", own.synthetic);
     assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
 }
 

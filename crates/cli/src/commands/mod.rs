@@ -3,6 +3,7 @@
 mod demo;
 mod embed;
 mod encode;
+mod evaluate;
 mod generate;
 mod inspect;
 mod prepare;
@@ -29,6 +30,8 @@ pub enum Command {
     Train(train::Arguments),
     /// Generates a synthetic dataset
     Generate(generate::Arguments),
+    /// Says what synthetic images are worth
+    Evaluate(evaluate::Arguments),
     /// Writes one self-contained HTML page about runs, datasets and models
     Report(report::Arguments),
     /// Writes the embeddings of image files
@@ -48,6 +51,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
         Command::Encode(arguments) => encode::run(arguments, context),
         Command::Train(arguments) => train::run(arguments, context),
         Command::Generate(arguments) => generate::run(arguments, context),
+        Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Report(arguments) => report::run(arguments, context),
         Command::Embed(arguments) => embed::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),

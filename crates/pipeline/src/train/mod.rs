@@ -147,6 +147,12 @@ fn open_run(config: &TrainConfig, dataset: &Dataset, frozen: &encode::Frozen) ->
             config.out.display()
         );
     }
+    let run_dir = RunDir::open(&config.out)?;
+    if !identity_path.is_file() && run_dir.checkpoints().latest()?.is_none() {
+        // Killed between the first two files of the run: nothing was trained yet.
+        dataset::write_file(&identity_path, serde_json::to_string_pretty(&identity)?.as_bytes())?;
+        return Ok(run_dir);
+    }
     let text = std::fs::read_to_string(&identity_path)
         .with_context(|| format!("the run's identity.json cannot be read: {}", config.out.display()))?;
     let saved: Identity = serde_json::from_str(&text)
@@ -161,7 +167,7 @@ fn open_run(config: &TrainConfig, dataset: &Dataset, frozen: &encode::Frozen) ->
         identity.encodings,
         config.out.display()
     );
-    Ok(RunDir::open(&config.out)?)
+    Ok(run_dir)
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]

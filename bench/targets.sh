@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# What a small network should learn: prediction target, learning rate, EMA horizon and latent scale, each trained for
+# the same number of images from the same seed. Leaves one run folder per variant, with its sample grid, and prints a
+# table of distances: 512 reconstructions of validation images against the training images, beside held-out real ones.
+#
+#   bench/targets.sh DATASET WORK_FOLDER        an encoded dataset of 128 px images; 5 minutes a variant on 2 cores
+#
+# BINARY   the program [dino-diffusion of the release build]
+# IMAGES   training images of each variant [16000]
+# ONLY     variants to run, separated by spaces [all]
+set -euo pipefail
+root="$(cd "$(dirname "$0")/.." && pwd)"
+dataset="$1"
+work="$2"
+images="${IMAGES:-16000}"
+binary="${BINARY:-$root/target/release/dino-diffusion}"
+vp='diffusion.schedule={ kind = "scaled_linear", zero_terminal_snr = ZERO }'
+
+variant() {
+    local name="$1"
+    shift
+    if [[ -n "${ONLY:-}" && " $ONLY " != *" $name "* ]] || [[ -f "$work/$name/model/model.json" ]]; then return; fi
+    echo "== $name"
+    rm -rf "${work:?}/$name"
+    local settings=()
+    for setting in "$@" "training.total_images=$images" "training.sample_every_images=$images" \
+        "training.checkpoint_every_images=$images"; do
+        settings+=(--set "$setting")
+    done
+    "$binary" train "$dataset" --recipe small-128 --out "$work/$name" "${settings[@]}" 2>&1 | tail -n 5
+}
+
+# One line of the table. Euler steps without guidance: the plainest way from the network to a picture.
+measure() {
+    local name="$1" made="$work/$1-made"
+    [[ -f "$work/$name/model/model.json" ]] || return 0
+    if [[ ! -f "$made.json" ]]; then
+        rm -rf "$made"
+        "$binary" -q generate "$work/$name" "$dataset" reconstruct --num-images 512 --sampler euler --num-steps 20 \
+            --guidance-scale 1 --out "$made" >/dev/null
+        "$binary" -q evaluate fidelity "$dataset" "$made" --features "$work/$name" --out "$made.json" >/dev/null
+    fi
+    # The two sets' distances, one set after the other, from JSON with one value a line.
+    awk -v name="$name" -F '[:,]' '
+        /"(kernel_distance|frechet_distance|brightness)"/ { value[++n] = $2 }
+        END { printf "| %s | %.3f / %.3f | %.1f / %.1f | %.3f / %.3f |\n", name, value[1], value[4], value[2], value[5],
+              value[3], value[6] }' <(sed -n '/"synthetic"/,/}/p; /"held_out"/,/}/p' "$made.json")
+}
+
+mkdir -p "$work"
+variant flow optimiser.learning_rate=3e-4
+variant noise diffusion.prediction=noise "${vp/ZERO/false}" 'diffusion.time_distribution=uniform'
+variant velocity diffusion.prediction=velocity "${vp/ZERO/true}" 'diffusion.time_distribution=uniform'
+variant rate-1e-4 optimiser.learning_rate=1e-4
+variant rate-1e-3 optimiser.learning_rate=1e-3
+variant raw-latents data.standardise_latents=false
+variant short-average ema.ramp_up_ratio=0.02
+variant long-average ema.ramp_up_ratio=0.4
+variant uniform-times 'diffusion.time_distribution=uniform'
+
+echo "| variant | kernel distance / floor | Frechet distance / floor | brightness / held-out |"
+echo "| --- | --- | --- | --- |"
+for name in flow noise velocity rate-1e-4 rate-1e-3 raw-latents short-average long-average uniform-times; do
+    measure "$name"
+done

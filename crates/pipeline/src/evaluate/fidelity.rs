@@ -1,0 +1,169 @@
+//! Fidelity: how far synthetic images are from real ones in the feature space of an encoder.
+//!
+//! Both the synthetic images and real ones that no network was trained on are compared with the same reference, at the
+//! same number of images. The real ones give the floor: distances grow as images get fewer, so a distance without the
+//! floor at its own number of images says nothing.
+
+use crate::{embed::encoder_of, encode, progress::Progress};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use dataset::{Dataset, Split};
+use diffusion::random;
+use metrics::{Moments, Rows, frechet_distance, intensity, kernel_distance};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What to compare.
+#[derive(Debug, Clone, Serialize)]
+pub struct FidelityConfig {
+    /// The real images.
+    pub real: PathBuf,
+    /// The synthetic ones; any dataset.
+    pub synthetic: PathBuf,
+    /// Folder of the encoder whose class token is the feature; of a run or model its encoder.
+    pub features: PathBuf,
+    /// The real images that both are compared with.
+    pub reference_split: Split,
+    /// The real images that give the floor.
+    pub held_out_split: Split,
+    /// Decides which images stand for a set that is larger than the other.
+    pub seed: u64,
+    /// Also write the result to this JSON file.
+    pub out: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct FidelitySummary {
+    /// Fingerprint of the encoder.
+    pub features: String,
+    /// Length of a feature.
+    pub dim: usize,
+    /// Real images in the reference.
+    pub num_reference: usize,
+    /// Of synthetic and of held-out real images each.
+    pub num_images: usize,
+    /// Where the kernel distance is the one to read, because the Fréchet distance is biased.
+    pub note: Option<String>,
+    /// The synthetic images against the reference.
+    pub synthetic: Distances,
+    /// The held-out real images against the reference: the floor.
+    pub held_out: Distances,
+    /// The reference's own brightness, 0..=1, mean over images.
+    pub reference_brightness: f64,
+    /// The reference's own contrast, mean over images.
+    pub reference_contrast: f64,
+}
+
+/// One set of images against the reference.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Distances {
+    /// Unbiased; around 0 for equal distributions (Binkowski et al. 2018).
+    pub kernel_distance: f64,
+    /// Biased upwards the more, the fewer images there are (Heusel et al. 2017).
+    pub frechet_distance: f64,
+    /// Mean over images of the mean pixel, 0..=1.
+    pub brightness: f64,
+    /// Mean over images of the standard deviation of their pixels.
+    pub contrast: f64,
+}
+
+/// Compares. Embeddings that a dataset lacks are made and kept first; features are those, in half precision.
+///
+/// # Errors
+/// Fewer than two images on a side, datasets of different image sizes, an encoder that cannot be used.
+pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) -> Result<FidelitySummary> {
+    ensure!(
+        config.reference_split != config.held_out_split,
+        "reference and floor are both the split `{}`; the floor needs real images that are not in the reference",
+        config.held_out_split
+    );
+    let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
+    ensure!(
+        real.image_size() == synthetic.image_size(),
+        "the real images have {} px, the synthetic ones {} px; prepare the real ones with `--image-size {}`",
+        real.image_size(),
+        synthetic.image_size(),
+        synthetic.image_size()
+    );
+    let reference = real.indices(config.reference_split)?;
+    let held_out = real.indices(config.held_out_split)?;
+    let num_images = held_out.len().min(synthetic.len());
+    for (what, count) in [
+        (format!("real images in the split `{}`", config.reference_split), reference.len()),
+        (format!("real images in the split `{}`", config.held_out_split), held_out.len()),
+        ("synthetic images".to_owned(), synthetic.len()),
+    ] {
+        ensure!(count >= 2, "there are {count} {what}; a distance needs at least 2, an honest one hundreds");
+    }
+    let encoder = encoder_of(&config.features);
+    let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
+    let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
+    let dim = real_features.shape()[1];
+
+    let reference = Set::read(&real, &real_features, &reference, dim)?;
+    let chosen = |rows: &[usize]| -> Vec<usize> {
+        let order = random::permutation(config.seed, 0, rows.len());
+        order.into_iter().take(num_images).map(|position| rows[position]).collect()
+    };
+    let all_synthetic: Vec<usize> = (0..synthetic.len()).collect();
+    let synthetic = Set::read(&synthetic, &synthetic_features, &chosen(&all_synthetic), dim)?;
+    let held_out = Set::read(&real, &real_features, &chosen(&held_out), dim)?;
+    let summary = FidelitySummary {
+        features: real_features.fingerprint().to_owned(),
+        dim,
+        num_reference: reference.num_images,
+        num_images,
+        note: (num_images < dim).then(|| {
+            format!("{num_images} images are fewer than {dim} features: read the kernel distance, not the Fréchet one")
+        }),
+        synthetic: synthetic.against(&reference)?,
+        held_out: held_out.against(&reference)?,
+        reference_brightness: reference.brightness,
+        reference_contrast: reference.contrast,
+    };
+    if let Some(out) = &config.out {
+        dataset::write_file(out, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    }
+    Ok(summary)
+}
+
+/// Features and intensities of some images.
+struct Set {
+    features: Vec<f64>,
+    dim: usize,
+    num_images: usize,
+    brightness: f64,
+    contrast: f64,
+}
+
+impl Set {
+    fn read(dataset: &Dataset, embeddings: &encode::Embeddings, rows: &[usize], dim: usize) -> Result<Self> {
+        let mut set = Self { features: Vec::new(), dim, num_images: rows.len(), brightness: 0.0, contrast: 0.0 };
+        let num_pixels = dataset.image_size() * dataset.image_size();
+        for chunk in rows.chunks(256) {
+            set.features.extend(embeddings.gather(chunk, 1)?.into_iter().map(f64::from));
+            for picture in dataset.images(chunk)?.chunks_exact(num_pixels) {
+                let pixels: Vec<f64> = picture.iter().map(|pixel| f64::from(*pixel) / 255.0).collect();
+                let found = intensity(&pixels)?;
+                set.brightness += found.brightness / rows.len() as f64;
+                set.contrast += found.contrast / rows.len() as f64;
+            }
+        }
+        Ok(set)
+    }
+
+    fn rows(&self) -> Result<Rows<'_>> {
+        Rows::new(&self.features, self.dim).context("the encoder gave features that are not numbers")
+    }
+
+    fn against(&self, reference: &Self) -> Result<Distances> {
+        let (own, others) = (self.rows()?, reference.rows()?);
+        Ok(Distances {
+            kernel_distance: kernel_distance(own, others)?,
+            frechet_distance: frechet_distance(&Moments::of(own)?, &Moments::of(others)?)?,
+            brightness: self.brightness,
+            contrast: self.contrast,
+        })
+    }
+}

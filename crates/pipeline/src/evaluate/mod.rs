@@ -1,0 +1,3 @@
+//! Evaluation: what synthetic images are worth, as figures with their number of images and a floor to read them by.
+
+pub mod fidelity;
