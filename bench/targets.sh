@@ -53,6 +53,8 @@ variant noise diffusion.prediction=noise "${vp/ZERO/false}" 'diffusion.time_dist
 variant velocity diffusion.prediction=velocity "${vp/ZERO/true}" 'diffusion.time_distribution=uniform'
 variant rate-1e-4 optimiser.learning_rate=1e-4
 variant rate-1e-3 optimiser.learning_rate=1e-3
+variant velocity-1e-3 diffusion.prediction=velocity "${vp/ZERO/true}" 'diffusion.time_distribution=uniform' \
+    optimiser.learning_rate=1e-3
 variant raw-latents data.standardise_latents=false
 variant short-average ema.ramp_up_ratio=0.02
 variant long-average ema.ramp_up_ratio=0.4
@@ -60,6 +62,6 @@ variant uniform-times 'diffusion.time_distribution=uniform'
 
 echo "| variant | kernel distance / floor | Frechet distance / floor | brightness / held-out |"
 echo "| --- | --- | --- | --- |"
-for name in flow noise velocity rate-1e-4 rate-1e-3 raw-latents short-average long-average uniform-times; do
+for name in flow noise velocity rate-1e-4 rate-1e-3 velocity-1e-3 raw-latents short-average long-average uniform-times; do
     measure "$name"
 done
