@@ -19,6 +19,7 @@ vp='diffusion.schedule={ kind = "scaled_linear", zero_terminal_snr = ZERO }'
 variant() {
     local name="$1"
     shift
+    names+=("$name")
     if [[ -n "${ONLY:-}" && " $ONLY " != *" $name "* ]] || [[ -f "$work/$name/model/model.json" ]]; then return; fi
     echo "== $name"
     rm -rf "${work:?}/$name"
@@ -47,6 +48,7 @@ measure() {
               value[3], value[6] }' <(sed -n '/"synthetic"/,/}/p; /"held_out"/,/}/p' "$made.json")
 }
 
+names=()
 mkdir -p "$work"
 variant flow optimiser.learning_rate=3e-4
 variant noise diffusion.prediction=noise "${vp/ZERO/false}" 'diffusion.time_distribution=uniform'
@@ -62,6 +64,6 @@ variant uniform-times 'diffusion.time_distribution=uniform'
 
 echo "| variant | kernel distance / floor | Frechet distance / floor | brightness / held-out |"
 echo "| --- | --- | --- | --- |"
-for name in flow noise velocity rate-1e-4 rate-1e-3 velocity-1e-3 raw-latents short-average long-average uniform-times; do
+for name in "${names[@]}"; do
     measure "$name"
 done

@@ -153,6 +153,8 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     let row = &Dataset::open(folder.path().join("mixed")).unwrap().rows_at(&[1]).unwrap()[0];
     let provenance = row.provenance.as_ref().unwrap();
     assert_eq!((provenance.source_ids.len(), provenance.fraction), (2, Some(0.5)));
+    assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
+
     let mut fidelity = FidelityConfig {
         real: dataset.clone(),
         synthetic: folder.path().join("one"),
@@ -174,7 +176,6 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     fidelity.synthetic = dataset;
     let own = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
     assert!(own.synthetic.kernel_distance < found.synthetic.kernel_distance, "{:?}", own.synthetic);
-    assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 
-use super::{word, words};
+use super::{SPLITS, word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -32,10 +32,10 @@ struct Fidelity {
     #[arg(long, value_name = "FOLDER")]
     features: PathBuf,
     /// The real images that everything is compared with
-    #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = words(["train", "val", "test"]))]
+    #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = words(SPLITS))]
     reference: String,
     /// The real images that give the floor
-    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(["train", "val", "test"]))]
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     held_out: String,
     /// Also writes the result to this JSON file
     #[arg(long, value_name = "FILE")]

@@ -6,12 +6,11 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pipeline::generate::{self, GenerateConfig, PairRule};
 
-use super::{word, words};
+use super::{SPLITS, word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
 const SAMPLERS: [&str; 5] = ["ddpm", "ddim", "euler", "heun", "dpmpp_2m"];
-const SPLITS: [&str; 3] = ["train", "val", "test"];
 const INTERPOLATIONS: [&str; 2] = ["lerp", "slerp"];
 
 #[derive(Debug, Args)]

@@ -17,6 +17,9 @@ use clap::builder::PossibleValuesParser;
 use crate::context::Context;
 use crate::outcome::Outcome;
 
+/// The splits of a dataset, as they are typed.
+const SPLITS: [&str; 3] = ["train", "val", "test"];
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -109,6 +109,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
     let all_synthetic: Vec<usize> = (0..synthetic.len()).collect();
     let synthetic = Set::read(&synthetic, &synthetic_features, &chosen(&all_synthetic), dim)?;
     let held_out = Set::read(&real, &real_features, &chosen(&held_out), dim)?;
+    let moments = Moments::of(reference.rows()?)?;
     let summary = FidelitySummary {
         features: real_features.fingerprint().to_owned(),
         dim,
@@ -117,8 +118,8 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         note: (num_images < dim).then(|| {
             format!("{num_images} images are fewer than {dim} features: read the kernel distance, not the Fréchet one")
         }),
-        synthetic: synthetic.against(&reference)?,
-        held_out: held_out.against(&reference)?,
+        synthetic: synthetic.against(&reference, &moments)?,
+        held_out: held_out.against(&reference, &moments)?,
         reference_brightness: reference.brightness,
         reference_contrast: reference.contrast,
     };
@@ -157,11 +158,11 @@ impl Set {
         Rows::new(&self.features, self.dim).context("the encoder gave features that are not numbers")
     }
 
-    fn against(&self, reference: &Self) -> Result<Distances> {
-        let (own, others) = (self.rows()?, reference.rows()?);
+    fn against(&self, reference: &Self, moments: &Moments) -> Result<Distances> {
+        let own = self.rows()?;
         Ok(Distances {
-            kernel_distance: kernel_distance(own, others)?,
-            frechet_distance: frechet_distance(&Moments::of(own)?, &Moments::of(others)?)?,
+            kernel_distance: kernel_distance(own, reference.rows()?)?,
+            frechet_distance: frechet_distance(&Moments::of(own)?, moments)?,
             brightness: self.brightness,
             contrast: self.contrast,
         })
