@@ -1,8 +1,11 @@
 //! Folders that do not belong together, or are damaged: a sentence with the value and the remedy, and nothing lost.
 
 use std::fs;
+use std::path::Path;
 
-use crate::common::{encoded_phantoms, fail, newest_checkpoint, succeed, train};
+use dataset::{Dataset, Split};
+
+use crate::common::{NUM_IMAGES, encoded_phantoms, fail, newest_checkpoint, succeed, train};
 
 #[test]
 fn runs_datasets_and_models_that_do_not_belong_together_are_refused() {
@@ -63,4 +66,44 @@ fn a_network_that_its_description_does_not_fit_is_refused() {
     fs::remove_file(&weights).unwrap();
     let message = encode();
     assert!(message.contains("autoencoder"), "{message}");
+}
+
+/// Overwrites the first latent of one image with what 16-bit floats call "not a number".
+fn poison_latents(dataset: &Path, image: usize) {
+    let folders = fs::read_dir(dataset.join("encodings")).unwrap().map(|entry| entry.unwrap().path());
+    let latents = folders.into_iter().find(|path| path.to_string_lossy().contains("latents")).unwrap();
+    let shard = latents.join("00000.safetensors");
+    let mut bytes = fs::read(&shard).unwrap();
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let values = 8 + header_len;
+    let row_len = (bytes.len() - values) / NUM_IMAGES as usize;
+    bytes[values + image * row_len..][..2].copy_from_slice(&0x7E00_u16.to_le_bytes());
+    fs::write(&shard, bytes).unwrap();
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_its_images_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    encoded_phantoms(folder, "data", 1);
+    succeed(folder, &train("data", "run", &["--set", "training.total_images=16"]));
+    let before = newest_checkpoint(&folder.join("run"));
+    let manifest = Dataset::open(folder.join("data")).unwrap();
+    let poisoned = manifest.indices(Split::Train).unwrap()[2];
+    let rows = manifest.rows_at(&(0..NUM_IMAGES as usize).collect::<Vec<_>>()).unwrap();
+    poison_latents(&folder.join("data"), poisoned);
+    let names_only_the_poisoned = |message: &str| {
+        for (index, row) in rows.iter().enumerate() {
+            assert_eq!(message.contains(row.id.as_str()), index == poisoned, "{}: {message}", row.id);
+        }
+    };
+
+    // Where latents are standardised, before the first step; elsewhere, at the first step that meets the image.
+    let message = fail(folder, &train("data", "run", &["--resume"]));
+    assert!(message.contains("latents of") && message.contains("encode"), "{message}");
+    names_only_the_poisoned(&message);
+    assert!(before == newest_checkpoint(&folder.join("run")));
+    let message = fail(folder, &train("data", "raw", &["--set", "data.standardise_latents=false"]));
+    assert!(message.contains("loss is not a number") && message.contains("learning_rate"), "{message}");
+    names_only_the_poisoned(&message);
 }

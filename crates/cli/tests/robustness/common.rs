@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use nets::autoencoder::AutoencoderTinyConfig;
 use nets::init::{Initialisation, randomise};
 
-/// Images in the split `train` and in all.
-const NUM_IMAGES: u64 = 20;
+/// Images of each dataset, all splits together.
+pub const NUM_IMAGES: u64 = 20;
 
 /// The program with these words, to be run in `folder`.
 pub fn program(folder: &Path, words: &[&str]) -> Command {

@@ -122,10 +122,14 @@ impl TrainingData {
         progress.begin("measuring encodings", rows.len() as u64, "images");
         for chunk in rows.chunks(256) {
             if self.settings.data.standardise_latents {
-                latents.add(&self.frozen.latents.gather("mean", chunk)?);
+                let values = self.frozen.latents.gather("mean", chunk)?;
+                self.check_finite("latents", &values, chunk)?;
+                latents.add(&values);
             }
             if self.settings.condition.standardise {
-                embeddings.add(&self.embeddings(chunk)?);
+                let values = self.embeddings(chunk)?;
+                self.check_finite("embeddings", &values, chunk)?;
+                embeddings.add(&values);
             }
             progress.advance(chunk.len() as u64, "");
         }
@@ -136,6 +140,23 @@ impl TrainingData {
         if self.settings.condition.standardise {
             self.embedding_scale = embeddings.standardisation();
         }
+        Ok(())
+    }
+
+    /// One value that is no number would spoil the scale of all images, and with it every loss.
+    fn check_finite(&self, what: &str, values: &[f32], rows: &[usize]) -> Result<()> {
+        let broken: Vec<&str> = values
+            .chunks_exact(values.len() / rows.len())
+            .zip(rows)
+            .filter(|(values, _)| !values.iter().all(|value| value.is_finite()))
+            .filter_map(|(_, row)| Some(self.ids[self.rows.binary_search(row).ok()?].as_str()))
+            .collect();
+        ensure!(
+            broken.is_empty(),
+            "the {what} of {} are not numbers; look at these images, and remove the folder `encodings` of the dataset \
+             and run `encode` again",
+            broken.join(", ")
+        );
         Ok(())
     }
 
