@@ -410,7 +410,8 @@ mod tests {
             ("optimiser.learning_rate", "fast", "does not fit"),
             ("optimiser.learning_rate", "-1", "above 0"),
             ("condition.dropout", "2", "share"),
-            ("diffusion.prediction", "noise", "flow"),
+            ("diffusion.prediction", "noise", "zero terminal"),
+            ("diffusion.prediction", "flow", "rectified_flow"),
             ("optimiser.accumulation_steps", "3", "divisible"),
             ("data.image_size", "100", "multiple of 8"),
         ] {
