@@ -14,7 +14,13 @@ dataset="$1"
 work="$2"
 images="${IMAGES:-16000}"
 binary="${BINARY:-$root/target/release/dino-diffusion}"
-vp='diffusion.schedule={ kind = "scaled_linear", zero_terminal_snr = ZERO }'
+noise=(diffusion.prediction=noise 'diffusion.schedule={ kind = "scaled_linear", zero_terminal_snr = false }')
+velocity=(diffusion.prediction=velocity 'diffusion.schedule={ kind = "scaled_linear", zero_terminal_snr = true }')
+flow=(diffusion.prediction=flow 'diffusion.schedule={ kind = "rectified_flow" }'
+    'diffusion.time_distribution={ logit_normal = { mean = 0.0, std = 1.0 } }')
+# Every setting compared is said here, so that a change of the recipe does not change what a row of the table means.
+base=(diffusion.time_distribution=uniform optimiser.learning_rate=3e-4 optimiser.final_learning_rate_ratio=1
+    ema.ramp_up_ratio=0.1 data.standardise_latents=true)
 
 variant() {
     local name="$1"
@@ -24,7 +30,7 @@ variant() {
     echo "== $name"
     rm -rf "${work:?}/$name"
     local settings=()
-    for setting in "$@" "training.total_images=$images" "training.sample_every_images=$images" \
+    for setting in "${base[@]}" "$@" "training.total_images=$images" "training.sample_every_images=$images" \
         "training.checkpoint_every_images=$images"; do
         settings+=(--set "$setting")
     done
@@ -50,17 +56,14 @@ measure() {
 
 names=()
 mkdir -p "$work"
-variant flow optimiser.learning_rate=3e-4
-variant noise diffusion.prediction=noise "${vp/ZERO/false}" 'diffusion.time_distribution=uniform'
-variant velocity diffusion.prediction=velocity "${vp/ZERO/true}" 'diffusion.time_distribution=uniform'
-variant rate-1e-4 optimiser.learning_rate=1e-4
-variant rate-1e-3 optimiser.learning_rate=1e-3
-variant velocity-1e-3 diffusion.prediction=velocity "${vp/ZERO/true}" 'diffusion.time_distribution=uniform' \
-    optimiser.learning_rate=1e-3
-variant raw-latents data.standardise_latents=false
-variant short-average ema.ramp_up_ratio=0.02
-variant long-average ema.ramp_up_ratio=0.4
-variant uniform-times 'diffusion.time_distribution=uniform'
+variant noise "${noise[@]}"
+variant velocity "${velocity[@]}"
+variant flow "${flow[@]}"
+variant flow-1e-3 "${flow[@]}" optimiser.learning_rate=1e-3
+variant velocity-1e-3 "${velocity[@]}" optimiser.learning_rate=1e-3
+variant raw-latents "${velocity[@]}" optimiser.learning_rate=1e-3 data.standardise_latents=false
+variant short-average "${velocity[@]}" optimiser.learning_rate=1e-3 ema.ramp_up_ratio=0.02
+variant long-average "${velocity[@]}" optimiser.learning_rate=1e-3 ema.ramp_up_ratio=0.4
 
 echo "| variant | kernel distance / floor | Frechet distance / floor | brightness / held-out |"
 echo "| --- | --- | --- | --- |"

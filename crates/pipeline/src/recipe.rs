@@ -411,7 +411,7 @@ mod tests {
             ("optimiser.learning_rate", "-1", "above 0"),
             ("condition.dropout", "2", "share"),
             ("diffusion.prediction", "noise", "zero terminal"),
-            ("diffusion.prediction", "flow", "rectified_flow"),
+            ("diffusion.prediction", "flow", "variance-preserving"),
             ("optimiser.accumulation_steps", "3", "divisible"),
             ("data.image_size", "100", "multiple of 8"),
         ] {
