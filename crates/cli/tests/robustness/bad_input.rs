@@ -107,3 +107,39 @@ fn a_loss_that_is_no_number_names_its_images_and_keeps_the_checkpoint() {
     assert!(message.contains("loss is not a number") && message.contains("learning_rate"), "{message}");
     names_only_the_poisoned(&message);
 }
+
+/// Permissions do not hold back the superuser, whom containers like to run tests as: then the program, copied to where
+/// everybody may read it, runs as a user without rights.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_not_be_read_is_listed_and_the_others_are_prepared() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    allow(folder.path(), 0o777);
+    for name in ["closed", "open"] {
+        let path = folder.path().join("images").join(name);
+        fs::create_dir_all(&path).unwrap();
+        let pixels: Vec<u8> = (0..=255).map(|i: u8| if name == "open" { i } else { 255 - i }).collect();
+        radiograph::write_png_u8(&path.join("a.png"), &pixels, 16, 16).unwrap();
+    }
+    let closed = folder.path().join("images/closed");
+    allow(&closed, 0o000);
+    let binary = folder.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_dino-diffusion"), &binary).unwrap();
+    allow(&binary, 0o755);
+
+    let mut command = std::process::Command::new(&binary);
+    command.args(["prepare", "images", "--image-size", "16", "--out", "dataset"]).current_dir(folder.path());
+    if fs::read_dir(&closed).is_ok() {
+        command.uid(65_534); // nobody
+    }
+    let output = command.output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    allow(&closed, 0o755);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("closed: it cannot be read") && message.contains("check its permissions"), "{message}");
+    assert_eq!(Dataset::open(folder.path().join("dataset")).unwrap().len(), 1);
+}
