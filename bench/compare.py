@@ -13,6 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from operations import Comparison  # noqa: E402
 from reference import GUIDANCE, NUM_GENERATED, STEPS, TRAIN_SECS  # noqa: E402
 
 NUM_VIT, NUM_VAE = 64, 6
@@ -134,16 +135,18 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", default="all")
+    parser.add_argument("--operations", default="all")
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    if not (bench.work / "tiny-32").is_dir():
+    if not (bench.work / "dinov2-b-14").is_dir():
         bench.theirs("make-networks")
     if not (bench.work / "pictures").is_dir():
         bench.theirs("make-images")
 
-    chosen = list(ROWS) if arguments.rows == "all" else arguments.rows.split(",")
+    chosen = list(ROWS) if arguments.rows == "all" else arguments.rows.split(",") if arguments.rows else []
+    comparison = Comparison(bench.work, arguments.threads, arguments.repeats) if arguments.operations else None
     busy = os.getloadavg()[0]
     if busy > 0.5:
         print(f"warning: the machine is busy (load {busy:.1f}); timings will not be worth much, PyTorch's least of all",
@@ -164,6 +167,7 @@ def main():
           f"diffusers {diffusers.__version__}, transformers {transformers.__version__}; load before: {busy:.1f}\n")
     print("| | this program | PyTorch | ratio (above 1: this program is better) | peak memory, MB: this program | PyTorch |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    ends = []
     for name in chosen:
         title, more_is_better = ROWS[name]
         median = lambda side, item: statistics.median(result[side][item] for result in results[name])  # noqa: E731
@@ -171,11 +175,26 @@ def main():
         ratio = ours / theirs if more_is_better else theirs / ours
         print(f"| {title} | {significant(ours)} | {significant(theirs)} | {ratio:.2f} | "
               f"{median(0, 1):.0f} | {median(1, 1):.0f} |")
+        if name in ("train", "generate"):
+            ends.append((title, ratio, median(0, 1), median(1, 1)))
     for name in chosen:
         differences = [result[2] for result in results[name] if result[2] is not None]
         if differences:
             print(f"\n{ROWS[name][0].split(',')[0]}: the outputs of both sides differ by at most {max(differences):.1e} of "
                   "the largest value (stored in f16).")
+    if comparison:
+        ends += comparison.run([] if arguments.operations == "all" else arguments.operations.split(","))
+        print_ends(ends)
+
+
+def print_ends(ends):
+    """The rows that a user waits for: ratio of time, memory, and the mean of the ratios."""
+    print("\n| end to end | ratio | peak memory, MB: this program | PyTorch | share |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for title, ratio, ours, theirs in ends:
+        print(f"| {title} | {ratio:.2f} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    if ends:
+        print(f"\ngeometric mean {statistics.geometric_mean(ratio for _, ratio, _, _ in ends):.2f}")
 
 
 if __name__ == "__main__":

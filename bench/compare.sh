@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # This program against PyTorch with diffusers and transformers, on this machine, at equal precision (f32) and with equal
-# threads. Prints the table of the README. Nothing is downloaded but the Python packages: the networks are full-size
+# threads. Prints the tables of the README: commands, then single operations and whole networks. Nothing is downloaded but the Python packages: the networks are full-size
 # with random weights, the images drawn.
 #
-#   bench/compare.sh [WORK FOLDER]        about half an hour on 2 cores
+#   bench/compare.sh [WORK FOLDER]        about an hour on 2 cores
 #
 # VENV     a Python environment with torch, diffusers, transformers, safetensors, numpy and pillow; made where missing
 # BINARY   the program; built where not given
 # THREADS  for both sides [2]
-# REPEATS  of each measurement, taken in turns; the table shows medians [3]
-# ROWS     measurements to take, separated by commas [all]
+# REPEATS  of each measurement, taken in turns; the tables show medians [5]
+# ROWS     commands to measure, separated by commas, may be empty [all]
+# OPERATIONS  words, separated by commas, one of which must be in an operation's or network's name; may be empty [all]
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(dirname "$here")"
@@ -25,4 +26,4 @@ if [[ -z "${BINARY:-}" ]]; then
     BINARY="$root/target/release/dino-diffusion"
 fi
 exec "$venv/bin/python" "$here/compare.py" --binary "$BINARY" --work "$work" \
-    --threads "${THREADS:-2}" --repeats "${REPEATS:-3}" --rows "${ROWS:-all}"
+    --threads "${THREADS:-2}" --repeats "${REPEATS:-5}" --rows "${ROWS-all}" --operations "${OPERATIONS-all}"

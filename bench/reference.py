@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 STEPS, GUIDANCE, NUM_GENERATED = 30, 1.5, 8
-TRAIN_SECS, TRAIN_BATCH = 60.0, 32
+TRAIN_SECS, TRAIN_BATCH = 30.0, 32
 
 
 def make_networks(work):
     """Full-size networks with random weights, in the folders that both sides read."""
     import torch
-    from diffusers import AutoencoderKL, AutoencoderTiny
-    from transformers import ViTConfig, ViTModel
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
     torch.manual_seed(0)
     vit = ViTModel(ViTConfig(), add_pooling_layer=False)  # the defaults are ViT-B/16 at 224 px
@@ -32,6 +32,9 @@ def make_networks(work):
         block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
     ).save_pretrained(work / "sd-vae")
     AutoencoderTiny(latent_channels=32).save_pretrained(work / "tiny-32")
+    UNet2DConditionModel(sample_size=64, cross_attention_dim=768).save_pretrained(work / "sd-unet")  # 1.5
+    Dinov2Model(Dinov2Config(patch_size=14, image_size=518)).save_pretrained(work / "dinov2-b-14")
+    (work / "dinov2-b-14/preprocessor_config.json").write_text(json.dumps(preprocessing))
 
 
 def make_images(work, number=192, size=1024):

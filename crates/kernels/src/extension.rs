@@ -2,8 +2,8 @@
 //!
 //! Tensors on any other backend never come here: the public functions compose Burn's operations for them.
 
-use crate::cpu::adamw;
-use crate::operation::{Operation, View};
+use crate::cpu::{adamw, attention};
+use crate::operation::{Operation, View, attention_shape};
 use crate::reference::AdamWStep;
 use burn::backend::autodiff::{
     NodeId,
@@ -34,9 +34,12 @@ pub trait KernelBackend: Backend {
 /// Weights, first moment, second moment and average of a parameter.
 type OptimiserState<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-/// The optimiser's update, which is never differentiated.
+/// What is never differentiated: the optimiser's update, and attention maps to look at.
 #[backend_extension(Flex)]
-pub trait OptimiserBackend: Backend {
+pub trait UntrackedBackend: Backend {
+    /// Softmax of the scores, averaged over heads.
+    fn attention_maps(num_heads: usize, query: FloatTensor<Self>, key: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// One step on weights, moments and average.
     fn adamw(
         settings: AdamWStep,
@@ -48,7 +51,15 @@ pub trait OptimiserBackend: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-impl OptimiserBackend for Flex {
+impl UntrackedBackend for Flex {
+    fn attention_maps(num_heads: usize, query: FlexTensor, key: FlexTensor) -> FlexTensor {
+        with_views(&[query, key], |views| {
+            let shape = attention_shape(views[0].dims, views[1].dims, num_heads);
+            let maps = attention::maps(&shape, views[0].values, views[1].values);
+            tensor_from(maps, &[shape.batch, shape.query_tokens, shape.key_tokens])
+        })
+    }
+
     fn adamw(
         settings: AdamWStep,
         gradient: FlexTensor,

@@ -1,8 +1,8 @@
 //! The public operations: the vector code where it can run, the reference elsewhere.
 
-use crate::extension::{KernelBackend, OptimiserBackend};
+use crate::extension::{KernelBackend, UntrackedBackend};
 use crate::operation::Operation;
-use crate::reference::{self, AdamWStep, AdamWTensors, Conv2dOptions};
+use crate::reference::{self, AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Tensor};
 
@@ -133,6 +133,15 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, num_heads: 
     let operation = Operation::Attention { num_heads };
     let (query, key, value) = (query.into_dispatch(), key.into_dispatch(), value.into_dispatch());
     Tensor::from_dispatch(Dispatch::run_3(operation, query, key, value))
+}
+
+/// [`attention`] that also returns where each query looks, averaged over heads; the maps alone take up memory.
+pub fn attention_with_maps(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, num_heads: usize) -> AttentionOutput {
+    if !is_fast(&query) || query.device().is_autodiff() {
+        return reference::attention_with_maps(query, key, value, num_heads);
+    }
+    let maps = Dispatch::attention_maps(num_heads, query.clone().into_dispatch(), key.clone().into_dispatch());
+    AttentionOutput { output: attention(query, key, value, num_heads), maps: Tensor::from_dispatch(maps) }
 }
 
 /// Repeats each pixel `factor` times along height and width.

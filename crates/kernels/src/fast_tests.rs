@@ -3,6 +3,7 @@
 use super::*;
 use crate::cpu::testing::{at_each_level, noise};
 use burn::tensor::{Device, TensorData};
+use proptest::prelude::*;
 
 fn random<const D: usize>(dims: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
     let values = noise(dims.iter().product(), seed);
@@ -187,6 +188,95 @@ fn attention_of_all_kinds() {
             );
         }
     });
+}
+
+#[test]
+fn attention_maps() {
+    at_each_level(|level| {
+        let device = Device::flex();
+        for (batch, queries, keys, heads, head_dim) in [(1, 1, 1, 1, 4), (2, 61, 77, 3, 17), (3, 130, 130, 2, 32)] {
+            let dim = heads * head_dim;
+            let query = random([batch, queries, dim], 1, &device) * 3.0;
+            let (key, value) = (random([batch, keys, dim], 2, &device), random([batch, keys, dim], 3, &device));
+            let got = attention_with_maps(query.clone(), key.clone(), value.clone(), heads);
+            let wanted = reference::attention_with_maps(query, key, value, heads);
+            assert_close(&got.maps, &wanted.maps, 1e-5, &format!("{level:?} maps {batch} {queries} {keys}"));
+            assert_close(&got.output, &wanted.output, 1e-5, &format!("{level:?} output"));
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolutions_of_any_shape(
+        batch in 1..4usize, height in 1..12usize, width in 1..12usize, channels_in in 1..70usize,
+        channels_out in 1..70usize, kernel in prop::sample::select(vec![1, 3, 3, 3, 4]), stride in 1..3usize,
+        padding in (0..2usize, 0..2usize), whole in any::<bool>(),
+    ) {
+        prop_assume!(height.min(width) + padding.0 + padding.1 >= kernel);
+        // Half of the cases fill whole vectors, which Winograd's algorithm asks for.
+        let round = |channels: usize| if whole { channels.div_ceil(32) * 32 } else { channels };
+        let (channels_in, channels_out) = (round(channels_in), round(channels_out));
+        let options = if whole { Conv2dOptions::same(kernel | 1) } else { Conv2dOptions { stride, padding } };
+        let kernel = if whole { kernel | 1 } else { kernel };
+        let weight = [kernel, kernel, channels_in, channels_out];
+        at_each_level(|level| compare(
+            ([batch, height, width, channels_in], weight, [channels_out]),
+            3e-5,
+            &format!("{level:?} {options:?}"),
+            |x, w, b| conv2d(x, w, Some(b), options),
+            |x, w, b| reference::conv2d(x, w, Some(b), options),
+        ));
+    }
+
+    #[test]
+    fn attention_of_any_shape(
+        batch in 1..4usize, queries in 1..90usize, keys in 1..90usize, heads in 1..4usize, head_dim in 1..45usize,
+    ) {
+        let dim = heads * head_dim;
+        at_each_level(|level| compare(
+            ([batch, queries, dim], [batch, keys, dim], [batch, keys, dim]),
+            2e-5,
+            &format!("{level:?}"),
+            |q, k, v| attention(q * 2.0, k, v, heads),
+            |q, k, v| reference::attention(q * 2.0, k, v, heads),
+        ));
+    }
+
+    #[test]
+    fn norms_and_layers_of_any_shape(
+        batch in 1..4usize, height in 1..9usize, width in 1..9usize, groups in 1..6usize, per_group in 2..20usize,
+        dim_out in 1..70usize,
+    ) {
+        let channels = groups * per_group;
+        let dims = [batch, height, width, channels];
+        at_each_level(|level| {
+            let what = format!("{level:?}");
+            compare(
+                (dims, [channels], [channels]),
+                5e-5,
+                &what,
+                |x, w, b| group_norm_silu(x, w, b, groups, 1e-5),
+                |x, w, b| reference::group_norm_silu(x, w, b, groups, 1e-5),
+            );
+            compare(
+                (dims, [channels], [channels]),
+                5e-5,
+                &what,
+                |x, w, b| layer_norm(x, w, b, 1e-5),
+                |x, w, b| reference::layer_norm(x, w, b, 1e-5),
+            );
+            compare(
+                (dims, [channels, dim_out], [dim_out]),
+                1e-5,
+                &what,
+                |x, w, b| linear(x, w, Some(b)),
+                |x, w, b| reference::linear(x, w, Some(b)),
+            );
+        });
+    }
 }
 
 #[test]

@@ -15,12 +15,13 @@ mod operation;
 pub mod reference;
 
 pub use allocator::CachingAllocator;
+pub use cpu::convolution::CONVOLUTION_VARIABLE;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;
-pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, attention_with_maps};
+pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
 
 mod fast;
 pub use fast::{
-    adamw_step, attention, conv2d, geglu, gelu, group_norm, group_norm_silu, layer_norm, linear, quick_gelu, silu,
-    upsample_nearest,
+    adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm, group_norm_silu, layer_norm, linear,
+    quick_gelu, silu, upsample_nearest,
 };

@@ -183,7 +183,7 @@ fn group_norm_shape(images: &[usize], num_groups: usize, epsilon: f64, silu: boo
     GroupNorm { batch: images[0], pixels, channels: images[3], num_groups, epsilon: epsilon as f32, silu }
 }
 
-fn attention_shape(query: &[usize], key: &[usize], num_heads: usize) -> Attention {
+pub(crate) fn attention_shape(query: &[usize], key: &[usize], num_heads: usize) -> Attention {
     assert_eq!((query[0], query[2]), (key[0], key[2]), "query and key must agree in batch and dim");
     assert_eq!(query[2] % num_heads, 0, "heads must divide the dim");
     Attention { batch: query[0], query_tokens: query[1], key_tokens: key[1], num_heads, head_dim: query[2] / num_heads }

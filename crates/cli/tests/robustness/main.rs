@@ -1,5 +1,7 @@
-//! What must hold when things go wrong: runs that are killed, full disks, folders that do not belong together.
+//! What must hold when things go wrong: runs that are killed, full disks, folders that do not belong together; and
+//! whatever algorithm computes.
 
 mod bad_input;
 mod common;
 mod interruptions;
+mod numerics;

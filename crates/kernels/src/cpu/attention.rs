@@ -4,7 +4,7 @@
 use super::activation::for_each_vector;
 use super::math::exp;
 use super::matrix::{MatrixView, Panels, pack_panel, run_product};
-use super::memory::{Scratch, filled_by};
+use super::memory::{Scratch, Shared, filled_by};
 use super::simd::Simd;
 use super::simd_dispatch;
 use super::tile::TileProduct;
@@ -238,4 +238,48 @@ pub(crate) fn forward(shape: &Attention, query: &[f32], key: &[f32], value: &[f3
             });
         })
     }
+}
+
+/// `softmax(query · keyᵀ · scale)` averaged over heads, `[batch, query_tokens, key_tokens]`.
+pub(crate) fn maps(shape: &Attention, query: &[f32], key: &[f32]) -> Vec<f32> {
+    shape.check(query, key, key);
+    let &Attention { batch, query_tokens, key_tokens, num_heads, head_dim } = shape;
+    let dim = shape.dim();
+    let padded_keys = Panels::new(key_tokens).padded_columns();
+    let num_blocks = query_tokens.div_ceil(QUERY_BLOCK);
+    let share = 1.0 / num_heads as f32;
+    let mut output = vec![0f32; batch * query_tokens * key_tokens];
+    for (image, map) in output.chunks_exact_mut((query_tokens * key_tokens).max(1)).enumerate() {
+        let heads = (image * num_heads..(image + 1) * num_heads).into_par_iter();
+        let packed: Vec<Packed> = heads
+            .map(|head| {
+                let values = &key[shape.head_start(head, key_tokens)..];
+                Packed::new(MatrixView { values, row_stride: 1, column_stride: dim }, head_dim, key_tokens)
+            })
+            .collect();
+        let map = Shared::new(map);
+        (0..num_blocks).into_par_iter().for_each(|block| {
+            let first = block * query_tokens / num_blocks;
+            let rows = (block + 1) * query_tokens / num_blocks - first;
+            let mut scores = Scratch::take(QUERY_BLOCK * padded_keys);
+            // SAFETY: the rows of a block are nobody else's, and lie one behind the other.
+            let target = unsafe { std::slice::from_raw_parts_mut(map.at(first * key_tokens), rows * key_tokens) };
+            for (head, keys) in packed.iter().enumerate() {
+                let start = shape.head_start(image * num_heads + head, query_tokens) + first * dim;
+                let pointer = scores.as_mut_ptr();
+                // SAFETY: block and head lie inside the queries; the scores have whole vectors per row.
+                unsafe {
+                    keys.multiply(rows, (query[start..].as_ptr(), dim), false, (pointer, padded_keys), false);
+                    softmax_rows(rows, key_tokens, padded_keys, shape.scale(), pointer);
+                }
+                let lines = scores.as_slice().chunks_exact(padded_keys);
+                for (target, line) in target.chunks_exact_mut(key_tokens).zip(lines) {
+                    for (sum, probability) in target.iter_mut().zip(line) {
+                        *sum += probability * share;
+                    }
+                }
+            }
+        });
+    }
+    output
 }

@@ -4,6 +4,15 @@ use super::direct::{self, Shape};
 use super::matrix::column_sums;
 use super::winograd::{self, Extents};
 use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Environment variable that, set to `direct`, turns Winograd's algorithm off: for finding out what its rounding means.
+pub const CONVOLUTION_VARIABLE: &str = "DINO_DIFFUSION_CONVOLUTION";
+
+fn only_direct() -> bool {
+    static ONLY_DIRECT: OnceLock<bool> = OnceLock::new();
+    *ONLY_DIRECT.get_or_init(|| std::env::var(CONVOLUTION_VARIABLE).is_ok_and(|algorithm| algorithm == "direct"))
+}
 
 /// Winograd's algorithm serves 3x3 kernels that keep the map's size, once channels are worth a matrix product.
 /// Decided by the shape of one image, never by the batch.
@@ -11,6 +20,7 @@ fn is_winograd(shape: &Shape, channels_in: usize, channels_out: usize) -> bool {
     (shape.kernel_height, shape.kernel_width, shape.stride, shape.padding) == (3, 3, 1, (1, 1))
         && shape.height.max(shape.width) > 2 // a tile of 4 x 4 must not be mostly padding
         && winograd::fits(channels_in, channels_out)
+        && !only_direct()
 }
 
 fn extents(shape: &Shape) -> Extents {

@@ -31,54 +31,59 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum CpuLevel {
     /// Whatever the compiler's target guarantees.
     Portable,
+    /// 128-bit vectors of 64-bit ARM.
+    Neon,
     /// AVX2 and fused multiply-add.
     Avx2,
     /// AVX-512 foundation.
     Avx512,
 }
 
-/// Environment variable that forces a lower level: `portable`, `avx2` or `avx512`.
+/// Environment variable that forces a lower level: `portable`, `neon`, `avx2` or `avx512`; one that the processor does
+/// not have, and any other word, means the best.
 pub const LEVEL_VARIABLE: &str = "DINO_DIFFUSION_CPU";
+
+const LEVELS: [CpuLevel; 4] = [CpuLevel::Portable, CpuLevel::Neon, CpuLevel::Avx2, CpuLevel::Avx512];
 
 static LEVEL: AtomicU8 = AtomicU8::new(u8::MAX);
 
 /// The level in use: the best of the processor, or a lower one that [`LEVEL_VARIABLE`] names.
 pub fn cpu_level() -> CpuLevel {
-    match LEVEL.load(Ordering::Relaxed) {
-        0 => CpuLevel::Portable,
-        1 => CpuLevel::Avx2,
-        2 => CpuLevel::Avx512,
-        _ => {
-            let wanted = match std::env::var(LEVEL_VARIABLE).as_deref() {
-                Ok("portable") => CpuLevel::Portable,
-                Ok("avx2") => CpuLevel::Avx2,
-                _ => CpuLevel::Avx512,
-            };
-            let level = wanted.min(best_level());
-            LEVEL.store(level as u8, Ordering::Relaxed);
-            level
-        }
+    if let Some(&level) = LEVELS.get(LEVEL.load(Ordering::Relaxed) as usize) {
+        return level;
+    }
+    let wanted = match std::env::var(LEVEL_VARIABLE).as_deref() {
+        Ok("portable") => CpuLevel::Portable,
+        Ok("neon") => CpuLevel::Neon,
+        Ok("avx2") => CpuLevel::Avx2,
+        _ => CpuLevel::Avx512,
+    };
+    let level = if is_available(wanted) { wanted } else { best_level() };
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    level
+}
+
+fn is_available(level: CpuLevel) -> bool {
+    match level {
+        CpuLevel::Portable => true,
+        CpuLevel::Neon => cfg!(target_arch = "aarch64"),
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 => is_available(CpuLevel::Avx2) && is_x86_feature_detected!("avx512f"),
+        #[cfg(not(target_arch = "x86_64"))]
+        CpuLevel::Avx2 | CpuLevel::Avx512 => false,
     }
 }
 
 fn best_level() -> CpuLevel {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        if avx2 && is_x86_feature_detected!("avx512f") {
-            return CpuLevel::Avx512;
-        }
-        if avx2 {
-            return CpuLevel::Avx2;
-        }
-    }
-    CpuLevel::Portable
+    LEVELS.into_iter().rev().find(|&level| is_available(level)).unwrap_or(CpuLevel::Portable)
 }
 
 /// Values per vector at the level in use.
 pub(crate) fn lanes() -> usize {
     match cpu_level() {
-        CpuLevel::Portable => 4,
+        CpuLevel::Portable | CpuLevel::Neon => 4,
         CpuLevel::Avx2 => 8,
         CpuLevel::Avx512 => 16,
     }
@@ -109,6 +114,8 @@ macro_rules! simd_dispatch {
                     $crate::cpu::CpuLevel::Avx512 => avx512($($argument),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::cpu::CpuLevel::Avx2 => avx2($($argument),*),
+                    #[cfg(target_arch = "aarch64")]
+                    $crate::cpu::CpuLevel::Neon => $kernel::<$crate::cpu::simd::Neon>($($argument),*),
                     _ => $kernel::<$crate::cpu::simd::Portable>($($argument),*),
                 }
             }
@@ -129,11 +136,9 @@ pub(crate) mod testing {
     /// the level must not change under a running kernel, whose buffers are cut for it.
     pub(crate) fn at_each_level(mut check: impl FnMut(CpuLevel)) {
         let _guard = SERIAL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for level in [CpuLevel::Portable, CpuLevel::Avx2, CpuLevel::Avx512] {
-            if level <= best_level() {
-                LEVEL.store(level as u8, Ordering::Relaxed);
-                check(level);
-            }
+        for level in LEVELS.into_iter().filter(|&level| is_available(level)) {
+            LEVEL.store(level as u8, Ordering::Relaxed);
+            check(level);
         }
         LEVEL.store(best_level() as u8, Ordering::Relaxed);
     }

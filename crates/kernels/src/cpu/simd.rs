@@ -1,4 +1,4 @@
-//! One vector interface over AVX-512, AVX2 and plain arrays.
+//! One vector interface over AVX-512, AVX2, NEON and plain arrays.
 //!
 //! A kernel is written once, generic over [`Simd`] and `#[inline(always)]` all the way down, and compiled once for each
 //! instruction set by the [`simd_dispatch!`](crate::cpu::simd_dispatch) macro, which picks one at run time. Every
@@ -341,6 +341,85 @@ mod x86 {
                 unsafe { product::<Avx512>(job) }
             }
             unsafe { run(job) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+#[allow(clippy::undocumented_unsafe_blocks)] // every 64-bit ARM processor has these instructions; pointers are the caller's
+mod arm {
+    use super::{Simd, TileProduct, product};
+    use std::arch::aarch64::*;
+
+    /// 128-bit vectors of 64-bit ARM.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon;
+
+    impl Simd for Neon {
+        type Vector = float32x4_t;
+        const LANES: usize = 4;
+        const ROWS: usize = 14; // 28 accumulators, two of B and one of A: 31 of 32 registers
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> float32x4_t {
+            unsafe { vdupq_n_f32(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(source: *const f32) -> float32x4_t {
+            unsafe { vld1q_f32(source) }
+        }
+        #[inline(always)]
+        unsafe fn broadcast(source: *const f32) -> float32x4_t {
+            unsafe { vld1q_dup_f32(source) }
+        }
+        #[inline(always)]
+        unsafe fn store(target: *mut f32, value: float32x4_t) {
+            unsafe { vst1q_f32(target, value) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vaddq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vsubq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmulq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vdivq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            unsafe { vfmaq_f32(c, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmaxq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vminq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(a: float32x4_t) -> float32x4_t {
+            unsafe { vsqrtq_f32(a) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+            unsafe {
+                let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+            }
+        }
+        unsafe fn product(job: &TileProduct) {
+            unsafe { product::<Neon>(job) }
         }
     }
 }
