@@ -17,7 +17,9 @@ sanitizer)
     ;;
 neon)
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64
+    # Linked statically: threads of a dynamic glibc never start under some versions of qemu.
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
     cargo test --locked -p dino-diffusion-kernels --lib --target aarch64-unknown-linux-gnu --target-dir target/neon
     ;;
 *)
