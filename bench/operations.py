@@ -5,6 +5,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -39,6 +40,8 @@ NETWORKS = [
     ("ViT-B/16 forward, 224 px, batch 8", "vit-b-16"),
     ("DINOv2-B/14 forward, 224 px, batch 8", "dinov2-b-14"),
 ]
+# OpenMP's threads go on turning for up to 0.2 s after their work, which would be taken from whoever runs next.
+PAUSE_SECS = 0.3
 LAYOUT_MATTERS = ("conv", "group_norm_silu", "upsample", "network unet", "network vae")
 
 
@@ -123,6 +126,7 @@ class Comparison:
             sides["theirs", threads] = Side(self.theirs(case, direction, layout, threads), threads)
         for _ in range(self.rounds):
             for side in sides.values():
+                time.sleep(PAUSE_SECS)
                 side.run()
         medians = {key: side.median() for key, side in sides.items()}
         memory = {key: side.finish() for key, side in sides.items()}

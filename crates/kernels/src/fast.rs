@@ -49,6 +49,21 @@ pub fn conv2d(images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, opt
     run_weighted(Operation::Conv2d(options), images, weight, bias)
 }
 
+/// [`reference::upsample_conv2d`]: each pixel repeated two by two, then a 3x3 convolution that keeps the size, without
+/// the large images in between.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels_in]`
+/// - weight: `[3, 3, channels_in, channels_out]`
+/// - bias: `[channels_out]`
+/// - output: `[batch, 2 * height, 2 * width, channels_out]`
+pub fn upsample_conv2d(images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    if !is_fast(&images) {
+        return reference::upsample_conv2d(images, weight, bias);
+    }
+    run_weighted(Operation::UpsampleConv2d, images, weight, bias)
+}
+
 /// [`reference::linear`]: `input · weight + bias` over the last axis.
 ///
 /// # Shapes

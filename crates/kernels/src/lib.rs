@@ -23,5 +23,5 @@ pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
 mod fast;
 pub use fast::{
     adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm, group_norm_silu, layer_norm, linear,
-    quick_gelu, silu, upsample_nearest,
+    quick_gelu, silu, upsample_conv2d, upsample_nearest,
 };

@@ -13,6 +13,8 @@ use crate::reference::Conv2dOptions;
 pub enum Operation {
     /// Inputs: images, weight, and the bias if there is one.
     Conv2d(Conv2dOptions),
+    /// Inputs: images, the weight of a 3x3 kernel, and the bias if there is one.
+    UpsampleConv2d,
     /// Inputs: input, weight, and the bias if there is one.
     Linear,
     /// Inputs: images, weight, bias.
@@ -69,6 +71,11 @@ impl Operation {
                 dims = vec![shape.batch, shape.height_out(), shape.width_out(), shape.channels_out];
                 convolution::forward(&shape, first.values, inputs[1].values, bias)
             }
+            Self::UpsampleConv2d => {
+                let shape = doubled_shape(first.dims, inputs[1].dims);
+                dims = vec![shape.batch, shape.height, shape.width, shape.channels_out];
+                convolution::doubled_forward(&shape, first.values, inputs[1].values, bias)
+            }
             Self::Linear => {
                 let (dim_in, dim_out) = linear_dims(first.dims, inputs[1].dims);
                 dims[last] = dim_out;
@@ -112,6 +119,17 @@ impl Operation {
                 let mut gradients = vec![
                     wanted[0].then(|| convolution::input_gradient(&shape, weight, gradient)),
                     wanted[1].then(|| convolution::weight_gradient(&shape, first, gradient)),
+                ];
+                if let Some(wanted) = wanted.get(2) {
+                    gradients.push(wanted.then(|| convolution::bias_gradient(&shape, gradient)));
+                }
+                gradients
+            }
+            Self::UpsampleConv2d => {
+                let shape = doubled_shape(inputs[0].dims, inputs[1].dims);
+                let mut gradients = vec![
+                    wanted[0].then(|| convolution::doubled_input_gradient(&shape, weight, gradient)),
+                    wanted[1].then(|| convolution::doubled_weight_gradient(&shape, first, gradient)),
                 ];
                 if let Some(wanted) = wanted.get(2) {
                     gradients.push(wanted.then(|| convolution::bias_gradient(&shape, gradient)));
@@ -171,6 +189,12 @@ fn convolution_shape(options: Conv2dOptions, images: &[usize], weight: &[usize])
         stride: options.stride,
         padding: options.padding,
     }
+}
+
+/// Of a 3x3 convolution that keeps the size of doubled images.
+fn doubled_shape(images: &[usize], weight: &[usize]) -> Shape {
+    assert_eq!((weight[0], weight[1]), (3, 3), "the kernel must be 3x3");
+    convolution_shape(Conv2dOptions::same(3), &[images[0], 2 * images[1], 2 * images[2], images[3]], weight)
 }
 
 fn linear_dims(input: &[usize], weight: &[usize]) -> (usize, usize) {

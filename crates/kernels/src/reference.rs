@@ -199,6 +199,15 @@ fn attend(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, num_heads: usize) 
     (output.swap_dims(1, 2).reshape([batch, query_tokens, dim]), probabilities)
 }
 
+/// [`upsample_nearest`] by 2, then a 3x3 [`conv2d`] that keeps the size.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels_in]`, weight: `[3, 3, channels_in, channels_out]`
+/// - output: `[batch, 2 * height, 2 * width, channels_out]`
+pub fn upsample_conv2d(images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    conv2d(upsample_nearest(images, 2), weight, bias, Conv2dOptions::same(3))
+}
+
 /// Repeats each pixel `factor` times along height and width.
 ///
 /// # Shapes

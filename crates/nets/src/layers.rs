@@ -16,7 +16,7 @@ pub struct Conv2d {
     /// `[channels_out]`
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
-    options: Conv2dOptions,
+    pub(crate) options: Conv2dOptions,
 }
 
 impl Conv2d {
@@ -48,6 +48,15 @@ impl Conv2d {
     /// `[batch, height, width, channels_in]` to `[batch, height_out, width_out, channels_out]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         kernels::conv2d(images, self.weight.val(), self.bias.as_ref().map(Param::val), self.options)
+    }
+
+    /// Each pixel repeated two by two, then this layer, which must be a 3x3 convolution that keeps the size.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels_in]` to `[batch, 2 * height, 2 * width, channels_out]`
+    pub fn forward_doubled(&self, images: Tensor<4>) -> Tensor<4> {
+        debug_assert_eq!(self.options, Conv2dOptions::same(3));
+        kernels::upsample_conv2d(images, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Case {
     Geglu { rows: usize, dim: usize },
     /// `upsample BATCH SIDE CHANNELS`: to twice the side
     Upsample { batch: usize, side: usize, channels: usize },
+    /// `upsample_conv BATCH CHANNELS_IN CHANNELS_OUT SIDE`: from the side to twice as much, kernel 3
+    UpsampleConv { batch: usize, channels_in: usize, channels_out: usize, side: usize },
     /// `adamw VALUES`: an update with the moving average, in tensors of 589,824 values
     Adamw { values: usize },
 }
@@ -46,6 +48,9 @@ impl Case {
             ("gelu", &[values]) => Self::Gelu { values },
             ("geglu", &[rows, dim]) => Self::Geglu { rows, dim },
             ("upsample", &[batch, side, channels]) => Self::Upsample { batch, side, channels },
+            ("upsample_conv", &[batch, channels_in, channels_out, side]) => {
+                Self::UpsampleConv { batch, channels_in, channels_out, side }
+            }
             ("adamw", &[values]) => Self::Adamw { values },
             _ => return None,
         })
@@ -95,6 +100,11 @@ impl Case {
             Self::Upsample { batch, side, channels } => {
                 let f = if fast { kernels::upsample_nearest } else { reference::upsample_nearest };
                 unary([batch, side, side, channels], both, move |x| f(x, 2))
+            }
+            Self::UpsampleConv { batch, channels_in, channels_out, side } => {
+                let f = if fast { kernels::upsample_conv2d } else { reference::upsample_conv2d };
+                let dims = ([batch, side, side, channels_in], [3, 3, channels_in, channels_out], [channels_out]);
+                operation(dims, both, move |x, w, b| f(x, w, Some(b)))
             }
             Self::Adamw { values } => adamw(values, fast),
         }

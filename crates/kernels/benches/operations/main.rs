@@ -22,7 +22,7 @@ use std::time::Instant;
 static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator::new();
 
 /// What `cargo bench` shows: the sizes of `small-128`, and some of Stable Diffusion.
-const CASES: [&str; 24] = [
+const CASES: [&str; 25] = [
     "conv 3 1 32 128 128 16",
     "conv 3 1 32 256 256 8",
     "conv 3 1 32 256 256 4",
@@ -47,6 +47,7 @@ const CASES: [&str; 24] = [
     "gelu 1048576",
     "geglu 8192 128",
     "upsample 32 8 256",
+    "upsample_conv 1 256 256 128",
 ];
 
 /// Milliseconds of one run: repeated until the clock can be trusted.

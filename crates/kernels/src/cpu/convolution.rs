@@ -2,6 +2,7 @@
 
 use super::direct::{self, Shape};
 use super::matrix::column_sums;
+use super::upsample::{self, Upsample};
 use super::winograd::{self, Extents};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -25,7 +26,7 @@ fn is_winograd(shape: &Shape, channels_in: usize, channels_out: usize) -> bool {
 
 fn extents(shape: &Shape) -> Extents {
     let Shape { batch, height, width, channels_in, channels_out, .. } = *shape;
-    Extents { batch, height, width, channels_in, channels_out }
+    Extents { batch, height, width, channels_in, channels_out, doubled: false }
 }
 
 /// Convolves.
@@ -59,6 +60,34 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
         winograd::weight_gradient(extents(shape), images, gradient)
     } else {
         direct::weight_gradient(shape, images, gradient)
+    }
+}
+
+/// The small images that a convolution of `shape` doubles before it runs.
+fn small(shape: &Shape) -> Upsample {
+    Upsample { width: shape.width / 2, channels: shape.channels_in, factor: 2 }
+}
+
+/// [`forward`] on images doubled by repeating their pixels; `shape` is that of the doubled ones.
+pub(crate) fn doubled_forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    if is_winograd(shape, shape.channels_in, shape.channels_out) {
+        winograd::forward(Extents { doubled: true, ..extents(shape) }, images, weights, bias, false)
+    } else {
+        direct::forward(shape, &upsample::forward(&small(shape), images), weights, bias)
+    }
+}
+
+/// Gradient of the images that [`doubled_forward`] takes.
+pub(crate) fn doubled_input_gradient(shape: &Shape, weights: &[f32], gradient: &[f32]) -> Vec<f32> {
+    upsample::backward(&small(shape), &input_gradient(shape, weights, gradient))
+}
+
+/// Gradient of the weights of [`doubled_forward`].
+pub(crate) fn doubled_weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if is_winograd(shape, shape.channels_in, shape.channels_out) {
+        winograd::weight_gradient(Extents { doubled: true, ..extents(shape) }, images, gradient)
+    } else {
+        direct::weight_gradient(shape, &upsample::forward(&small(shape), images), gradient)
     }
 }
 

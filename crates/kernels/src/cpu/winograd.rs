@@ -21,11 +21,19 @@ pub(crate) struct Extents {
     pub width: usize,
     pub channels_in: usize,
     pub channels_out: usize,
+    /// Whether the input is half as high and wide, and doubled by repeating its pixels while it is read.
+    pub doubled: bool,
 }
 
 impl Extents {
     fn grid(self) -> TileGrid {
-        TileGrid { height: self.height, width: self.width }
+        TileGrid { height: self.height, width: self.width, doubled: self.doubled }
+    }
+
+    /// Values of the input in memory.
+    fn values_in(self) -> usize {
+        let pixels = self.batch * self.height * self.width;
+        self.channels_in * if self.doubled { pixels / 4 } else { pixels }
     }
 
     fn num_tiles(self) -> usize {
@@ -65,9 +73,9 @@ pub(crate) fn forward(
     bias: Option<&[f32]>,
     mirrored: bool,
 ) -> Vec<f32> {
-    let Extents { batch, height, width, channels_in, channels_out } = extents;
+    let Extents { batch, height, width, channels_in, channels_out, .. } = extents;
     assert!(fits(channels_in, channels_out));
-    assert_eq!(images.len(), batch * height * width * channels_in);
+    assert_eq!(images.len(), extents.values_in());
     assert_eq!(weights.len(), 9 * channels_in * channels_out);
     assert!(bias.is_none_or(|bias| bias.len() == channels_out));
     let num_blocks = extents.num_tiles().div_ceil(TILE_BLOCK);
@@ -215,9 +223,9 @@ fn forward_by_panels(
 
 /// Gradient of the weights, HWIO, from the input and the output's gradient.
 pub(crate) fn weight_gradient(extents: Extents, images: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let Extents { batch, height, width, channels_in, channels_out } = extents;
+    let Extents { batch, height, width, channels_in, channels_out, .. } = extents;
     assert!(fits(channels_in, channels_out));
-    assert_eq!(images.len(), batch * height * width * channels_in);
+    assert_eq!(images.len(), extents.values_in());
     assert_eq!(gradient.len(), batch * height * width * channels_out);
     let grid = extents.grid();
     let panel_width = 2 * lanes();

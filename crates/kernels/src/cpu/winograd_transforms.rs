@@ -20,6 +20,8 @@ pub(crate) const POINTS: usize = 36;
 pub(crate) struct TileGrid {
     pub height: usize,
     pub width: usize,
+    /// Whether the input is half as high and wide in memory, each of its pixels standing for two by two.
+    pub doubled: bool,
 }
 
 impl TileGrid {
@@ -142,11 +144,22 @@ unsafe fn transform_input<S: Simd>(
         let (image, row, column) = grid.place(tile);
         let (row, column) = (row as isize - 1, column as isize - 1);
         let (height, width) = (grid.height as isize, grid.width as isize);
-        let inside = row >= 0 && column >= 0 && row + 6 <= height && column + 6 <= width;
-        let start = ((image as isize * height + row) * width + column) * channels as isize;
-        let pitch = grid.width * channels;
+        let halved = grid.doubled as u32;
+        let inside = !grid.doubled && row >= 0 && column >= 0 && row + 6 <= height && column + 6 <= width;
+        let pitch = (grid.width >> halved) * channels;
+        let top = image * (grid.height >> halved) * pitch;
+        // Places of the tile's rows and columns, none beyond the border.
+        let place = |index: isize, end: isize, step: usize| {
+            (index >= 0 && index < end).then(|| (index as usize >> halved) * step)
+        };
+        let (mut rows, mut columns) = ([None; 6], [None; 6]);
+        for i in 0..6 {
+            rows[i] = place(row + i as isize, height, pitch);
+            columns[i] = place(column + i as isize, width, channels);
+        }
+        let first = images.wrapping_add(top).wrapping_offset((row * width + column) * channels as isize);
         for channel in (0..channels).step_by(S::LANES) {
-            let source = images.wrapping_offset(start).wrapping_add(channel);
+            let source = first.wrapping_add(channel);
             let mut half = [[zero; 6]; 6];
             for c in 0..6 {
                 let mut d = [zero; 6];
@@ -156,9 +169,8 @@ unsafe fn transform_input<S: Simd>(
                     }
                 } else {
                     for r in 0..6 {
-                        let (y, x) = (row + r as isize, column + c as isize);
-                        if y >= 0 && y < height && x >= 0 && x < width {
-                            d[r] = S::load(source.wrapping_add(r * pitch + c * channels));
+                        if let (Some(row), Some(column)) = (rows[r], columns[c]) {
+                            d[r] = S::load(images.wrapping_add(top + row + column + channel));
                         }
                     }
                 }
@@ -177,7 +189,7 @@ unsafe fn transform_input<S: Simd>(
     }
 }
 simd_dispatch! {
-    /// `Bᵀ d B` of one tile of NHWC `images` (zero beyond the border): point p to `target + p * point_stride`.
+    /// `Bᵀ d B` of one tile of NHWC `images` (zero beyond the border, doubled where the grid says so): point p to `target + p * point_stride`.
     pub(crate) fn input_tile(
         grid: TileGrid, channels: usize, images: *const f32, tile: usize, target: *mut f32, point_stride: usize,
     ) = transform_input

@@ -229,10 +229,7 @@ impl Decoder {
         let mut hidden = self.mid_block.forward(self.conv_in.forward(latents));
         for block in &self.up_blocks {
             hidden = block.resnets.iter().fold(hidden, |hidden, resnet| resnet.forward(hidden));
-            hidden = block
-                .upsamplers
-                .iter()
-                .fold(hidden, |hidden, sampler| sampler.conv.forward(kernels::upsample_nearest(hidden, 2)));
+            hidden = block.upsamplers.iter().fold(hidden, |hidden, sampler| sampler.conv.forward_doubled(hidden));
         }
         self.conv_out.forward(self.conv_norm_out.forward_silu(hidden))
     }

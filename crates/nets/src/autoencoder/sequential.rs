@@ -65,9 +65,19 @@ impl Layer {
     }
 }
 
-/// Runs layers one after the other.
-fn forward_all(layers: &[Layer], images: Tensor<4>) -> Tensor<4> {
-    layers.iter().fold(images, |images, layer| layer.forward(images))
+/// Runs layers one after the other; a doubling and the convolution behind it as one.
+fn forward_all(mut layers: &[Layer], mut images: Tensor<4>) -> Tensor<4> {
+    while let [layer, rest @ ..] = layers {
+        (images, layers) = match (layer, rest) {
+            (Layer::Plain(plain), [Layer::Conv2d(conv), rest @ ..])
+                if plain.operation == Operation::Upsample(2) && conv.options == Conv2dOptions::same(3) =>
+            {
+                (conv.forward_doubled(images), rest)
+            }
+            _ => (layer.forward(images), rest),
+        };
+    }
+    images
 }
 
 /// The residual block of TAESD: `relu(conv(x) + skip(x))`, where `conv` is three 3x3 convolutions with ReLU between.
