@@ -77,17 +77,17 @@ class Side:
 class Comparison:
     def __init__(self, work, threads, rounds):
         self.work, self.threads, self.rounds = work, threads, rounds
-        self.operations = self.built("dino-diffusion-kernels", "operations")
-        self.networks = self.built("dino-diffusion-nets", "networks")
+        self.operations, self.networks = self.built("operations", "networks")
         self.peaks = {count: self.peak(count) for count in {1, threads}}
 
-    def built(self, package, bench):
-        """The path of a benchmark's executable."""
-        command = ["cargo", "bench", "--no-run", "--locked", "--message-format=json", "-p", package, "--bench", bench]
+    def built(self, *benches):
+        """The paths of the benchmarks' executables."""
+        command = ["cargo", "bench", "--no-run", "--locked", "--message-format=json", "-p", "dino-diffusion-kernels",
+                   "-p", "dino-diffusion-nets", *(word for bench in benches for word in ("--bench", bench))]
         output = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
         messages = [json.loads(line) for line in output.splitlines()]
-        return next(message["executable"] for message in messages
-                    if message.get("executable") and message["target"]["name"] == bench)
+        paths = {message["target"]["name"]: message["executable"] for message in messages if message.get("executable")}
+        return [paths[bench] for bench in benches]
 
     def peak(self, threads):
         """10^9 operations per second."""
