@@ -165,8 +165,9 @@ def main():
 
     print(f"{processor()}, {arguments.threads} threads, f32, medians of {arguments.repeats}; torch {torch.__version__}, "
           f"diffusers {diffusers.__version__}, transformers {transformers.__version__}; load before: {busy:.1f}\n")
-    print("| | this program | PyTorch | ratio (above 1: this program is better) | peak memory, MB: this program | PyTorch |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    if chosen:
+        print("| | this program | PyTorch | ratio (above 1: this program is better) | peak memory, MB: this program | PyTorch |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
     ends = []
     for name in chosen:
         title, more_is_better = ROWS[name]
@@ -189,12 +190,13 @@ def main():
 
 def print_ends(ends):
     """The rows that a user waits for: ratio of time, memory, and the mean of the ratios."""
+    if not ends:
+        return
     print("\n| end to end | ratio | peak memory, MB: this program | PyTorch | share |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for title, ratio, ours, theirs in ends:
         print(f"| {title} | {ratio:.2f} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
-    if ends:
-        print(f"\ngeometric mean {statistics.geometric_mean(ratio for _, ratio, _, _ in ends):.2f}")
+    print(f"\ngeometric mean {statistics.geometric_mean(ratio for _, ratio, _, _ in ends):.2f}")
 
 
 if __name__ == "__main__":
