@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from operations import Comparison  # noqa: E402
+from operations import Comparison, environment  # noqa: E402
 from reference import GUIDANCE, NUM_GENERATED, STEPS, TRAIN_SECS  # noqa: E402
 
 NUM_VIT, NUM_VAE = 64, 6
@@ -27,12 +27,9 @@ class Bench:
 
     def measured(self, command):
         """Runs a command; its standard output, seconds and peak memory in MB. Status 1 is success with skipped items."""
-        # Both sides compute with the same number of threads, whichever pool they use.
-        threads = str(self.threads)
-        environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, RAYON_NUM_THREADS=threads)
         begun = time.perf_counter()
         process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=environment, text=True)
+                                   env=environment(self.threads), text=True)
         stdout = process.stdout.read()
         stderr = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)

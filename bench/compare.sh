@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # This program against PyTorch with diffusers and transformers, on this machine, at equal precision (f32) and with equal
-# threads. Prints the tables of the README: commands, then single operations and whole networks. Nothing is downloaded but the Python packages: the networks are full-size
-# with random weights, the images drawn.
+# threads. Prints the tables of the README: commands, then single operations and whole networks. Nothing is downloaded
+# but the Python packages: the networks are full-size with random weights, the images drawn.
 #
 #   bench/compare.sh [WORK FOLDER]        about an hour on 2 cores
 #

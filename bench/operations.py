@@ -45,15 +45,19 @@ PAUSE_SECS = 0.3
 LAYOUT_MATTERS = ("conv", "group_norm_silu", "upsample", "network unet", "network vae")
 
 
+def environment(threads):
+    """Both sides compute with the same number of threads, whichever pool they use."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    return dict(os.environ, **{name: str(threads) for name in names})
+
+
 class Side:
     """A process that runs its operation once for each line it gets."""
 
     def __init__(self, command, threads):
-        environment = dict(os.environ)
-        environment.update({name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")})
         self.command = [str(word) for word in command]
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
+                                        env=environment(threads))
         self.times = []
         if (line := self.process.stdout.readline().strip()) != "ready":
             sys.exit(f"{' '.join(self.command)}: {line or 'ended'}")
@@ -91,8 +95,8 @@ class Comparison:
 
     def peak(self, threads):
         """10^9 operations per second."""
-        environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
-        return float(subprocess.run([self.operations, "--peak"], env=environment, check=True, stdout=subprocess.PIPE,
+        command = [self.operations, "--peak"]
+        return float(subprocess.run(command, env=environment(threads), check=True, stdout=subprocess.PIPE,
                                     text=True).stdout)
 
     def theirs(self, case, direction, layout, threads, *more):
@@ -132,7 +136,7 @@ class Comparison:
         memory = {key: side.finish() for key, side in sides.items()}
         flops = self.flops(case, direction)
         shares = {threads: flops / medians["ours", threads] / 1e6 / self.peaks[threads] for threads in self.peaks}
-        return dict(medians=medians, memory=memory, shares=shares, layout=layout)
+        return dict(medians=medians, memory=memory, shares=shares)
 
     def flops(self, case, direction):
         name, *sizes = case.split()
@@ -176,16 +180,13 @@ class Comparison:
                 name = f"{title}, forward" + (" + backward" if direction == "both" else "") if both else title
                 print(f"{name}", file=sys.stderr)
                 print(self.line(name, self.row(case, direction)), flush=True)
-        rows = []
+        ends = []
         for title, name in NETWORKS:
             if wanted and not any(word in name for word in wanted):
                 continue
             print(f"{title}", file=sys.stderr)
             result = self.row(f"network {name}")
-            rows.append((title, result))
             print(self.line(f"*{title}*", result), flush=True)
-        ends = []
-        for title, result in rows:
             medians, memory = result["medians"], result["memory"]
             ends.append((title, medians["theirs", self.threads] / medians["ours", self.threads],
                          memory["ours", self.threads], memory["theirs", self.threads]))

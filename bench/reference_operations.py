@@ -19,18 +19,18 @@ NETWORKS = {"unet-32": "sd-unet", "unet-64": "sd-unet", "vae-encode": "sd-vae", 
             "vit-b-16": "vit-b-16", "dinov2-b-14": "dinov2-b-14"}
 
 
-def conv(direction, layout, kernel, stride, batch, channels_in, channels_out, side):
+def conv(layout, kernel, stride, batch, channels_in, channels_out, side):
     images = torch.randn(batch, channels_in, side, side).to(memory_format=layout)
     weight = torch.randn(channels_out, channels_in, kernel, kernel).to(memory_format=layout)
     inputs = [images, weight, torch.randn(channels_out)]
     return inputs, lambda x, w, b: F.conv2d(x, w, b, stride=stride, padding=kernel // 2)
 
 
-def linear(direction, layout, rows, dim_in, dim_out):
+def linear(layout, rows, dim_in, dim_out):
     return [torch.randn(rows, dim_in), torch.randn(dim_out, dim_in), torch.randn(dim_out)], F.linear
 
 
-def attention(direction, layout, batch, queries, keys, dim, heads):
+def attention(layout, batch, queries, keys, dim, heads):
     def run(query, key, value):
         split = lambda x: x.view(batch, -1, heads, dim // heads).transpose(1, 2)  # noqa: E731
         output = F.scaled_dot_product_attention(split(query), split(key), split(value))
@@ -39,24 +39,24 @@ def attention(direction, layout, batch, queries, keys, dim, heads):
     return [torch.randn(batch, queries, dim), torch.randn(batch, keys, dim), torch.randn(batch, keys, dim)], run
 
 
-def group_norm_silu(direction, layout, batch, side, channels):
+def group_norm_silu(layout, batch, side, channels):
     images = torch.randn(batch, channels, side, side).to(memory_format=layout)
     return [images, torch.randn(channels), torch.randn(channels)], lambda x, w, b: F.silu(F.group_norm(x, 32, w, b))
 
 
-def layer_norm(direction, layout, rows, dim):
+def layer_norm(layout, rows, dim):
     return [torch.randn(rows, dim), torch.randn(dim), torch.randn(dim)], lambda x, w, b: F.layer_norm(x, (dim,), w, b)
 
 
-def silu(direction, layout, values):
+def silu(layout, values):
     return [torch.randn(values)], F.silu
 
 
-def gelu(direction, layout, values):
+def gelu(layout, values):
     return [torch.randn(values)], F.gelu
 
 
-def geglu(direction, layout, rows, dim):
+def geglu(layout, rows, dim):
     def run(x):
         value, gate = x.chunk(2, dim=-1)
         return value * F.gelu(gate)
@@ -64,7 +64,7 @@ def geglu(direction, layout, rows, dim):
     return [torch.randn(1, rows, 2 * dim)], run
 
 
-def upsample(direction, layout, batch, side, channels):
+def upsample(layout, batch, side, channels):
     images = torch.randn(batch, channels, side, side).to(memory_format=layout)
     return [images], lambda x: F.interpolate(x, scale_factor=2, mode="nearest")
 
@@ -92,7 +92,7 @@ def operation(case, direction, layout):
         return adamw(*sizes)
     functions = dict(conv=conv, linear=linear, attention=attention, group_norm_silu=group_norm_silu,
                      layer_norm=layer_norm, silu=silu, gelu=gelu, geglu=geglu, upsample=upsample)
-    inputs, function = functions[name](direction, layout, *sizes)
+    inputs, function = functions[name](layout, *sizes)
     if direction == "forward":
         def run():
             with torch.inference_mode():

@@ -116,36 +116,30 @@ impl Operation {
         match self {
             Self::Conv2d(options) => {
                 let shape = convolution_shape(options, inputs[0].dims, inputs[1].dims);
-                let mut gradients = vec![
-                    wanted[0].then(|| convolution::input_gradient(&shape, weight, gradient)),
-                    wanted[1].then(|| convolution::weight_gradient(&shape, first, gradient)),
-                ];
-                if let Some(wanted) = wanted.get(2) {
-                    gradients.push(wanted.then(|| convolution::bias_gradient(&shape, gradient)));
-                }
-                gradients
+                weighted_gradients(
+                    wanted,
+                    || convolution::input_gradient(&shape, weight, gradient),
+                    || convolution::weight_gradient(&shape, first, gradient),
+                    || convolution::bias_gradient(&shape, gradient),
+                )
             }
             Self::UpsampleConv2d => {
                 let shape = doubled_shape(inputs[0].dims, inputs[1].dims);
-                let mut gradients = vec![
-                    wanted[0].then(|| convolution::doubled_input_gradient(&shape, weight, gradient)),
-                    wanted[1].then(|| convolution::doubled_weight_gradient(&shape, first, gradient)),
-                ];
-                if let Some(wanted) = wanted.get(2) {
-                    gradients.push(wanted.then(|| convolution::bias_gradient(&shape, gradient)));
-                }
-                gradients
+                weighted_gradients(
+                    wanted,
+                    || convolution::doubled_input_gradient(&shape, weight, gradient),
+                    || convolution::doubled_weight_gradient(&shape, first, gradient),
+                    || convolution::bias_gradient(&shape, gradient),
+                )
             }
             Self::Linear => {
                 let (dim_in, dim_out) = linear_dims(inputs[0].dims, inputs[1].dims);
-                let mut gradients = vec![
-                    wanted[0].then(|| linear::input_gradient(weight, gradient, dim_in, dim_out)),
-                    wanted[1].then(|| linear::weight_gradient(first, gradient, dim_in, dim_out)),
-                ];
-                if let Some(wanted) = wanted.get(2) {
-                    gradients.push(wanted.then(|| linear::bias_gradient(gradient, dim_out)));
-                }
-                gradients
+                weighted_gradients(
+                    wanted,
+                    || linear::input_gradient(weight, gradient, dim_in, dim_out),
+                    || linear::weight_gradient(first, gradient, dim_in, dim_out),
+                    || linear::bias_gradient(gradient, dim_out),
+                )
             }
             Self::GroupNorm { num_groups, epsilon, silu } => {
                 let shape = group_norm_shape(inputs[0].dims, num_groups, epsilon, silu);
@@ -174,6 +168,20 @@ impl Operation {
             }
         }
     }
+}
+
+/// The wanted gradients of input, weight and, where there is one, bias.
+fn weighted_gradients(
+    wanted: &[bool],
+    input: impl FnOnce() -> Vec<f32>,
+    weight: impl FnOnce() -> Vec<f32>,
+    bias: impl FnOnce() -> Vec<f32>,
+) -> Vec<Option<Vec<f32>>> {
+    let mut gradients = vec![wanted[0].then(input), wanted[1].then(weight)];
+    if let Some(wanted) = wanted.get(2) {
+        gradients.push(wanted.then(bias));
+    }
+    gradients
 }
 
 fn convolution_shape(options: Conv2dOptions, images: &[usize], weight: &[usize]) -> Shape {
