@@ -208,14 +208,6 @@ fn yes() -> bool {
     true
 }
 
-/// Name and description of each embedded recipe.
-///
-/// # Errors
-/// An embedded recipe that cannot be read, which the tests rule out.
-pub fn list() -> Result<Vec<(&'static str, String)>> {
-    settings::list::<Recipe>()
-}
-
 /// The recipe of that name or in that file, changed by `(path.to.key, value)` pairs and checked.
 ///
 /// # Errors
@@ -328,7 +320,7 @@ mod tests {
 
     #[test]
     fn embedded_recipes_are_valid_and_survive_a_round_trip() {
-        for (name, description) in list().unwrap() {
+        for (name, description) in settings::list::<Recipe>().unwrap() {
             let recipe = resolve(name, &[]).unwrap();
             assert!(!description.is_empty());
             assert_eq!(settings::from_toml::<Recipe>(&settings::to_toml(&recipe).unwrap()).unwrap(), recipe, "{name}");
