@@ -14,7 +14,7 @@ use crate::outcome::{Hint, Outcome, nearest};
 /// A closed output.
 pub fn list_recipes<S: Settings>(context: &Context<'_>) -> Result<Outcome> {
     let lines: Vec<String> =
-        settings::list::<S>()?.iter().map(|(name, description)| format!("{name:<12} {description}")).collect();
+        settings::list::<S>()?.iter().map(|(name, description)| format!("{name:<14} {description}")).collect();
     context.terminal.print(&lines.join("\n"))?;
     Ok(Outcome::default())
 }

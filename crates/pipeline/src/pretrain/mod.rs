@@ -184,11 +184,12 @@ pub(crate) fn train<T: Trainee>(
     }
     progress.end();
     let images_seen = trainee.images_seen();
-    if images_seen > begun_at && saved_at != Some(images_seen) {
-        save(&trainee, run_dir, length.keep_checkpoints)?;
-    } else if images_seen > 0 && !run_dir.model_dir().is_dir() {
-        // Killed between the last checkpoint and its export.
-        export(&trainee, run_dir)?;
+    match saved_at {
+        Some(saved_at) if saved_at == images_seen => {}
+        _ if images_seen > begun_at => save(&trainee, run_dir, length.keep_checkpoints)?,
+        // A kill may have come between the checkpoint and its export.
+        _ if images_seen > 0 => export(&trainee, run_dir)?,
+        _ => {}
     }
     Ok(PretrainSummary {
         images_seen,

@@ -4,6 +4,7 @@
 //! keeps anyway. The teacher sees two large views of an image, the student these and several small ones, and must give
 //! the teacher's answer to another view. The teacher's encoder is exported in transformers' layout (`ViTModel`).
 
+mod lesson;
 mod loss;
 mod monitor;
 mod recipe;
@@ -19,7 +20,7 @@ use crate::{
     run,
     settings::Settings as _,
     tensors::{from_host, to_host},
-    train::optimiser::{GradientSet, Optimiser},
+    train::optimiser::Optimiser,
 };
 use anyhow::{Context, Result, bail, ensure};
 use burn::{
@@ -29,7 +30,7 @@ use burn::{
 use dataset::Dataset;
 use diffusion::random;
 use kernels::AdamWStep;
-use loss::NUM_GLOBAL_VIEWS;
+use lesson::{Lesson, LessonSettings};
 use monitor::{Averages, Judge};
 use nets::{
     Checkpoint, HostTensor,
@@ -173,52 +174,6 @@ impl Student {
     fn teacher(&self) -> DinoNetwork {
         self.optimiser.averaged(&self.network)
     }
-
-    /// Forward and backward: gradients, and what the loss is made of.
-    fn learn(&mut self, global: Tensor<4>, local: Option<Tensor<4>>) -> Result<(GradientSet, Losses)> {
-        let recipe = &self.setting.recipe;
-        let teacher = self.teacher();
-        let embeddings = teacher.embed(global.clone()); // [2 * batch, dim]
-        let outputs = teacher.head.forward(embeddings.clone());
-        drop(teacher);
-        let answers =
-            loss::teacher_answers(outputs.clone(), self.centre.clone(), recipe.teacher_temperature(self.images_seen));
-        self.centre = loss::updated_centre(self.centre.clone(), outputs, recipe.distillation.centre_momentum);
-        let batch = recipe.optimiser.batch_size;
-        self.averages.add_embeddings(&to_host(embeddings.narrow(0, 0, batch))?)?;
-
-        let global = self.network.embed(Tensor::from_inner(global));
-        let mut all = vec![global.clone()];
-        all.extend(local.map(|local| self.network.embed(Tensor::from_inner(local))));
-        let outputs = self.network.head.forward(Tensor::cat(all, 0)); // [num_views * batch, output_dim]
-        let num_views = NUM_GLOBAL_VIEWS + recipe.views.num_local;
-        let DistillationRecipe { student_temperature, koleo_weight, .. } = recipe.distillation;
-        let distillation = loss::dino_loss(outputs, answers.probabilities, student_temperature, num_views);
-        let koleo = (koleo_weight > 0.0)
-            .then(|| loss::koleo(global.clone().narrow(0, 0, batch)) + loss::koleo(global.narrow(0, batch, batch)));
-        let losses = Losses {
-            distillation: number(distillation.clone().inner())?,
-            entropy: number(answers.entropy)?,
-            koleo: koleo.clone().map(|koleo| number(koleo.inner())).transpose()?,
-        };
-        let total = match koleo {
-            Some(koleo) => distillation + koleo * koleo_weight,
-            None => distillation,
-        };
-        let mut gradients = GradientSet::default();
-        gradients.accumulate(&self.network, total.backward());
-        Ok((gradients, losses))
-    }
-}
-
-struct Losses {
-    distillation: f64,
-    entropy: f64,
-    koleo: Option<f64>,
-}
-
-fn number(tensor: Tensor<1>) -> Result<f64> {
-    Ok(to_host(tensor)?.first().copied().map_or(f64::NAN, f64::from))
 }
 
 /// `[views * batch, size, size]` grey values as normalised images.
@@ -243,17 +198,27 @@ impl Trainee for Student {
         let (global_size, local_size, has_local) = (views.global_size, views.local_size, views.num_local > 0);
         let global = images(&self.setting, global, global_size);
         let local = has_local.then(|| images(&self.setting, local, local_size));
-        let (mut gradients, losses) = self.learn(global, local)?;
         let recipe = &self.setting.recipe;
+        let settings = LessonSettings {
+            student_temperature: recipe.distillation.student_temperature,
+            teacher_temperature: recipe.teacher_temperature(self.images_seen),
+            centre_momentum: recipe.distillation.centre_momentum,
+            koleo_weight: recipe.distillation.koleo_weight,
+        };
+        let teacher = self.teacher();
+        let lesson = lesson::learn(&self.network, &teacher, self.centre.clone(), global, local, settings)?;
+        // Its weights are about to be updated in place.
+        drop(teacher);
+        let Lesson { mut gradients, centre, embeddings, distillation, entropy, koleo } = lesson;
         let OptimiserRecipe { learning_rate, beta_1, beta_2, epsilon, max_gradient_norm, batch_size, .. } =
             recipe.optimiser;
         let norm = gradients.clip_each(max_gradient_norm)?;
-        if !losses.distillation.is_finite() || !norm.is_finite() {
+        if !distillation.is_finite() || !norm.is_finite() {
             bail!(
                 "after {} images the loss is {} and its gradient {norm}; lower `optimiser.learning_rate` (now \
                  {learning_rate}) and resume from the newest checkpoint",
                 self.images_seen,
-                losses.distillation
+                distillation
             );
         }
         if self.images_seen < recipe.optimiser.freeze_last_layer_images {
@@ -269,7 +234,9 @@ impl Trainee for Student {
             ema_decay: recipe.teacher_momentum(self.images_seen),
             gradient_scale: 1.0,
         };
-        self.averages.add(losses.distillation, losses.entropy, losses.koleo, norm);
+        self.averages.add(distillation, entropy, koleo, norm);
+        self.averages.add_embeddings(&embeddings)?;
+        self.centre = centre;
         self.network = self.optimiser.step(self.network, gradients, settings);
         self.images_seen += batch_size as u64;
         Ok(self)
@@ -306,6 +273,9 @@ impl Trainee for Student {
 
     fn export(&self, folder: &Path) -> Result<()> {
         let encoder = self.teacher().encoder.with_preprocessing(self.setting.preprocessing.clone());
+        if self.setting.recipe.network.half_precision {
+            return Ok(encoder.save_half(folder)?);
+        }
         Ok(encoder.save(folder)?)
     }
 }

@@ -66,6 +66,10 @@ pub struct NetworkRecipe {
     /// Transformer blocks. Default 12.
     #[serde(default = "twelve")]
     pub num_layers: usize,
+    /// Export the encoder's weights in 16 bit: half the size on disk. Training and checkpoints stay at 32. Default
+    /// false.
+    #[serde(default)]
+    pub half_precision: bool,
 }
 
 fn twelve() -> usize {
@@ -223,7 +227,7 @@ fn half_cosine(start: f64, end: f64, share: f64) -> f64 {
 impl EncoderRecipe {
     /// Shape of the encoder.
     pub fn vit(&self) -> VitConfig {
-        let NetworkRecipe { size, patch_size, num_layers } = self.network;
+        let NetworkRecipe { size, patch_size, num_layers, .. } = self.network;
         let config = match size {
             NetworkSize::Tiny => VitConfig::tiny(patch_size, self.image_size),
             NetworkSize::Small => VitConfig::small(patch_size, self.image_size),
@@ -359,5 +363,75 @@ impl Settings for EncoderRecipe {
         }
         ensure!(batch_size >= 2, "optimiser.batch_size is {batch_size}; it must be at least 2");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+
+    fn set(path: &str, value: &str) -> Result<EncoderRecipe> {
+        settings::resolve("dino-tiny-128", &[(path.into(), value.into())])
+    }
+
+    #[test]
+    fn embedded_recipes_are_valid_and_survive_a_round_trip() {
+        for (name, description) in settings::list::<EncoderRecipe>().unwrap() {
+            let recipe: EncoderRecipe = settings::resolve(name, &[]).unwrap();
+            assert!(!description.is_empty());
+            let text = settings::to_toml(&recipe).unwrap();
+            assert_eq!(settings::from_toml::<EncoderRecipe>(&text).unwrap(), recipe, "{name}");
+        }
+    }
+
+    #[test]
+    fn typos_and_impossible_settings_are_refused_by_name() {
+        for (path, value, part) in [
+            ("optimiser.learning_rte", "1", "learning_rate"),
+            ("optimiser.learning_rate", "0", "above 0"),
+            ("optimiser.batch_size", "1", "at least 2"),
+            ("views.local_size", "50", "multiple"),
+            ("views.global_scale", "[0.5, 1.5]", "at most 1"),
+            ("augmentation.noise", "-1", "augmentation.noise"),
+            ("augmentation.flip", "1", "flip_probability"),
+            ("distillation.teacher_temperature", "0", "0.02"),
+            ("distillation.teacher_momentum", "2", "share"),
+            ("network.patch_size", "13", "multiple"),
+            ("network.size", "huge", "does not fit"),
+            ("head.output_dim", "0", "from 1"),
+            ("training.log_every_images", "0", "above 0"),
+        ] {
+            let error = format!("{:#}", set(path, value).unwrap_err());
+            assert!(error.contains(part), "{path}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn schedules_are_monotone_between_their_ends() {
+        let mut recipe = set("distillation.temperature_warmup_images", "30_000").unwrap();
+        recipe.training.total_images = 100_000;
+        recipe.optimiser.warmup_images = 10_000;
+        recipe.optimiser.batch_size = 128;
+        recipe.distillation.teacher_temperature = 0.07;
+        let clock: Vec<u64> = (0..=100_000).step_by(500).collect();
+        let curve = |schedule: &dyn Fn(u64) -> f64| clock.iter().map(|now| schedule(*now)).collect::<Vec<f64>>();
+        let rises = |values: &[f64]| values.windows(2).all(|pair| pair[0] <= pair[1]);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+
+        let momentum = curve(&|now| recipe.teacher_momentum(now));
+        assert!(rises(&momentum) && near(momentum[0], 0.996) && near(momentum[200], 1.0));
+        let decay = curve(&|now| recipe.weight_decay(now));
+        assert!(rises(&decay) && near(decay[0], 0.04) && near(decay[200], 0.4) && near(decay[100], 0.22));
+        let temperature = curve(&|now| recipe.teacher_temperature(now));
+        assert!(rises(&temperature) && near(temperature[0], 0.04) && near(temperature[30], 0.055));
+        assert!(temperature[60..].iter().all(|value| near(*value, 0.07)));
+        let rate = curve(&|now| recipe.learning_rate(now));
+        let highest = recipe.optimiser.learning_rate * 128.0 / 256.0;
+        assert!(rises(&rate[..=20]) && near(rate[0], 0.0) && near(rate[20], highest) && near(rate[10], highest / 2.0));
+        let falling: Vec<f64> = rate[20..].iter().rev().copied().collect();
+        assert!(rises(&falling) && near(rate[200], recipe.optimiser.final_learning_rate));
+        // Beyond the end nothing turns round.
+        assert!(near(recipe.learning_rate(200_000), 1e-6) && near(recipe.teacher_momentum(200_000), 1.0));
     }
 }

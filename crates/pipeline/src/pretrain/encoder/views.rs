@@ -107,3 +107,71 @@ impl ViewQueue {
         self.receiver.recv().context("the thread that makes views has ended; start again with `--resume`")?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataset::{DatasetSettings, DatasetWriter, ManifestRow, Split};
+    use std::path::Path;
+
+    const SIZE: usize = 32;
+
+    fn make(folder: &Path) -> Dataset {
+        let mut writer = DatasetWriter::create_or_resume(folder, DatasetSettings::new(SIZE)).unwrap();
+        for index in 0..6_u32 {
+            let pixels: Vec<f32> = (0..SIZE * SIZE).map(|i| ((i as u32 * (index + 3)) % 97) as f32 / 97.0).collect();
+            let row = ManifestRow {
+                id: format!("{index}"),
+                source_file: format!("{index}.png"),
+                sha256: dataset::pixels_sha256(&pixels, SIZE, SIZE),
+                patient: format!("{index}"),
+                view: None,
+                split: Split::Train,
+                labels: Vec::new(),
+                mask: false,
+                collection: None,
+                licence: None,
+                provenance: None,
+            };
+            writer.push(row, &radiograph::to_u8(&pixels), None).unwrap();
+        }
+        writer.finish().unwrap();
+        Dataset::open(folder).unwrap()
+    }
+
+    #[test]
+    fn views_depend_on_their_numbers_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path());
+        let overrides = [("optimiser.batch_size", "4"), ("views.num_local", "3"), ("image_size", "32")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let recipe: EncoderRecipe = crate::settings::resolve("dino-tiny-128", &overrides).unwrap();
+        let queue = |first| {
+            let dataset = Dataset::open(folder.path()).unwrap();
+            let order = TrainingOrder::of(&dataset, recipe.seed).unwrap();
+            ViewQueue::start(dataset, order, &recipe, first).unwrap()
+        };
+        let straight = queue(0);
+        let batches: Vec<Views> = (0..4).map(|_| straight.next().unwrap()).collect();
+        let area = recipe.views.local_size * recipe.views.local_size;
+        assert_eq!(batches[0].local.len(), 3 * 4 * area);
+        assert_ne!(batches[0], batches[1]);
+        // Begun later, and on one thread.
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(one.install(|| queue(8).next().unwrap()), batches[2]);
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let mut maker = ViewMaker {
+            order: TrainingOrder::of(&dataset, recipe.seed).unwrap(),
+            dataset,
+            augmentation: recipe.augmentation,
+            kinds: recipe.views.kinds(),
+            seed: recipe.seed,
+            batch_size: 2,
+        };
+        assert_eq!(one.install(|| maker.views(12).unwrap()).global[..100], batches[3].global[..100]);
+        // The second view of image 14 in a batch of two, and in one of four.
+        let size = recipe.views.global_size * recipe.views.global_size;
+        let small = maker.views(14).unwrap();
+        assert_eq!(small.global[2 * size..3 * size], batches[3].global[6 * size..7 * size]);
+    }
+}
