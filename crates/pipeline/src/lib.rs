@@ -15,7 +15,7 @@ pub mod pretrain;
 pub mod progress;
 pub mod recipe;
 pub mod report;
-pub mod run;
+mod run;
 pub mod settings;
 pub mod tensors;
 pub mod train;

@@ -215,10 +215,9 @@ impl Trainee for Student {
         let norm = gradients.clip_each(max_gradient_norm)?;
         if !distillation.is_finite() || !norm.is_finite() {
             bail!(
-                "after {} images the loss is {} and its gradient {norm}; lower `optimiser.learning_rate` (now \
-                 {learning_rate}) and resume from the newest checkpoint",
-                self.images_seen,
-                distillation
+                "after {} images the loss is {distillation} and the length of its gradient {norm}; start a new run with \
+                 a lower `optimiser.learning_rate` (now {learning_rate})",
+                self.images_seen
             );
         }
         if self.images_seen < recipe.optimiser.freeze_last_layer_images {
@@ -243,8 +242,7 @@ impl Trainee for Student {
     }
 
     fn note(&self) -> String {
-        let [loss, entropy] = self.averages.latest;
-        format!("loss {loss:.3}, teacher entropy {entropy:.3}")
+        self.averages.note()
     }
 
     fn take_metrics(&mut self) -> Result<Vec<(String, f64)>> {

@@ -24,7 +24,9 @@ pub struct Averages {
     /// Of the teacher's class tokens of first global views, brought to length 1.
     embeddings: Moments,
     /// Loss and entropy of the step before.
-    pub latest: [f64; 2],
+    latest: [f64; 2],
+    /// Spread of the embeddings in the line before.
+    latest_spread: Vec<(String, f64)>,
 }
 
 impl Averages {
@@ -40,6 +42,7 @@ impl Averages {
             gradient_norm: Mean::default(),
             embeddings: Moments::new(dim)?,
             latest: [f64::NAN; 2],
+            latest_spread: Vec::new(),
         })
     }
 
@@ -84,10 +87,20 @@ impl Averages {
         add("divergence", loss.zip(entropy).map(|(loss, entropy)| loss - entropy));
         add("koleo", self.koleo.get());
         add("gradient_norm", self.gradient_norm.get());
-        values.extend(spread("", &self.embeddings)?);
-        let latest = self.latest;
-        *self = Self { latest, ..Self::new(self.embeddings.dim())? };
+        let latest_spread = spread("", &self.embeddings)?;
+        values.extend(latest_spread.iter().cloned());
+        *self = Self { latest: self.latest, latest_spread, ..Self::new(self.embeddings.dim())? };
         Ok(values)
+    }
+
+    /// Where training stands, in a few words.
+    pub fn note(&self) -> String {
+        let [loss, entropy] = self.latest;
+        let mut note = format!("loss {loss:.3}, teacher entropy {entropy:.3}");
+        for (name, value) in &self.latest_spread {
+            note.push_str(&format!(", {} {value:.2}", name.replace('_', " ")));
+        }
+        note
     }
 }
 

@@ -3,9 +3,10 @@
 PROGRAM is the built `dino-diffusion`, RUN a run of `pretrain encoder`. The program embeds some pictures; transformers'
 image processor and model must give the same class tokens.
 
-What it printed:
+What it printed for a run of the recipe `dino-tiny-128`:
 
-    (to be filled in)
+    transformers 5.24.0, torch 2.9.1+cu128
+    loads as ViTModel with 5,499,072 parameters; relative error of class tokens 1.0e-06
 """
 
 import json
