@@ -22,6 +22,7 @@ use crate::generate::{self, GenerateConfig, PairRule, Strategy};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::report::{self, ReportConfig};
+use crate::settings::Settings as _;
 use crate::train::{self, TrainConfig};
 
 /// The encoder: random weights, so that nothing has to be downloaded. It still tells images apart.

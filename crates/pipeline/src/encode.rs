@@ -4,6 +4,7 @@
 //! made the encodings.
 
 use crate::{
+    model::network_of,
     progress::Progress,
     tensors::{images_from_bytes, to_host},
 };
@@ -28,9 +29,10 @@ const EMBEDDINGS: &str = "embeddings.";
 pub struct EncodeConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
-    /// Folder of the autoencoder; none makes no latents.
+    /// Folder of the autoencoder, or of a run or model that has one; none makes no latents.
     pub autoencoder: Option<PathBuf>,
-    /// Folder of the encoder, or a random one: `random:vit-small/16`; none makes no embeddings.
+    /// Folder of the encoder, or of a run or model that has one, or a random one: `random:vit-small/16`; none makes no
+    /// embeddings.
     pub encoder: Option<PathBuf>,
     /// Images that go through a network together.
     pub batch_size: usize,
@@ -243,7 +245,9 @@ fn latents(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(EncodingsReader, Option<f64>)> {
-    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(folder)?);
+    let network = network_of(folder, "autoencoder")?;
+    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(&network)?);
+    let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
         return Ok((reader, None));
     }
@@ -287,7 +291,9 @@ fn embeddings(
         }
         None => folder,
     };
-    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(folder)?);
+    let network = network_of(folder, "encoder")?;
+    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(&network)?);
+    let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
         return Ok((reader, None));
     }

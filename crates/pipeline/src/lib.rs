@@ -11,9 +11,12 @@ pub mod inspect;
 pub mod model;
 pub mod prepare;
 pub mod presets;
+pub mod pretrain;
 pub mod progress;
 pub mod recipe;
 pub mod report;
+mod run;
+pub mod settings;
 pub mod tensors;
 pub mod train;
 
