@@ -1,7 +1,8 @@
 //! Convolution as a matrix product over gathered patches: any kernel size, stride, padding and number of channels.
 
-use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, Strips, multiply, pack_panel};
+use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, multiply};
 use super::memory::{Scratch, Shared, filled_by};
+use super::transposed::{Strips, depth_chunks, multiply_transposed};
 use rayon::prelude::*;
 
 /// Extents of a convolution on NHWC images with HWIO weights.
@@ -145,41 +146,38 @@ pub(crate) fn input_gradient(shape: &Shape, weights: &[f32], gradient: &[f32]) -
 pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -> Vec<f32> {
     let (channels, columns, pixels) = (shape.channels_in, shape.channels_out, shape.pixels_out());
     if shape.is_pointwise() {
-        return super::matrix::multiply_transposed(channels, pixels, columns, images, gradient);
+        return multiply_transposed(channels, pixels, columns, images, gradient);
     }
     let panels = Panels::new(columns);
     let taps = shape.kernel_height * shape.kernel_width;
-    let gradient = MatrixView::row_major(gradient, columns);
     // A task holds the input channels of one tap by a few panels; pixels are gathered a block at a time.
     const PANELS_PER_TASK: usize = 4;
     let groups = panels.count().div_ceil(PANELS_PER_TASK);
     let fill = |output: Shared| {
-        (0..taps * groups).into_par_iter().for_each(|task| {
-            let (tap, group) = (task / groups, task % groups);
-            let group_panels = group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count());
-            let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
-            let mut packed = Scratch::take(DEPTH_BLOCK * 2 * super::lanes());
-            let mut strips = Strips::new(channels);
-            for first in (0..pixels).step_by(DEPTH_BLOCK) {
-                let count = (pixels - first).min(DEPTH_BLOCK);
-                for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
-                    match shape.source(first + i, tap / shape.kernel_width, tap % shape.kernel_width) {
-                        Some(start) => target.copy_from_slice(&images[start..start + channels]),
-                        None => target.fill(0.0),
+        for (start, len) in depth_chunks(pixels, columns) {
+            let gradient = MatrixView::row_major(&gradient[start * columns..], columns);
+            let packed = PackedMatrix::pack(gradient, len, columns);
+            (0..taps * groups).into_par_iter().for_each(|task| {
+                let (tap, group) = (task / groups, task % groups);
+                let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
+                let mut strips = Strips::new(channels);
+                for (first, count) in packed.blocks() {
+                    for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
+                        let pixel = start + first + i;
+                        match shape.source(pixel, tap / shape.kernel_width, tap % shape.kernel_width) {
+                            Some(start) => target.copy_from_slice(&images[start..start + channels]),
+                            None => target.fill(0.0),
+                        }
+                    }
+                    strips.fill(gathered.as_slice(), channels, channels, count);
+                    for panel in group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count()) {
+                        let target = (output.at(tap * channels * columns), columns);
+                        // SAFETY: the strips are as deep as the panel; a tap's panel is written by this task alone.
+                        unsafe { strips.multiply(&packed, first, panel, target, start + first > 0) };
                     }
                 }
-                strips.fill(gathered.as_slice(), channels, channels, count);
-                for panel in group_panels.clone() {
-                    let (column, real, vectors) = panels.panel(panel);
-                    let target = output.at(tap * channels * columns + column);
-                    // SAFETY: the packed panel is as large as the block; a tap's panel is written by this task alone.
-                    unsafe {
-                        pack_panel(gradient, first, count, panels, panel, packed.as_mut_ptr());
-                        strips.multiply(packed.as_mut_ptr(), (real, vectors), (target, columns), first > 0);
-                    }
-                }
-            }
-        });
+            });
+        }
     };
     // SAFETY: the tasks together write every tap of every panel.
     unsafe { filled_by(taps * channels * columns, fill) }

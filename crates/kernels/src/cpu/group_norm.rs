@@ -48,7 +48,7 @@ impl GroupNorm {
     /// Channels of each part.
     fn widths<const N: usize>(&self, parts: [&[f32]; N]) -> [usize; N] {
         let pixels = self.batch * self.pixels;
-        let widths = parts.map(|values| if pixels == 0 { 0 } else { values.len() / pixels });
+        let widths = parts.map(|values| values.len() / pixels.max(1));
         assert!(pixels == 0 || widths.iter().sum::<usize>() == self.channels, "the parts must have all channels");
         assert_eq!(parts.map(<[f32]>::len), widths.map(|width| width * pixels));
         assert_eq!(self.channels % self.num_groups, 0, "groups must divide the channels");

@@ -1,7 +1,8 @@
 //! Linear layers: row-major matrix products with the bias added in the registers' first load.
 
-use super::matrix::{MatrixView, add_product, column_sums, multiply, multiply_transposed};
+use super::matrix::{MatrixView, add_product, column_sums, multiply};
 use super::memory::filled_by;
+use super::transposed::multiply_transposed;
 
 /// `input · weight + bias` on rows of `dim_in` values.
 pub(crate) fn forward(input: &[f32], weight: &[f32], bias: Option<&[f32]>, dim_in: usize, dim_out: usize) -> Vec<f32> {

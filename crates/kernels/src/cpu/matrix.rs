@@ -37,7 +37,8 @@ impl<'a> MatrixView<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Panels {
     columns: usize,
-    lanes: usize,
+    /// Values per vector.
+    pub lanes: usize,
 }
 
 impl Panels {
@@ -111,16 +112,52 @@ pub(crate) unsafe fn pack_panel(
 pub(crate) struct PackedMatrix {
     values: Scratch,
     depth: usize,
-    panels: Panels,
+    pub panels: Panels,
 }
 
+/// Lines of a right matrix that one task packs.
+const LINES: usize = 32;
+
 impl PackedMatrix {
+    /// The depth blocks: first index and length of each.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let depth = self.depth;
+        (0..depth).step_by(DEPTH_BLOCK).map(move |first| (first, (depth - first).min(DEPTH_BLOCK)))
+    }
+
+    /// Start of a panel of the depth block that begins at `first`.
+    pub(crate) fn panel(&self, first: usize, panel: usize) -> *const f32 {
+        let rows = (self.depth - first).min(DEPTH_BLOCK);
+        let offset = first * self.panels.padded_columns() + rows * self.panels.panel(panel).0;
+        self.values.as_slice()[offset..].as_ptr()
+    }
+
     /// Packs on all threads.
     pub(crate) fn pack(matrix: MatrixView, depth: usize, columns: usize) -> Self {
         let panels = Panels::new(columns);
         let mut values = Scratch::take(depth * panels.padded_columns());
         let shared = Shared::new(values.as_mut_slice());
         let num_blocks = depth.div_ceil(DEPTH_BLOCK);
+        if matrix.column_stride == 1 {
+            // Lines of the source are read whole, in the order of memory: panel by panel, each would be fetched anew.
+            (0..depth.div_ceil(LINES)).into_par_iter().with_min_len(2).for_each(|task| {
+                for row in task * LINES..((task + 1) * LINES).min(depth) {
+                    let line = &matrix.values[row * matrix.row_stride..][..columns];
+                    let first = row / DEPTH_BLOCK * DEPTH_BLOCK;
+                    let block_rows = (depth - first).min(DEPTH_BLOCK);
+                    for panel in 0..panels.count() {
+                        let (column, real, vectors) = panels.panel(panel);
+                        let width = vectors * panels.lanes;
+                        let offset = first * panels.padded_columns() + block_rows * column + (row - first) * width;
+                        // SAFETY: each line of each panel has its own place.
+                        let target = unsafe { std::slice::from_raw_parts_mut(shared.at(offset), width) };
+                        target[..real].copy_from_slice(&line[column..column + real]);
+                        target[real..].fill(0.0);
+                    }
+                }
+            });
+            return Self { values, depth, panels };
+        }
         (0..num_blocks * panels.count()).into_par_iter().with_min_len(4).for_each(|task| {
             let (block, panel) = (task / panels.count(), task % panels.count());
             let first = block * DEPTH_BLOCK;
@@ -146,9 +183,7 @@ impl PackedMatrix {
         accumulate: bool,
     ) {
         let panels = self.panels;
-        let packed = self.values.as_slice().as_ptr();
-        for first in (0..self.depth).step_by(DEPTH_BLOCK) {
-            let depth = (self.depth - first).min(DEPTH_BLOCK);
+        for (first, depth) in self.blocks() {
             for panel in 0..panels.count() {
                 let (column, real, vectors) = panels.panel(panel);
                 let job = TileProduct {
@@ -157,7 +192,7 @@ impl PackedMatrix {
                     left: left.wrapping_add(first),
                     left_stride,
                     transposed: false,
-                    right: packed.wrapping_add(first * panels.padded_columns() + depth * column),
+                    right: self.panel(first, panel),
                     right_stride: vectors * panels.lanes,
                     output: output.wrapping_add(column),
                     output_stride,
@@ -286,118 +321,6 @@ unsafe fn multiply_onto(
     });
 }
 
-/// A block of a left matrix that is stored `[depth, rows]`, cut into strips as high as a register tile:
-/// per strip `[depth, strip]`.
-///
-/// Read in place, each step of a sum would touch another cache line, and tiles side by side would fetch it again.
-pub(crate) struct Strips {
-    values: Scratch,
-    height: usize,
-    rows: usize,
-    depth: usize,
-}
-
-/// Values that one copy of a strip's line moves, at least as many as a strip is high: a constant, for one load and store.
-const COPIED: usize = 16;
-
-impl Strips {
-    /// Space for blocks of up to `rows` by [`DEPTH_BLOCK`].
-    pub(crate) fn new(rows: usize) -> Self {
-        let height = super::tile_rows();
-        let values = Scratch::take(rows.div_ceil(height) * height * DEPTH_BLOCK + COPIED);
-        Self { values, height, rows: 0, depth: 0 }
-    }
-
-    /// Copies `rows` by `depth` values of a matrix whose lines of `stride` values hold all rows for one `depth` index;
-    /// `left` begins with the block's first value.
-    pub(crate) fn fill(&mut self, left: &[f32], stride: usize, rows: usize, depth: usize) {
-        (self.rows, self.depth) = (rows, depth);
-        let target = self.values.as_mut_slice();
-        for (strip, first) in (0..rows).step_by(self.height).enumerate() {
-            let strip = &mut target[strip * self.height * depth..];
-            for index in 0..depth {
-                let source = &left[index * stride + first..];
-                let line = &mut strip[index * self.height..];
-                // What is copied beyond the strip is overwritten by its next line, or never read.
-                match (source.first_chunk::<COPIED>(), line.first_chunk_mut::<COPIED>()) {
-                    (Some(source), Some(line)) => *line = *source,
-                    _ => {
-                        let count = (rows - first).min(self.height);
-                        line[..count].copy_from_slice(&source[..count]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// `block (+)= strips · panel` for a packed panel of `real` columns out of `vectors` whole ones.
-    ///
-    /// # Safety
-    /// The panel is as deep as the strips; the output covers their rows by `real` columns and is nobody else's.
-    pub(crate) unsafe fn multiply(
-        &self,
-        panel: *const f32,
-        (real, vectors): (usize, usize),
-        (output, output_stride): (*mut f32, usize),
-        accumulate: bool,
-    ) {
-        let lanes = super::lanes();
-        for first in (0..self.rows).step_by(self.height) {
-            let job = TileProduct {
-                rows: (self.rows - first).min(self.height),
-                depth: self.depth,
-                left: self.values.as_slice().as_ptr().wrapping_add(first * self.depth),
-                left_stride: self.height,
-                transposed: true,
-                right: panel,
-                right_stride: vectors * lanes,
-                output: output.wrapping_add(first * output_stride),
-                output_stride,
-                vectors,
-                accumulate,
-            };
-            // SAFETY: the caller's promise; the strip holds its rows for every index.
-            unsafe { run_clipped(job, real, lanes) };
-        }
-    }
-}
-
-/// `leftᵀ · right` for row-major `left` of `[depth, rows]` and `right` of `[depth, columns]`: the gradient of a weight
-/// matrix.
-pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, left: &[f32], right: &[f32]) -> Vec<f32> {
-    assert!(left.len() >= rows * depth && right.len() >= columns * depth);
-    let panels = Panels::new(columns);
-    let row_blocks = rows.div_ceil(ROW_BLOCK).max(1);
-    // A block of rows is packed once for a few panels, as long as there are enough tasks for many threads.
-    const ENOUGH_TASKS: usize = 16;
-    let groups = (ENOUGH_TASKS.div_ceil(row_blocks)).max(panels.count().div_ceil(8)).min(panels.count());
-    let right = MatrixView::row_major(right, columns);
-    let fill = |output: Shared| {
-        (0..row_blocks * groups).into_par_iter().for_each(|task| {
-            let (block, group) = (task / groups, task % groups);
-            let first_row = block * rows / row_blocks;
-            let block_rows = (block + 1) * rows / row_blocks - first_row;
-            let mut strips = Strips::new(block_rows);
-            let mut packed = Scratch::take(DEPTH_BLOCK * 2 * panels.lanes);
-            for first in (0..depth).step_by(DEPTH_BLOCK) {
-                let count = (depth - first).min(DEPTH_BLOCK);
-                strips.fill(&left[first * rows + first_row..], rows, block_rows, count);
-                for panel in group * panels.count() / groups..(group + 1) * panels.count() / groups {
-                    let (column, real, vectors) = panels.panel(panel);
-                    let target = output.at(first_row * columns + column);
-                    // SAFETY: the packed panel is as large as the block; a block of a panel is this task's own.
-                    unsafe {
-                        pack_panel(right, first, count, panels, panel, packed.as_mut_ptr());
-                        strips.multiply(packed.as_mut_ptr(), (real, vectors), (target, columns), first > 0);
-                    }
-                }
-            }
-        });
-    };
-    // SAFETY: the tasks together write every block of rows of every panel.
-    unsafe { super::memory::filled_by(rows * columns, fill) }
-}
-
 /// Sum over the rows of a row-major matrix `[rows, columns]`, in blocks of rows that do not depend on the threads.
 pub(crate) fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
     const BLOCK: usize = 256;
@@ -427,6 +350,7 @@ mod tests {
     use super::*;
     use crate::cpu::memory::filled_by;
     use crate::cpu::testing::{at_each_level, noise};
+    use crate::cpu::transposed::multiply_transposed;
 
     #[test]
     fn products_agree_with_the_definition() {

@@ -20,6 +20,7 @@ pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod simd;
 pub(crate) mod tile;
+pub(crate) mod transposed;
 pub(crate) mod upsample;
 pub(crate) mod winograd;
 pub(crate) mod winograd_transforms;
