@@ -90,6 +90,7 @@ impl Packed {
                     output_stride: output.1,
                     vectors,
                     accumulate,
+                    bias: std::ptr::null(),
                 });
             }
         }

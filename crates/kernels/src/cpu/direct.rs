@@ -1,8 +1,8 @@
 //! Convolution as a matrix product over gathered patches: any kernel size, stride, padding and number of channels.
 
-use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, multiply};
+use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, Start, multiply};
 use super::memory::{Scratch, Shared, filled_by};
-use super::transposed::{Strips, depth_chunks, multiply_transposed};
+use super::transposed::{Strips, multiply_transposed};
 use rayon::prelude::*;
 
 /// Extents of a convolution on NHWC images with HWIO weights.
@@ -67,6 +67,8 @@ pub(crate) fn forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Opti
         };
     }
     let packed = PackedMatrix::pack(weights, depth, columns);
+    assert!(bias.is_none_or(|bias| bias.len() == columns));
+    let start = bias.map_or(Start::Zero, Start::Bias);
     let fill = |output: Shared| {
         (0..pixels.div_ceil(ROW_BLOCK)).into_par_iter().for_each(|block| {
             let first = block * ROW_BLOCK;
@@ -74,15 +76,7 @@ pub(crate) fn forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Opti
             let mut patches = Scratch::take(count * depth);
             gather(shape, images, first, count, patches.as_mut_slice());
             // SAFETY: each block has output rows of its own.
-            unsafe {
-                let target = output.at(first * columns);
-                if let Some(bias) = bias {
-                    for row in 0..count {
-                        std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns);
-                    }
-                }
-                packed.multiply(count, patches.as_mut_ptr(), depth, target, columns, bias.is_some());
-            }
+            unsafe { packed.multiply(count, patches.as_mut_ptr(), depth, output.at(first * columns), columns, start) };
         });
     };
     // SAFETY: the blocks together write every output pixel.
@@ -125,7 +119,7 @@ pub(crate) fn input_gradient(shape: &Shape, weights: &[f32], gradient: &[f32]) -
             let mut patches = Scratch::take(count * depth);
             let left = gradient[first * columns..(first + count) * columns].as_ptr();
             // SAFETY: the patches are this task's own and as large as the product.
-            unsafe { packed.multiply(count, left, columns, patches.as_mut_ptr(), depth, false) };
+            unsafe { packed.multiply(count, left, columns, patches.as_mut_ptr(), depth, Start::Zero) };
             for (i, patch) in patches.as_slice().chunks_exact(depth).enumerate() {
                 for (tap, values) in patch.chunks_exact(channels).enumerate() {
                     let tap = (tap / shape.kernel_width, tap % shape.kernel_width);
@@ -153,31 +147,29 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
     // A task holds the input channels of one tap by a few panels; pixels are gathered a block at a time.
     const PANELS_PER_TASK: usize = 4;
     let groups = panels.count().div_ceil(PANELS_PER_TASK);
+    let gradient = MatrixView::row_major(gradient, columns);
     let fill = |output: Shared| {
-        for (start, len) in depth_chunks(pixels, columns) {
-            let gradient = MatrixView::row_major(&gradient[start * columns..], columns);
-            let packed = PackedMatrix::pack(gradient, len, columns);
-            (0..taps * groups).into_par_iter().for_each(|task| {
-                let (tap, group) = (task / groups, task % groups);
-                let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
-                let mut strips = Strips::new(channels);
-                for (first, count) in packed.blocks() {
-                    for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
-                        let pixel = start + first + i;
-                        match shape.source(pixel, tap / shape.kernel_width, tap % shape.kernel_width) {
-                            Some(start) => target.copy_from_slice(&images[start..start + channels]),
-                            None => target.fill(0.0),
-                        }
-                    }
-                    strips.fill(gathered.as_slice(), channels, channels, count);
-                    for panel in group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count()) {
-                        let target = (output.at(tap * channels * columns), columns);
-                        // SAFETY: the strips are as deep as the panel; a tap's panel is written by this task alone.
-                        unsafe { strips.multiply(&packed, first, panel, target, start + first > 0) };
+        let packed = PackedMatrix::pack(gradient, pixels, columns);
+        (0..taps * groups).into_par_iter().for_each(|task| {
+            let (tap, group) = (task / groups, task % groups);
+            let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
+            let mut strips = Strips::new(channels);
+            for (first, count) in packed.blocks() {
+                for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
+                    match shape.source(first + i, tap / shape.kernel_width, tap % shape.kernel_width) {
+                        Some(start) => target.copy_from_slice(&images[start..start + channels]),
+                        None => target.fill(0.0),
                     }
                 }
-            });
-        }
+                strips.fill(gathered.as_slice(), channels, channels, count);
+                for panel in group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count()) {
+                    let (column, real, vectors) = panels.panel(panel);
+                    let target = (output.at(tap * channels * columns + column), columns);
+                    // SAFETY: the strips are as deep as the panel; a tap's panel is written by this task alone.
+                    unsafe { strips.multiply(packed.panel(first, panel), (real, vectors), target, first > 0) };
+                }
+            }
+        });
     };
     // SAFETY: the tasks together write every tap of every panel.
     unsafe { filled_by(taps * channels * columns, fill) }

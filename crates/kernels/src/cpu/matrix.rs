@@ -36,7 +36,8 @@ impl<'a> MatrixView<'a> {
 /// How the columns of a right matrix are cut into panels of one or two vectors.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels {
-    columns: usize,
+    /// Real columns.
+    pub columns: usize,
     /// Values per vector.
     pub lanes: usize,
 }
@@ -108,11 +109,21 @@ pub(crate) unsafe fn pack_panel(
     }
 }
 
+/// What the sums of a product start with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    /// One value per column, the same in all rows.
+    Bias(&'a [f32]),
+    /// What the output holds.
+    Output,
+}
+
 /// A right matrix `[depth, columns]`, packed: per depth block, per panel, `[rows of the block, panel width]`.
 pub(crate) struct PackedMatrix {
     values: Scratch,
     depth: usize,
-    pub panels: Panels,
+    panels: Panels,
 }
 
 /// Lines of a right matrix that one task packs.
@@ -169,7 +180,7 @@ impl PackedMatrix {
         Self { values, depth, panels }
     }
 
-    /// `output += left · self` (or `=`), for row-major `left` and `output` with the given strides, on this thread.
+    /// `output = start + left · self`, for row-major `left` and `output` with the given strides, on this thread.
     ///
     /// # Safety
     /// `left` covers `rows` by `depth`, `output` covers `rows` by `columns`, and nobody else uses the output meanwhile.
@@ -180,7 +191,7 @@ impl PackedMatrix {
         left_stride: usize,
         output: *mut f32,
         output_stride: usize,
-        accumulate: bool,
+        start: Start,
     ) {
         let panels = self.panels;
         for (first, depth) in self.blocks() {
@@ -197,7 +208,11 @@ impl PackedMatrix {
                     output: output.wrapping_add(column),
                     output_stride,
                     vectors,
-                    accumulate: accumulate || first > 0,
+                    accumulate: first > 0 || matches!(start, Start::Output),
+                    bias: match start {
+                        Start::Bias(bias) => bias[column..].as_ptr(),
+                        _ => std::ptr::null(),
+                    },
                 };
                 // SAFETY: the caller's promise; `real` columns of this panel exist in the output.
                 unsafe { run_clipped(job, real, panels.lanes) };
@@ -227,11 +242,14 @@ pub(crate) unsafe fn run_clipped(job: TileProduct, real: usize, lanes: usize) {
                 );
             }
         };
+        buffer.as_mut_slice().fill(0.0);
         if job.accumulate {
-            buffer.as_mut_slice().fill(0.0);
             copy(job.output, job.output_stride, buffer.as_mut_ptr(), width);
+        } else if !job.bias.is_null() {
+            copy(job.bias, 0, buffer.as_mut_ptr(), width);
         }
-        run_product(TileProduct { output: buffer.as_mut_ptr(), output_stride: width, ..job });
+        let (output, bias) = (buffer.as_mut_ptr(), std::ptr::null());
+        run_product(TileProduct { output, output_stride: width, accumulate: true, bias, ..job });
         copy(buffer.as_mut_ptr(), width, job.output, job.output_stride);
     }
 }
@@ -267,17 +285,9 @@ pub(crate) unsafe fn multiply(
     output: Shared,
 ) {
     assert!(bias.is_none_or(|bias| bias.len() == columns));
-    let begin = |target: *mut f32, count: usize| {
-        for row in 0..count {
-            if let Some(bias) = bias {
-                // SAFETY: the row is part of the output, and no longer than the bias.
-                unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns) };
-            }
-        }
-        bias.is_some()
-    };
+    let start = bias.map_or(Start::Zero, Start::Bias);
     // SAFETY: the caller's promise.
-    unsafe { multiply_onto(rows, depth, columns, left, right, output, begin) }
+    unsafe { multiply_onto(rows, depth, columns, left, right, output, start) }
 }
 
 /// `output += left · right` for row-major matrices.
@@ -291,14 +301,11 @@ pub(crate) fn add_product(
 ) {
     assert!(output.len() >= rows * columns);
     // SAFETY: the output is large enough, and holds values.
-    unsafe { multiply_onto(rows, depth, columns, left, right, Shared::new(output), |_, _| true) }
+    unsafe { multiply_onto(rows, depth, columns, left, right, Shared::new(output), Start::Output) }
 }
 
-/// A product onto what `begin` leaves in a block of rows, given its start and height; where it answers `false`, the
-/// block is overwritten.
-///
 /// # Safety
-/// `output` covers `rows * columns` values, initialised where `begin` answers `true`.
+/// `output` covers `rows * columns` values, initialised where the sums start with them.
 unsafe fn multiply_onto(
     rows: usize,
     depth: usize,
@@ -306,7 +313,7 @@ unsafe fn multiply_onto(
     left: &[f32],
     right: MatrixView,
     output: Shared,
-    begin: impl Fn(*mut f32, usize) -> bool + Sync,
+    start: Start,
 ) {
     assert!(left.len() >= rows * depth);
     let packed = PackedMatrix::pack(right, depth, columns);
@@ -314,10 +321,9 @@ unsafe fn multiply_onto(
         let first = block * ROW_BLOCK;
         let count = (rows - first).min(ROW_BLOCK);
         let target = output.at(first * columns);
-        let accumulate = begin(target, count);
         let left = left.as_ptr().wrapping_add(first * depth);
         // SAFETY: each block has rows of its own, inside both matrices.
-        unsafe { packed.multiply(count, left, depth, target, columns, accumulate) };
+        unsafe { packed.multiply(count, left, depth, target, columns, start) };
     });
 }
 

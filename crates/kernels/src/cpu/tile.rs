@@ -31,6 +31,8 @@ pub(crate) struct TileProduct {
     pub vectors: usize,
     /// Whether to add to what `output` holds, else it is overwritten.
     pub accumulate: bool,
+    /// What all rows start with where they do not accumulate: the panel's width of values, or null for zeros.
+    pub bias: *const f32,
 }
 
 /// Runs a product by register tiles.
@@ -112,6 +114,12 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSE
                 if VECTORS == 2 {
                     sums[ROW][1] = S::load(job.output.wrapping_add(ROW * job.output_stride + S::LANES));
                 }
+            });
+        } else if !job.bias.is_null() {
+            let bias_0 = S::load(job.bias);
+            let bias_1 = if VECTORS == 2 { S::load(job.bias.wrapping_add(S::LANES)) } else { zero };
+            for_each_row!(ROWS, ROW => {
+                sums[ROW] = [bias_0, bias_1];
             });
         }
         let stride = job.left_stride;

@@ -1,9 +1,10 @@
 //! Matrix products whose left matrix is stored the other way round, `[depth, rows]`: the gradients of weights.
 
-use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, run_clipped};
+use super::matrix::{DEPTH_BLOCK, Panels, run_clipped};
 use super::memory::{Scratch, Shared, filled_by};
 use super::tile::TileProduct;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A block of a left matrix that is stored `[depth, rows]`, cut into strips as high as a register tile:
 /// per strip `[depth, strip]`.
@@ -49,22 +50,18 @@ impl Strips {
         }
     }
 
-    /// `output (+)= strips · right` in the columns of one panel, for the depth block of `right` that begins at `first`;
-    /// the output begins with the strips' first row.
+    /// `output (+)= strips · panel` for a packed panel of `real` columns in `vectors` whole vectors.
     ///
     /// # Safety
-    /// The block is as deep as the strips; the output covers their rows and is nobody else's in the panel's columns.
+    /// The panel is as deep as the strips; the output covers their rows by `real` columns and is nobody else's.
     pub(crate) unsafe fn multiply(
         &self,
-        right: &PackedMatrix,
-        first: usize,
-        panel: usize,
+        panel: *const f32,
+        (real, vectors): (usize, usize),
         (output, output_stride): (*mut f32, usize),
         accumulate: bool,
     ) {
         let lanes = super::lanes();
-        let (column, real, vectors) = right.panels.panel(panel);
-        let (output, panel) = (output.wrapping_add(column), right.panel(first, panel));
         for first in (0..self.rows).step_by(self.height) {
             let job = TileProduct {
                 rows: (self.rows - first).min(self.height),
@@ -78,6 +75,7 @@ impl Strips {
                 output_stride,
                 vectors,
                 accumulate,
+                bias: std::ptr::null(),
             };
             // SAFETY: the caller's promise; the strip holds its rows for every index.
             unsafe { run_clipped(job, real, lanes) };
@@ -85,47 +83,94 @@ impl Strips {
     }
 }
 
-/// Cuts a long sum into chunks, first index and length, each of so many depth blocks that the packed right matrix of
-/// `columns` fits a bounded buffer.
-pub(crate) fn depth_chunks(depth: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    const MOST_VALUES: usize = 2 << 20;
-    let chunk = (MOST_VALUES / (DEPTH_BLOCK * columns.max(1))).max(1) * DEPTH_BLOCK;
-    (0..depth).step_by(chunk).map(move |start| (start, (depth - start).min(chunk)))
-}
+/// Rows and panels of one task: its strips and its panels of one depth block fit the second-level cache together.
+const TASK_ROWS: usize = 224;
+const TASK_PANELS: usize = 4;
 
 /// `leftᵀ · right` for row-major `left` of `[depth, rows]` and `right` of `[depth, columns]`: the gradient of a weight
 /// matrix.
+///
+/// Each task packs what it multiplies, so that both matrices are read in the order of memory and little more than once.
+/// Sums that are long against their number are cut into segments, by the shapes alone, and added in their order.
 pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, left: &[f32], right: &[f32]) -> Vec<f32> {
     assert!(left.len() >= rows * depth && right.len() >= columns * depth);
-    if depth == 0 {
+    if rows * columns * depth == 0 {
         return vec![0.0; rows * columns];
     }
-    let panels = Panels::new(columns);
-    let row_blocks = rows.div_ceil(ROW_BLOCK).max(1);
-    // A block of rows is packed once for a few panels, as long as there are enough tasks for many threads.
     const ENOUGH_TASKS: usize = 16;
-    let groups = (ENOUGH_TASKS.div_ceil(row_blocks)).max(panels.count().div_ceil(8)).min(panels.count());
+    let panels = Panels::new(columns);
+    let (row_blocks, groups) = (rows.div_ceil(TASK_ROWS), panels.count().div_ceil(TASK_PANELS));
+    let blocks = row_blocks * groups;
+    let segments = (ENOUGH_TASKS / blocks).clamp(1, depth.div_ceil(2 * DEPTH_BLOCK));
     let fill = |output: Shared| {
-        for (start, len) in depth_chunks(depth, columns) {
-            let right = MatrixView::row_major(&right[start * columns..], columns);
-            let packed = PackedMatrix::pack(right, len, columns);
-            (0..row_blocks * groups).into_par_iter().for_each(|task| {
-                let (block, group) = (task / groups, task % groups);
-                let first_row = block * rows / row_blocks;
-                let block_rows = (block + 1) * rows / row_blocks - first_row;
-                let mut strips = Strips::new(block_rows);
-                for (first, count) in packed.blocks() {
-                    let left = &left[(start + first) * rows + first_row..];
-                    strips.fill(left, rows, block_rows, count);
-                    for panel in group * panels.count() / groups..(group + 1) * panels.count() / groups {
-                        let target = (output.at(first_row * columns), columns);
-                        // SAFETY: the strips are as deep as the panel; this block of it is this task's own.
-                        unsafe { strips.multiply(&packed, first, panel, target, start + first > 0) };
-                    }
-                }
-            });
-        }
+        (0..segments * blocks).into_par_iter().for_each(|task| {
+            let (segment, block) = (task / blocks, task % blocks);
+            let rows_from = |block: usize| block * rows / row_blocks;
+            let panels_from = |group: usize| group * panels.count() / groups;
+            let (row_block, group) = (block / groups, block % groups);
+            let job = Segment {
+                rows: rows_from(row_block)..rows_from(row_block + 1),
+                depth: segment * depth / segments..(segment + 1) * depth / segments,
+                panels: panels_from(group)..panels_from(group + 1),
+            };
+            // SAFETY: the segment lies inside both matrices; its block of its own copy of the sums is nobody else's.
+            unsafe { job.run(rows, panels, left, right, output.at(segment * rows * columns)) };
+        });
     };
-    // SAFETY: the tasks together write every block of rows of every panel.
-    unsafe { filled_by(rows * columns, fill) }
+    // SAFETY: the tasks together write every block of rows of every panel, once for each segment.
+    let mut sums = unsafe { filled_by(segments * rows * columns, fill) };
+    if segments > 1 {
+        let (first, others) = sums.split_at_mut(rows * columns);
+        first.par_chunks_mut(4096).enumerate().for_each(|(chunk, target)| {
+            for part in others.chunks_exact(rows * columns) {
+                for (sum, value) in target.iter_mut().zip(&part[chunk * 4096..]) {
+                    *sum += value;
+                }
+            }
+        });
+        sums.truncate(rows * columns);
+        sums.shrink_to_fit();
+    }
+    sums
+}
+
+/// What one task of [`multiply_transposed`] multiplies.
+struct Segment {
+    rows: Range<usize>,
+    depth: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Segment {
+    /// # Safety
+    /// The ranges lie inside the matrices, `output` covers all rows by all columns, and this block of it is nobody else's.
+    unsafe fn run(self, rows: usize, panels: Panels, left: &[f32], right: &[f32], output: *mut f32) {
+        let columns = panels.columns;
+        let mut strips = Strips::new(self.rows.len());
+        let mut packed = Scratch::take(TASK_PANELS * DEPTH_BLOCK * 2 * panels.lanes);
+        let panel_space = DEPTH_BLOCK * 2 * panels.lanes;
+        for first in self.depth.clone().step_by(DEPTH_BLOCK) {
+            let count = (self.depth.end - first).min(DEPTH_BLOCK);
+            strips.fill(&left[first * rows + self.rows.start..], rows, self.rows.len(), count);
+            let target = packed.as_mut_slice();
+            for row in 0..count {
+                let line = &right[(first + row) * columns..][..columns];
+                for (place, panel) in self.panels.clone().enumerate() {
+                    let (column, real, vectors) = panels.panel(panel);
+                    let width = vectors * panels.lanes;
+                    let target = &mut target[place * panel_space + row * width..][..width];
+                    target[..real].copy_from_slice(&line[column..column + real]);
+                    target[real..].fill(0.0);
+                }
+            }
+            for (place, panel) in self.panels.clone().enumerate() {
+                let (column, real, vectors) = panels.panel(panel);
+                let packed = packed.as_slice()[place * panel_space..].as_ptr();
+                let target = output.wrapping_add(self.rows.start * columns + column);
+                let accumulate = first > self.depth.start;
+                // SAFETY: strips and panel are as deep as the block; the rest is the caller's promise.
+                unsafe { strips.multiply(packed, (real, vectors), (target, columns), accumulate) };
+            }
+        }
+    }
 }

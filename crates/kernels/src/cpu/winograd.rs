@@ -147,6 +147,7 @@ fn forward_by_tiles(
                         output_stride: panel_width,
                         vectors: 2,
                         accumulate: false,
+                        bias: std::ptr::null(),
                     });
                 }
                 let channel = panel * panel_width;
@@ -209,6 +210,7 @@ fn forward_by_panels(
                         output_stride: panel_width,
                         vectors: 2,
                         accumulate: false,
+                        bias: std::ptr::null(),
                     });
                 }
                 for tile in 0..count {
@@ -294,6 +296,7 @@ pub(crate) fn weight_gradient(extents: Extents, images: &[f32], gradient: &[f32]
                             output_stride: panel_width,
                             vectors: 2,
                             accumulate: block > 0,
+                            bias: std::ptr::null(),
                         };
                         // SAFETY: rows and panel lie inside the transformed tiles; the sums are this task's own.
                         unsafe { run_product(job) };
