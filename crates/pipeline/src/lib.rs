@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod model;
 pub mod prepare;
 pub mod presets;
+pub mod pretrain;
 pub mod progress;
 pub mod recipe;
 pub mod report;

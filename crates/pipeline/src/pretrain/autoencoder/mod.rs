@@ -1,0 +1,2 @@
+//! Autoencoder.
+pub mod loss;

@@ -1,0 +1,2 @@
+//! Pretraining.
+pub mod autoencoder;
