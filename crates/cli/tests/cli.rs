@@ -24,7 +24,8 @@ fn texts(output: &Output) -> (Option<i32>, String, String) {
 fn help_names_every_command_and_goes_to_stdout() {
     let (code, stdout, stderr) = here(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for verb in ["demo", "prepare", "encode", "train", "generate", "evaluate", "report", "embed", "inspect"] {
+    for verb in ["demo", "prepare", "pretrain", "encode", "train", "generate", "evaluate", "report", "embed", "inspect"]
+    {
         assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
         let (code, help, _) = here(&[verb, "--help"]);
         assert_eq!(code, Some(0), "{verb} --help");
@@ -51,6 +52,10 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (vec!["train", folder, "--recipe", "demo-64", "--out", "x", "--set", "optimiser.rate=1"], "optimiser.rate"),
         (vec!["train", folder, "--recipe", "demo-64", "--out", "x"], folder),
         (vec!["train", folder, "--out", "x"], "--recipe"),
+        (vec!["pretrain", "encoder", folder, "--recipe", "dino-tny-128", "--out", "x"], "--recipe dino-tiny-128`?"),
+        (vec!["pretrain", "encoder", folder, "--out", "x", "--set", "views.num=1"], "views.num"),
+        (vec!["pretrain", "encoder", folder, "--out", "x"], folder),
+        (vec!["pretrain", "encoder", folder], "--out"),
         (vec!["prepare", folder, "--out", "x"], folder),
         (vec!["prepare", folder, "--preset", "kermani", "--out", "x"], "kermany"),
         (vec!["prepare", folder, "--out", "x", "--set", "imge_size=64"], "imge_size"),
@@ -82,6 +87,9 @@ fn recipes_are_listed() {
     for name in ["demo-64", "small-128", "paper-256", "paper-512"] {
         assert!(stdout.lines().any(|line| line.starts_with(name)), "{stdout}");
     }
+    let (code, stdout, _) = here(&["pretrain", "encoder", "--list-recipes"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("dino-tiny-128 "), "{stdout}");
 }
 
 #[test]
@@ -94,6 +102,12 @@ fn a_dry_run_prints_the_resolved_settings_and_touches_nothing() {
     let settings: toml::Table = toml::from_str(&stdout).expect("the settings are TOML");
     assert_eq!(settings["recipe"]["optimiser"]["batch_size"].as_integer(), Some(8));
     assert_eq!(settings["recipe"]["seed"].as_integer(), Some(9));
+
+    let pretrain = ["pretrain", "encoder", "data", "--out", "run", "--dry-run", "--set", "views.num_local=3"];
+    let (code, stdout, _) = texts(&run(folder.path(), &pretrain));
+    assert_eq!(code, Some(0));
+    let settings: toml::Table = toml::from_str(&stdout).expect("the settings are TOML");
+    assert_eq!(settings["recipe"]["views"]["num_local"].as_integer(), Some(3));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

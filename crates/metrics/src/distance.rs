@@ -101,7 +101,7 @@ impl Moments {
         Ok((0..self.dim * self.dim).map(|index| covariance[(index / self.dim, index % self.dim)]).collect())
     }
 
-    fn mean_and_covariance(&self) -> Result<(Vec<f64>, Mat<f64>), Error> {
+    pub(crate) fn mean_and_covariance(&self) -> Result<(Vec<f64>, Mat<f64>), Error> {
         check_enough("number of images", self.count(), 2)?;
         let mut all = self.clone();
         all.sum_pending();

@@ -2,7 +2,7 @@
 //!
 //! No networks, no files, no threads: features come in as numbers, and every result is the same on every machine up to
 //! rounding. [`distance`] compares sets of features (Fréchet and kernel distances), [`images`] compares pictures,
-//! [`retrieval`] finds nearest neighbours, [`agreement`] scores masks and classifiers and says how sure a number is.
+//! [`retrieval`] finds nearest neighbours and lets them vote, [`spread`] says how much of their space embeddings use, [`agreement`] scores masks and classifiers and says how sure a number is.
 
 pub mod agreement;
 pub mod distance;
@@ -10,10 +10,12 @@ mod error;
 pub mod images;
 pub mod retrieval;
 mod rows;
+pub mod spread;
 
 pub use agreement::{Interval, area_under_curve, bootstrap_interval, dice};
 pub use distance::{Moments, frechet_distance, kernel_distance};
 pub use error::Error;
 pub use images::{Intensity, intensity, peak_signal_to_noise, structural_similarity};
-pub use retrieval::{Neighbour, nearest_neighbours};
+pub use retrieval::{Neighbour, nearest_neighbours, weighted_votes};
 pub use rows::Rows;
+pub use spread::{effective_rank, standard_deviation};

@@ -53,6 +53,45 @@ pub fn nearest_neighbours(queries: Rows<'_>, references: Rows<'_>, k: usize) -> 
     Ok(all)
 }
 
+/// The class of each query by a vote of its `k` most similar references, weighted by `exp(similarity / temperature)`
+/// (Wu et al. 2018; DINO takes `k` 20 and temperature 0.07). Of classes with equal votes the first.
+///
+/// # Shapes
+/// - `classes`: of each reference, below `num_classes`
+/// - result: of each query
+///
+/// # Errors
+/// As [`nearest_neighbours`]; [`Error::SizeMismatch`] where references and classes differ in number,
+/// [`Error::OutOfRange`] for a class that is not below `num_classes` and a temperature that is not above 0.
+pub fn weighted_votes(
+    queries: Rows<'_>,
+    references: Rows<'_>,
+    classes: &[usize],
+    num_classes: usize,
+    k: usize,
+    temperature: f64,
+) -> Result<Vec<usize>, Error> {
+    check_size("number of classes of references", classes.len(), references.len())?;
+    if let Some(class) = classes.iter().find(|class| **class >= num_classes) {
+        let expected = "below the number of classes";
+        return Err(Error::OutOfRange { name: "class", value: *class as f64, expected });
+    }
+    if temperature.is_nan() || temperature <= 0.0 {
+        return Err(Error::OutOfRange { name: "temperature", value: temperature, expected: "above 0" });
+    }
+    let vote = |neighbours: Vec<Neighbour>| {
+        // Relative to the best, so that no exponential overflows at low temperatures.
+        let best = neighbours.first().map_or(0.0, |neighbour| neighbour.similarity);
+        let mut votes = vec![0.0; num_classes];
+        for Neighbour { index, similarity } in neighbours {
+            votes[classes[index]] += ((similarity - best) / temperature).exp();
+        }
+        let most = votes.iter().copied().fold(0.0, f64::max);
+        votes.iter().position(|votes| *votes == most).unwrap_or(0)
+    };
+    Ok(nearest_neighbours(queries, references, k)?.into_iter().map(vote).collect())
+}
+
 /// One over each row's norm, 0 where that is 0.
 fn scales(rows: Rows<'_>) -> Vec<f64> {
     (0..rows.len())
@@ -61,4 +100,32 @@ fn scales(rows: Rows<'_>) -> Vec<f64> {
             if norm > 0.0 { 1.0 / norm } else { 0.0 }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_references_outvote_many_far_ones() {
+        let references = [1.0, 0.0, 0.6, 0.8, 0.0, 1.0, 0.0, 1.0];
+        let (references, classes) = (Rows::new(&references, 2).unwrap(), [1, 0, 0, 0]);
+        let query = [2.0, 0.1];
+        let vote = |k, temperature| {
+            weighted_votes(Rows::new(&query, 2).unwrap(), references, &classes, 2, k, temperature).unwrap()
+        };
+        assert_eq!(vote(4, 0.07), [1]);
+        // Warm enough, every neighbour counts alike.
+        assert_eq!(vote(4, 100.0), [0]);
+        assert_eq!(vote(1, 100.0), [1]);
+        assert_eq!(vote(4, 1e-6), [1]);
+    }
+
+    #[test]
+    fn impossible_votes_are_refused() {
+        let rows = Rows::new(&[1.0, 0.0], 2).unwrap();
+        assert!(weighted_votes(rows, rows, &[2], 2, 1, 0.07).is_err());
+        assert!(weighted_votes(rows, rows, &[0, 1], 2, 1, 0.07).is_err());
+        assert!(weighted_votes(rows, rows, &[0], 2, 1, 0.0).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! The file holds the tensor `embeddings` `[n, dim]` (class tokens) and, in its header, the paths in the same order.
 
-use crate::{Skipped, progress::Progress, tensors::to_host};
+use crate::{Skipped, model::network_of, progress::Progress, tensors::to_host};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::TensorToWrite;
@@ -50,7 +50,8 @@ pub struct EmbedSummary {
 pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Result<EmbedSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
     ensure!(!config.images.is_empty(), "there is nothing to embed; name pictures or folders");
-    let encoder = Vit::load(&encoder_of(&config.encoder), device)?;
+    let encoder_path = network_of(&config.encoder, "encoder")?;
+    let encoder = Vit::load(&encoder_path, device)?;
     let mut skipped = Vec::new();
     let paths = files_of(&config.images, &mut skipped);
 
@@ -85,13 +86,8 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
             None => bail!("there are no files in {}", config.images[0].display()),
         }
     }
-    embedded.write(&config.out, &dataset::fingerprint(encoder_of(&config.encoder))?)?;
+    embedded.write(&config.out, &dataset::fingerprint(&encoder_path)?)?;
     Ok(EmbedSummary { num_images, dim: embedded.dim, skipped })
-}
-
-/// The encoder that conditions a model, where a model is given.
-pub(crate) fn encoder_of(path: &Path) -> PathBuf {
-    crate::model::folder_of(path).map_or_else(|_| path.to_path_buf(), |folder| folder.join("encoder"))
 }
 
 /// Files stay in the order given; folders are walked.

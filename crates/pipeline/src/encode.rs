@@ -4,6 +4,7 @@
 //! made the encodings.
 
 use crate::{
+    model::network_of,
     progress::Progress,
     tensors::{images_from_bytes, to_host},
 };
@@ -28,9 +29,10 @@ const EMBEDDINGS: &str = "embeddings.";
 pub struct EncodeConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
-    /// Folder of the autoencoder; none makes no latents.
+    /// Folder of the autoencoder, or of a run or model that has one; none makes no latents.
     pub autoencoder: Option<PathBuf>,
-    /// Folder of the encoder, or a random one: `random:vit-small/16`; none makes no embeddings.
+    /// Folder of the encoder, or of a run or model that has one, or a random one: `random:vit-small/16`; none makes no
+    /// embeddings.
     pub encoder: Option<PathBuf>,
     /// Images that go through a network together.
     pub batch_size: usize,
@@ -243,7 +245,9 @@ fn latents(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(EncodingsReader, Option<f64>)> {
-    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(folder)?);
+    let network = network_of(folder, "autoencoder")?;
+    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(&network)?);
+    let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
         return Ok((reader, None));
     }
@@ -275,9 +279,9 @@ fn embeddings(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(EncodingsReader, Option<f64>)> {
-    let folder = encoder_folder(folder, dataset, device)?;
-    let folder = folder.as_path();
-    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(folder)?);
+    let network = encoder_folder(folder, dataset, device)?;
+    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(&network)?);
+    let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
         return Ok((reader, None));
     }
@@ -303,11 +307,12 @@ pub(crate) fn check_divisible(size: usize, factor: usize) -> Result<()> {
     Ok(())
 }
 
-/// The folder itself, or that of a random encoder such as `random:vit-small/16`, which is made where it is missing.
+/// The folder of the network: of a run or model its encoder; a random one such as `random:vit-small/16` is made where it
+/// is missing.
 pub(crate) fn encoder_folder(folder: &Path, dataset: &Dataset, device: &Device) -> Result<PathBuf> {
     match folder.to_str().and_then(|text| text.strip_prefix("random:")) {
         Some(description) => random_encoder(description, dataset, device),
-        None => Ok(folder.to_path_buf()),
+        None => network_of(folder, "encoder"),
     }
 }
 

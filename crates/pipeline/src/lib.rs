@@ -15,6 +15,8 @@ pub mod pretrain;
 pub mod progress;
 pub mod recipe;
 pub mod report;
+mod run;
+pub mod settings;
 pub mod tensors;
 pub mod train;
 

@@ -211,11 +211,27 @@ pub fn folder_of(path: &Path) -> Result<PathBuf> {
     }
     if path.join("recipe.toml").is_file() {
         bail!(
-            "the run has exported no model yet, which it does with each checkpoint; let `train --resume` reach one: {}",
+            "the run has exported nothing yet, which it does with each checkpoint; let it reach one with `--resume`: {}",
             path.display()
         );
     }
     bail!("this is neither a run nor a model folder (it holds no model.json): {}", path.display())
+}
+
+/// The frozen network that `path` means for a stage that needs one as `encoder` or `autoencoder`: the folder itself, that
+/// of a model or of the run that trained it, or what a run of pre-training exported.
+///
+/// # Errors
+/// A run that has exported nothing yet.
+pub(crate) fn network_of(path: &Path, role: &str) -> Result<PathBuf> {
+    if path.join("model").join("config.json").is_file() {
+        return Ok(path.join("model"));
+    }
+    match folder_of(path) {
+        Ok(folder) => Ok(folder.join(role)),
+        Err(error) if dataset::RunDir::is_run(path) => Err(error),
+        Err(_) => Ok(path.to_path_buf()),
+    }
 }
 
 /// Reads `model.json`.

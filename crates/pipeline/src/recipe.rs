@@ -1,21 +1,10 @@
-//! Recipes: everything that decides a training run, resolved and checked before any work starts.
-//!
-//! A recipe is a TOML file. Those that come with the program are embedded; `--set path.to.key=value` changes single
-//! settings. Unknown keys are refused, so a typo cannot be ignored.
+//! Recipes of `train`: everything that decides a training run, resolved and checked before any work starts.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::settings::{self, Settings};
+use anyhow::{Result, ensure};
 use diffusion::{LossWeighting, Preconditioning, Prediction, Sampler, ScheduleConfig, StepSpacing, TimeDistribution};
 use nets::unet::UNetConfig;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-
-/// Name and text of each recipe that comes with the program.
-const EMBEDDED: [(&str, &str); 4] = [
-    ("demo-64", include_str!("../recipes/demo-64.toml")),
-    ("small-128", include_str!("../recipes/small-128.toml")),
-    ("paper-256", include_str!("../recipes/paper-256.toml")),
-    ("paper-512", include_str!("../recipes/paper-512.toml")),
-];
 
 /// All settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -219,92 +208,15 @@ fn yes() -> bool {
     true
 }
 
-/// Name and description of each embedded recipe.
-///
-/// # Errors
-/// An embedded recipe that cannot be read, which the tests rule out.
-pub fn list() -> Result<Vec<(&'static str, String)>> {
-    EMBEDDED.iter().map(|(name, text)| Ok((*name, parse(text)?.description))).collect()
-}
-
 /// The recipe of that name or in that file, changed by `(path.to.key, value)` pairs and checked.
 ///
 /// # Errors
-/// No such recipe, a key or value that a recipe cannot have, or settings that contradict one another.
+/// As [`settings::resolve`].
 pub fn resolve(name_or_path: &str, overrides: &[(String, String)]) -> Result<Recipe> {
-    let text = match EMBEDDED.iter().find(|(name, _)| *name == name_or_path) {
-        Some((_, text)) => (*text).to_owned(),
-        None => {
-            let path = Path::new(name_or_path);
-            ensure!(
-                path.is_file(),
-                "there is no recipe `{name_or_path}`, and no file of that name; the embedded ones are {}",
-                EMBEDDED.map(|(name, _)| name).join(", ")
-            );
-            std::fs::read_to_string(path).with_context(|| format!("the recipe cannot be read: {name_or_path}"))?
-        }
-    };
-    let recipe = parse(&text).with_context(|| format!("the recipe is not valid: {name_or_path}"))?;
-    let recipe = if overrides.is_empty() { recipe } else { recipe.with(overrides)? };
-    recipe.validate()?;
-    Ok(recipe)
-}
-
-fn parse(text: &str) -> Result<Recipe> {
-    Ok(toml::from_str(text)?)
+    settings::resolve(name_or_path, overrides)
 }
 
 impl Recipe {
-    /// As a TOML file that [`resolve`] reads back equal.
-    ///
-    /// # Errors
-    /// A value that TOML cannot hold.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).context("the recipe has a value that TOML cannot hold")
-    }
-
-    /// Reads back what [`Recipe::to_toml`] wrote.
-    ///
-    /// # Errors
-    /// Text that is no recipe, or an impossible one.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        let recipe = parse(text)?;
-        recipe.validate()?;
-        Ok(recipe)
-    }
-
-    fn with(&self, overrides: &[(String, String)]) -> Result<Self> {
-        let mut root = toml::Table::try_from(self)?;
-        for (path, value) in overrides {
-            let keys: Vec<&str> = path.split('.').collect();
-            let Some((last, parents)) = keys.split_last() else { continue };
-            let mut table = &mut root;
-            for key in parents {
-                let known = table.keys().cloned().collect::<Vec<_>>().join(", ");
-                table = match table.get_mut(*key) {
-                    Some(toml::Value::Table(inner)) => inner,
-                    _ => bail!("`{path}` is no setting of a recipe: there is no section `{key}`; there are {known}"),
-                };
-            }
-            // A bare word such as `heun` is meant as a string.
-            let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
-                .ok()
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| toml::Value::String(value.clone()));
-            // `--set x=1` for a setting that is a fraction: TOML is stricter than people.
-            let parsed = match (table.get(*last), parsed) {
-                (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
-                (None, _) if !matches!(*last, "gamma" | "mean" | "std" | "shift" | "steps_offset") => bail!(
-                    "`{path}` is no setting of a recipe; the section has {}",
-                    table.keys().cloned().collect::<Vec<_>>().join(", ")
-                ),
-                (_, parsed) => parsed,
-            };
-            table.insert((*last).to_owned(), parsed);
-        }
-        root.try_into().context("a value given by `--set` does not fit its setting")
-    }
-
     /// The schedule joined with the prediction type.
     ///
     /// # Errors
@@ -313,34 +225,29 @@ impl Recipe {
         Ok(Preconditioning::new(self.diffusion.schedule.resolve()?, self.diffusion.prediction)?)
     }
 
-    /// Refuses what cannot work, before any work starts.
+    /// The learning rate after `images_seen` images.
+    pub fn learning_rate(&self, images_seen: u64) -> f64 {
+        self.optimiser.learning_rate(images_seen, self.training.total_images)
+    }
+}
+
+impl OptimiserRecipe {
+    /// The learning rate after `images_seen` of `total_images` images.
+    pub fn learning_rate(&self, images_seen: u64, total_images: u64) -> f64 {
+        let Self { learning_rate, warmup_images, final_learning_rate_ratio, .. } = *self;
+        let warmup = if warmup_images == 0 { 1.0 } else { (images_seen as f64 / warmup_images as f64).min(1.0) };
+        let progress = (images_seen as f64 / total_images as f64).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        learning_rate * warmup * (final_learning_rate_ratio + (1.0 - final_learning_rate_ratio) * cosine)
+    }
+
+    /// Refuses what cannot work.
     ///
     /// # Errors
     /// The first impossible setting, by name and value.
     pub fn validate(&self) -> Result<()> {
-        let preconditioning = self.preconditioning()?;
-        self.diffusion.time_distribution.validate()?;
-        self.diffusion.loss_weighting.validate()?;
-        self.ema.validate()?;
-        diffusion::Guidance::new(self.sampling.guidance_scale).validate()?;
-        preconditioning.schedule().sigmas(self.sampling.num_steps, self.sampling.spacing)?;
-        self.unet.validate()?;
-        let ConditionRecipe { dropout, .. } = self.condition;
-        ensure!((0.0..=1.0).contains(&dropout), "condition.dropout is {dropout}; it is a share, from 0 to 1");
-        let size = self.data.image_size;
-        ensure!(
-            size >= 16 && size.is_multiple_of(8),
-            "data.image_size is {size}; it must be a multiple of 8, at least 16"
-        );
-        let OptimiserRecipe {
-            learning_rate,
-            final_learning_rate_ratio,
-            beta_1,
-            beta_2,
-            batch_size,
-            accumulation_steps,
-            ..
-        } = self.optimiser;
+        let Self { learning_rate, final_learning_rate_ratio, beta_1, beta_2, batch_size, accumulation_steps, .. } =
+            *self;
         ensure!(
             learning_rate > 0.0 && learning_rate.is_finite(),
             "optimiser.learning_rate is {learning_rate}; it must be above 0"
@@ -357,6 +264,49 @@ impl Recipe {
             "optimiser.batch_size is {batch_size} and optimiser.accumulation_steps {accumulation_steps}; \
              both must be above 0, and the first divisible by the second"
         );
+        Ok(())
+    }
+}
+
+impl Settings for Recipe {
+    const EMBEDDED: &'static [(&'static str, &'static str)] = &[
+        ("demo-64", include_str!("../recipes/demo-64.toml")),
+        ("small-128", include_str!("../recipes/small-128.toml")),
+        ("paper-256", include_str!("../recipes/paper-256.toml")),
+        ("paper-512", include_str!("../recipes/paper-512.toml")),
+    ];
+    const OPTIONAL: &'static [&'static str] = &["gamma", "mean", "std", "shift", "steps_offset"];
+
+    fn description(&self) -> &str {
+        &self.description
+    }
+
+    fn resumed_with(mut self, given: &Self) -> Self {
+        self.description.clone_from(&given.description);
+        let grows = given.training.total_images > self.training.total_images;
+        // A schedule that ends with the run is another one when the run is longer.
+        if grows && self.optimiser.final_learning_rate_ratio == 1.0 {
+            self.training.total_images = given.training.total_images;
+        }
+        self
+    }
+
+    fn validate(&self) -> Result<()> {
+        let preconditioning = self.preconditioning()?;
+        self.diffusion.time_distribution.validate()?;
+        self.diffusion.loss_weighting.validate()?;
+        self.ema.validate()?;
+        diffusion::Guidance::new(self.sampling.guidance_scale).validate()?;
+        preconditioning.schedule().sigmas(self.sampling.num_steps, self.sampling.spacing)?;
+        self.unet.validate()?;
+        let ConditionRecipe { dropout, .. } = self.condition;
+        ensure!((0.0..=1.0).contains(&dropout), "condition.dropout is {dropout}; it is a share, from 0 to 1");
+        let size = self.data.image_size;
+        ensure!(
+            size >= 16 && size.is_multiple_of(8),
+            "data.image_size is {size}; it must be a multiple of 8, at least 16"
+        );
+        self.optimiser.validate()?;
         let TrainingRecipe { total_images, log_every_images, checkpoint_every_images, .. } = self.training;
         for (name, value) in [
             ("total_images", total_images),
@@ -366,15 +316,6 @@ impl Recipe {
             ensure!(value > 0, "training.{name} is 0; it must be above 0");
         }
         Ok(())
-    }
-
-    /// The learning rate after `images_seen` images.
-    pub fn learning_rate(&self, images_seen: u64) -> f64 {
-        let OptimiserRecipe { learning_rate, warmup_images, final_learning_rate_ratio, .. } = self.optimiser;
-        let warmup = if warmup_images == 0 { 1.0 } else { (images_seen as f64 / warmup_images as f64).min(1.0) };
-        let progress = (images_seen as f64 / self.training.total_images as f64).min(1.0);
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        learning_rate * warmup * (final_learning_rate_ratio + (1.0 - final_learning_rate_ratio) * cosine)
     }
 }
 
@@ -388,10 +329,10 @@ mod tests {
 
     #[test]
     fn embedded_recipes_are_valid_and_survive_a_round_trip() {
-        for (name, description) in list().unwrap() {
+        for (name, description) in settings::list::<Recipe>().unwrap() {
             let recipe = resolve(name, &[]).unwrap();
             assert!(!description.is_empty());
-            assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe, "{name}");
+            assert_eq!(settings::from_toml::<Recipe>(&settings::to_toml(&recipe).unwrap()).unwrap(), recipe, "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`decode_file`], [`decode_bytes`] | DICOM, PNG or JPEG, told apart by content, to a [`Radiograph`] |
+//! | [`Augmentation`] | random views of one picture, for networks that learn without labels |
 //! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
 //! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
 //! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
@@ -12,16 +13,19 @@
 //! said about windows, look-up tables or inverted greys. Nothing here knows about tensors or networks, prints, or uses
 //! more than the calling thread, so callers decide how many images are in flight.
 
+mod augment;
 mod decode;
 mod error;
 mod figure;
 mod overlay;
 mod phantom;
 mod picture;
+mod random;
 mod resample;
 mod transform;
 mod write;
 
+pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
 pub use decode::{DecodeOptions, decode_bytes, decode_file};
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};

@@ -10,13 +10,12 @@
 //! round alike everywhere: a phantom is the same picture on every machine.
 
 mod anatomy;
-mod random;
 mod render;
 
 pub use anatomy::Anatomy;
 
+use crate::random::{Counter, Stream};
 use crate::{Mask, Radiograph};
-use random::Counter;
 
 /// What a phantom shows beside the normal anatomy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -101,7 +100,7 @@ impl Phantom {
     pub fn from_seed(seed: u64, index: u64) -> Self {
         let counter = Counter::new(seed, index);
         let mut draw = counter.stream("findings");
-        let side = |draw: &mut random::Stream| if draw.uniform() < 0.5 { Side::Right } else { Side::Left };
+        let side = |draw: &mut Stream| if draw.uniform() < 0.5 { Side::Right } else { Side::Left };
         let has = [draw.uniform() < 0.25, draw.uniform() < 0.25, draw.uniform() < 0.25];
         let effusion = (side(&mut draw), draw.between(0.15, 0.42));
         let nodule = (side(&mut draw), [draw.between(0.3, 0.8), draw.between(0.25, 0.75)], draw.between(0.018, 0.04));

@@ -10,7 +10,7 @@ const SUPPORT: f64 = 2.0;
 
 /// Keys' cubic convolution kernel with a = -0.5 (Catmull-Rom), eq. 8 of R. Keys, "Cubic convolution interpolation for
 /// digital image processing", 1981.
-fn catmull_rom(x: f64) -> f64 {
+pub(crate) fn catmull_rom(x: f64) -> f64 {
     let x = x.abs();
     if x < 1.0 {
         (1.5 * x - 2.5) * x * x + 1.0

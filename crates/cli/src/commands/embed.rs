@@ -11,7 +11,8 @@ use crate::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Encoder folder (transformers' ViTModel or Dinov2Model), or a run or model, whose encoder is taken
+    /// Encoder folder (transformers' ViTModel or Dinov2Model), a run of `pretrain encoder`, or a run or model, whose
+    /// encoder is taken
     #[arg(long, value_name = "FOLDER")]
     encoder: PathBuf,
     /// Pictures, and folders of them

@@ -16,7 +16,8 @@ pub struct Arguments {
     /// Autoencoder folder (diffusers' AutoencoderKL or AutoencoderTiny, or a TAESD file's folder)
     #[arg(long, value_name = "FOLDER", required_unless_present = "encoder")]
     autoencoder: Option<PathBuf>,
-    /// Encoder folder (transformers' ViTModel or Dinov2Model), or a random control such as random:vit-small/16
+    /// Encoder folder (transformers' ViTModel or Dinov2Model), a run of `pretrain encoder`, or a random control such as
+    /// random:vit-small/16
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
     /// Images that go through a network together; changes speed and memory, not the result

@@ -7,6 +7,8 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod prepare;
+mod pretrain;
+mod recipes;
 mod report;
 mod train;
 
@@ -27,6 +29,8 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Turns files and folders of images into a dataset: decodes, checks, de-duplicates, splits by patient
     Prepare(prepare::Arguments),
+    /// Makes a network from a dataset's own images, where none can be downloaded
+    Pretrain(pretrain::Arguments),
     /// Stores what frozen networks make of a dataset's images
     Encode(encode::Arguments),
     /// Trains a generative model on a dataset's encodings
@@ -51,6 +55,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, context),
         Command::Prepare(arguments) => prepare::run(arguments, context),
+        Command::Pretrain(arguments) => pretrain::run(arguments, context),
         Command::Encode(arguments) => encode::run(arguments, context),
         Command::Train(arguments) => train::run(arguments, context),
         Command::Generate(arguments) => generate::run(arguments, context),

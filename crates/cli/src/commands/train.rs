@@ -1,14 +1,15 @@
 //! `train`: a recipe and a dataset become a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use pipeline::recipe;
+use pipeline::recipe::{self, Recipe};
 use pipeline::train::{self, TrainConfig};
 
+use super::recipes::{list_recipes, suggest};
 use crate::context::Context;
-use crate::outcome::{Hint, Outcome, nearest};
+use crate::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -40,7 +41,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     if arguments.list_recipes {
-        return list_recipes(context);
+        return list_recipes::<Recipe>(context);
     }
     let Arguments { dataset, recipe, out, resume, autoencoder, encoder, max_minutes, list_recipes: _ } = arguments;
     // The parser lets none of the three be missing here.
@@ -49,24 +50,8 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         recipe.context("the recipe is missing; give `--recipe NAME`")?,
         out.context("the run's folder is missing; give `--out RUN`")?,
     );
-    let recipe = recipe::resolve(&recipe, &context.recipe_overrides()).map_err(|error| suggest(&recipe, error))?;
+    let recipe =
+        recipe::resolve(&recipe, &context.recipe_overrides()).map_err(|error| suggest::<Recipe>(&recipe, error))?;
     let config = TrainConfig { dataset, recipe, out, resume, autoencoder, encoder, max_minutes };
     context.perform(&config, |terminal| train::run(&config, &pipeline::device::parse(&context.device)?, terminal))
-}
-
-fn list_recipes(context: &Context<'_>) -> Result<Outcome> {
-    let lines: Vec<String> =
-        recipe::list()?.iter().map(|(name, description)| format!("{name:<12} {description}")).collect();
-    context.terminal.print(&lines.join("\n"))?;
-    Ok(Outcome::default())
-}
-
-/// Adds the recipe that was probably meant.
-fn suggest(typed: &str, error: Error) -> Error {
-    let known = recipe::list().unwrap_or_default();
-    let is_known = known.iter().any(|(name, _)| *name == typed) || Path::new(typed).exists();
-    match nearest(typed, known.iter().map(|(name, _)| *name)) {
-        Some(name) if !is_known => error.context(Hint(format!("did you mean `--recipe {name}`?"))),
-        _ => error,
-    }
 }

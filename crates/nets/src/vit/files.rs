@@ -66,10 +66,22 @@ impl Vit {
     /// # Errors
     /// [`VitError::Io`] and [`VitError::Weights`].
     pub fn save(&self, folder: &Path) -> Result<(), VitError> {
+        self.save_as(folder, false)
+    }
+
+    /// [`Vit::save`] with weights in half precision (f16): half the size, and embeddings that differ in the fourth digit.
+    ///
+    /// # Errors
+    /// [`VitError::Io`] and [`VitError::Weights`].
+    pub fn save_half(&self, folder: &Path) -> Result<(), VitError> {
+        self.save_as(folder, true)
+    }
+
+    fn save_as(&self, folder: &Path, half: bool) -> Result<(), VitError> {
         fs::create_dir_all(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
         let weights_path = folder.join("model.safetensors");
         let temporary = temporary_beside(&weights_path);
-        to_file_names(weights_of(self), self.config()).save(&temporary, false, None)?;
+        to_file_names(weights_of(self), self.config()).save(&temporary, half, None)?;
         commit(&temporary, &weights_path)?;
         write_json(&folder.join("preprocessor_config.json"), self.preprocessing())?;
         // Last: a folder with a configuration is complete.

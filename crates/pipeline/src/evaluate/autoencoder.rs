@@ -18,8 +18,8 @@ use radiograph::{Border, Grid, RgbImage};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::embed::encoder_of;
 use crate::encode;
+use crate::model::network_of;
 use crate::progress::Progress;
 use crate::tensors::{bytes_from_pictures, images_from_bytes, pictures_from_images, to_host};
 
@@ -113,10 +113,10 @@ pub struct RoundTrip {
 pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress) -> Result<AutoencoderSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
     let dataset = Dataset::open(&config.dataset)?;
-    let folder = autoencoder_of(&config.autoencoder);
+    let folder = network_of(&config.autoencoder, "autoencoder")?;
     let autoencoder = Autoencoder::load(&folder, device)?;
     let features = match &config.features {
-        Some(path) => Some(Features::open(&encoder_of(path), &dataset, device)?),
+        Some(path) => Some(Features::open(path, &dataset, device)?),
         None => None,
     };
     let rows = fixed_choice(&dataset, config.split, config.max_images.unwrap_or(usize::MAX))?;
@@ -159,11 +159,6 @@ pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress)
     let path = config.out.join("autoencoder.json");
     dataset::write_file(&path, serde_json::to_string_pretty(&summary)?.as_bytes())?;
     Ok(summary)
-}
-
-/// The autoencoder of a model, where a run or model is given.
-fn autoencoder_of(path: &Path) -> PathBuf {
-    crate::model::folder_of(path).map_or_else(|_| path.to_path_buf(), |folder| folder.join("autoencoder"))
 }
 
 /// At most `max_images` images of a split, the same ones every time, spread over the whole of it.
@@ -223,7 +218,8 @@ impl Measured {
             Ok([ratio, similarity, error])
         };
         let pairs = pictures.par_chunks_exact(size * size).zip(decoded.par_chunks_exact(size * size));
-        let found = pairs.map(compare).collect::<Result<Vec<_>, _>>().context("the reconstructions cannot be compared")?;
+        let found =
+            pairs.map(compare).collect::<Result<Vec<_>, _>>().context("the reconstructions cannot be compared")?;
         for [ratio, similarity, error] in found {
             self.ratios.push(ratio);
             self.similarities.push(similarity);

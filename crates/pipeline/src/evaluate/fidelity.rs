@@ -4,7 +4,7 @@
 //! same number of images. The real ones give the floor: distances grow as images get fewer, so a distance without the
 //! floor at its own number of images says nothing.
 
-use crate::{embed::encoder_of, encode, progress::Progress};
+use crate::{encode, model::network_of, progress::Progress};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
@@ -96,7 +96,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
     ] {
         ensure!(count >= 2, "there are {count} {what}; a distance needs at least 2, an honest one hundreds");
     }
-    let encoder = encoder_of(&config.features);
+    let encoder = network_of(&config.features, "encoder")?;
     let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
     let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
     let dim = real_features.shape()[1];

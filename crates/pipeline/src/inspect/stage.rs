@@ -95,7 +95,9 @@ pub(super) fn run(path: &Path) -> Inspection {
             );
         }
     }
-    if run.model_dir().is_dir() {
+    if run.model_dir().join("config.json").is_file() {
+        network::add_part(&mut inspection, "network", &run.model_dir());
+    } else if run.model_dir().is_dir() {
         let model = model(&run.model_dir());
         for line in model.lines {
             inspection.line(format!("model {}", line.label), line.value);

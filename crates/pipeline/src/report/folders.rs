@@ -244,13 +244,15 @@ fn model_section(folder: &Path) -> Result<String> {
     Ok(html)
 }
 
-/// Fingerprint and size of a model's network; empty where there is no model.
+/// Fingerprint and size of a model's network, or of the network that a run of pre-training exported; empty where there
+/// is neither.
 fn model_facts(folder: &Path) -> Vec<(String, String)> {
-    let unet = folder.join("unet");
+    let is_network = folder.join("config.json").is_file();
+    let network = if is_network { folder.to_path_buf() } else { folder.join("unet") };
     let mut rows = Vec::new();
-    if let Ok(fingerprint) = dataset::fingerprint(&unet) {
+    if let Ok(fingerprint) = dataset::fingerprint(&network) {
         rows.push(("model fingerprint".to_owned(), fingerprint));
-        rows.push(("network on disk".to_owned(), megabytes(weight_bytes(&unet))));
+        rows.push(("network on disk".to_owned(), megabytes(weight_bytes(&network))));
     }
     rows
 }

@@ -2,13 +2,11 @@
 //! and data order follow from the last.
 
 use super::optimiser::{GradientSet, Optimiser};
-use crate::{model::Denoiser, recipe::Recipe};
-use anyhow::{Context, Result, ensure};
+use crate::{model::Denoiser, recipe::Recipe, run};
+use anyhow::Result;
 use burn::tensor::Device;
 use dataset::{Retention, RunDir};
 use kernels::AdamWStep;
-use nets::{Checkpoint, load_weights, weights_of};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Where a run stands.
@@ -22,13 +20,6 @@ pub struct State {
     pub images_seen: u64,
     /// Images seen at the newest checkpoint of this session.
     pub saved_at: Option<u64>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateFile {
-    images_seen: u64,
-    num_steps: u64,
 }
 
 impl State {
@@ -47,18 +38,9 @@ impl State {
     /// # Errors
     /// Files that are missing or do not fit the recipe.
     pub fn load(folder: &Path, recipe: &Recipe, num_tokens: usize, device: &Device) -> Result<Self> {
-        let load = || -> Result<Self> {
-            let state: StateFile = serde_json::from_slice(&std::fs::read(folder.join("state.json"))?)?;
-            let fresh = Denoiser::new(&recipe.unet, num_tokens, recipe.seed, device)?;
-            let denoiser = load_weights(fresh, &Checkpoint::open(&folder.join("weights.safetensors"))?)?;
-            let saved = Checkpoint::open(&folder.join("optimiser.safetensors"))?;
-            let optimiser = Optimiser::from_checkpoint(&denoiser, &saved, state.num_steps)?;
-            let images_seen = state.images_seen;
-            Ok(Self { denoiser, optimiser, images_seen, saved_at: Some(images_seen) })
-        };
-        load().with_context(|| {
-            format!("the checkpoint cannot be used; delete it to continue from the one before: {}", folder.display())
-        })
+        let fresh = Denoiser::new(&recipe.unet, num_tokens, recipe.seed, device)?;
+        let (denoiser, optimiser, images_seen) = run::load_state(folder, fresh)?;
+        Ok(Self { denoiser, optimiser, images_seen, saved_at: Some(images_seen) })
     }
 
     /// One optimiser step on `num_images` images. By value, so that each weight has one owner and is updated in place.
@@ -74,13 +56,8 @@ impl State {
     /// A disk that is full or refuses; older checkpoints stay then.
     pub fn save(&mut self, run_dir: &RunDir, keep: usize) -> Result<()> {
         let checkpoints = run_dir.checkpoints();
-        checkpoints.write(self.images_seen, |folder| -> Result<()> {
-            weights_of(&self.denoiser).save(&folder.join("weights.safetensors"), false, None)?;
-            self.optimiser.to_checkpoint()?.save(&folder.join("optimiser.safetensors"), false, None)?;
-            let state = StateFile { images_seen: self.images_seen, num_steps: self.optimiser.num_steps() };
-            ensure!(state.images_seen > 0, "a run saves no checkpoint before its first image");
-            std::fs::write(folder.join("state.json"), serde_json::to_vec_pretty(&state)?)?;
-            Ok(())
+        checkpoints.write(self.images_seen, |folder| {
+            run::save_state(folder, &self.denoiser, &self.optimiser, self.images_seen)
         })?;
         self.saved_at = Some(self.images_seen);
         if keep > 0 {

@@ -1,10 +1,6 @@
-//! What a run writes about itself: `metrics.jsonl`, and the same for TensorBoard.
+//! The numbers that a run writes about itself, gathered between two lines of its journal.
 
-use super::checkpoint::State;
-use anyhow::Result;
-use dataset::{EventsWriter, ImageKind, MetricsLog, RunDir};
-use radiograph::RgbImage;
-use std::time::Instant;
+use crate::run::Mean;
 
 /// Number of equal ranges of time for which the loss is reported apart.
 const TIME_RANGES: usize = 4;
@@ -16,23 +12,6 @@ pub struct Averages {
     by_time: [Mean; TIME_RANGES],
     gradient_norm: Mean,
     last_loss: Option<f64>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Mean {
-    sum: f64,
-    count: u64,
-}
-
-impl Mean {
-    fn add(&mut self, value: f64) {
-        self.sum += value;
-        self.count += 1;
-    }
-
-    fn get(self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / self.count as f64)
-    }
 }
 
 impl Averages {
@@ -59,68 +38,21 @@ impl Averages {
     pub fn recent_loss(&self) -> f64 {
         self.loss.get().or(self.last_loss).unwrap_or(f64::NAN)
     }
-}
 
-/// The open files.
-#[derive(Debug)]
-pub struct Journal {
-    log: MetricsLog,
-    events: EventsWriter,
-    begun: Instant,
-}
-
-impl Journal {
-    /// Opens both; lines beyond `images_seen`, from before a kill, are dropped.
-    ///
-    /// # Errors
-    /// A disk that is full or refuses.
-    pub fn open(run_dir: &RunDir, images_seen: u64) -> Result<Self> {
-        let log = run_dir.metrics(images_seen)?;
-        let events = run_dir.events(images_seen)?;
-        Ok(Self { log, events, begun: Instant::now() })
-    }
-
-    /// One line, after which the averages begin anew.
-    ///
-    /// # Errors
-    /// A disk that is full or refuses.
-    pub fn write(
-        &mut self,
-        state: &State,
-        averages: &mut Averages,
-        learning_rate: f64,
-        images_per_sec: f64,
-    ) -> Result<()> {
+    /// The line, after which the averages begin anew.
+    pub fn take(&mut self, learning_rate: f64, images_per_sec: f64) -> Vec<(String, f64)> {
         let mut values = vec![
-            ("loss".to_owned(), averages.loss()),
-            ("gradient_norm".to_owned(), averages.gradient_norm.get().unwrap_or(f64::NAN)),
+            ("loss".to_owned(), self.loss()),
+            ("gradient_norm".to_owned(), self.gradient_norm.get().unwrap_or(f64::NAN)),
             ("learning_rate".to_owned(), learning_rate),
             ("images_per_sec".to_owned(), images_per_sec),
         ];
-        for (range, mean) in averages.by_time.iter().enumerate() {
+        for (range, mean) in self.by_time.iter().enumerate() {
             if let Some(mean) = mean.get() {
                 values.push((format!("loss_time_{range}_of_{TIME_RANGES}"), mean));
             }
         }
-        for (name, value) in &values {
-            self.events.scalar(name, state.images_seen, *value)?;
-        }
-        self.events.flush()?;
-        values.push(("session_secs".to_owned(), self.begun.elapsed().as_secs_f64()));
-        let row: Vec<(&str, f64)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.log.append(state.images_seen, state.images_seen, &row)?;
-        *averages = Averages { last_loss: averages.loss.get(), ..Averages::default() };
-        Ok(())
-    }
-
-    /// A sample grid for TensorBoard.
-    ///
-    /// # Errors
-    /// A disk that is full or refuses.
-    pub fn picture(&mut self, state: &State, picture: &RgbImage) -> Result<()> {
-        let (height, width) = (picture.height, picture.width);
-        self.events.image("samples", state.images_seen, &picture.encode_png()?, height, width, ImageKind::Rgb)?;
-        self.events.flush()?;
-        Ok(())
+        *self = Self { last_loss: self.loss.get(), ..Self::default() };
+        values
     }
 }

@@ -15,19 +15,21 @@ use crate::{
     model::{self, Denoiser, ModelInfo},
     progress::Progress,
     recipe::Recipe,
+    run::{self, Journal},
+    settings::Settings as _,
     tensors::to_host,
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use checkpoint::State;
 use data::{Batch, TrainingData};
 use dataset::{Dataset, RunDir};
 use diffusion::{Preconditioning, weighted_mean_squared_error};
 use kernels::AdamWStep;
-use metrics::{Averages, Journal};
+use metrics::Averages;
 use optimiser::GradientSet;
 use samples::SampleGrid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -88,7 +90,8 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
     );
     let frozen =
         encode::find_or_make(&dataset, config.autoencoder.as_deref(), config.encoder.as_deref(), device, progress)?;
-    let run_dir = open_run(config, &dataset, &frozen)?;
+    let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
+    let run_dir = run::open(&config.out, config.resume, recipe, &identity)?;
     let _lock = run_dir.lock()?;
     let data = TrainingData::open(&dataset, &frozen, recipe, progress)?;
     let info = data.model_info(&frozen, recipe)?;
@@ -116,85 +119,16 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
     session.train(state, config.max_minutes, progress)
 }
 
-/// Makes the run folder, or checks that the one that is there belongs to this recipe and dataset.
-fn open_run(config: &TrainConfig, dataset: &Dataset, frozen: &encode::Frozen) -> Result<RunDir> {
-    let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
-    let recipe_text = config.recipe.to_toml()?;
-    let identity_path = config.out.join("identity.json");
-    if !config.out.join("recipe.toml").is_file() {
-        ensure!(
-            !config.resume,
-            "there is no run to continue (no recipe.toml); leave out `--resume`: {}",
-            config.out.display()
-        );
-        let run_dir = RunDir::create(&config.out, &recipe_text)?;
-        dataset::write_file(&identity_path, serde_json::to_string_pretty(&identity)?.as_bytes())?;
-        return Ok(run_dir);
-    }
-    ensure!(
-        config.resume,
-        "the folder holds a run already; add `--resume` to continue it, or choose another folder: {}",
-        config.out.display()
-    );
-    let saved = std::fs::read_to_string(config.out.join("recipe.toml"))
-        .with_context(|| format!("the run's recipe cannot be read: {}", config.out.display()))?;
-    let saved = Recipe::from_toml(&saved)
-        .with_context(|| format!("the run's recipe.toml is damaged: {}", config.out.display()))?;
-    if let Some(difference) = first_difference(&saved, &config.recipe)? {
-        bail!(
-            "`--resume` continues with the run's own recipe, but {difference}; give the same recipe and `--set`, \
-             or start a new run: {}",
-            config.out.display()
-        );
-    }
-    let run_dir = RunDir::open(&config.out)?;
-    if !identity_path.is_file() && run_dir.checkpoints().latest()?.is_none() {
-        // Killed between the first two files of the run: nothing was trained yet.
-        dataset::write_file(&identity_path, serde_json::to_string_pretty(&identity)?.as_bytes())?;
-        return Ok(run_dir);
-    }
-    let text = std::fs::read_to_string(&identity_path)
-        .with_context(|| format!("the run's identity.json cannot be read: {}", config.out.display()))?;
-    let saved: Identity = serde_json::from_str(&text)
-        .with_context(|| format!("the run's identity.json is damaged: {}", config.out.display()))?;
-    ensure!(
-        saved == identity,
-        "the run was trained on another dataset or other encodings (dataset {}, encodings {}; given: {}, {}); \
-         `--resume` needs the same ones: {}",
-        saved.dataset,
-        saved.encodings,
-        identity.dataset,
-        identity.encodings,
-        config.out.display()
-    );
-    Ok(run_dir)
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     dataset: String,
     encodings: String,
 }
 
-/// The first setting in which two recipes differ. The length of a run may grow.
-fn first_difference(saved: &Recipe, given: &Recipe) -> Result<Option<String>> {
-    fn walk(path: &str, saved: &toml::Value, given: Option<&toml::Value>) -> Option<String> {
-        match (saved, given) {
-            (toml::Value::Table(saved), Some(toml::Value::Table(given))) => {
-                let inside = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-                saved.iter().find_map(|(key, value)| walk(&inside(key), value, given.get(key)))
-            }
-            (saved, Some(given)) if saved == given => None,
-            (saved, Some(given)) => Some(format!("`{path}` is {given} instead of {saved}")),
-            (saved, None) => Some(format!("`{path}` is not set instead of {saved}")),
-        }
+impl run::Identity for Identity {
+    fn describe(&self) -> String {
+        format!("dataset {}, encodings {}", self.dataset, self.encodings)
     }
-    let (mut saved, given) = (saved.clone(), given.clone());
-    saved.description.clone_from(&given.description);
-    if given.training.total_images > saved.training.total_images && saved.optimiser.final_learning_rate_ratio == 1.0 {
-        saved.training.total_images = given.training.total_images;
-    }
-    Ok(walk("", &toml::Value::try_from(&saved)?, Some(&toml::Value::try_from(&given)?)))
 }
 
 /// Everything that stays the same while a run trains.
@@ -234,7 +168,8 @@ impl Session<'_> {
             let rate = (state.images_seen - begun_at) as f64 / busy.as_secs_f64();
             if crossed(training.log_every_images) {
                 loss = self.averages.loss();
-                self.journal.write(&state, &mut self.averages, self.recipe.learning_rate(before), rate)?;
+                let values = self.averages.take(self.recipe.learning_rate(before), rate);
+                self.journal.write(state.images_seen, &values)?;
             }
             progress.advance(batch_size, &format!("loss {:.4}, {rate:.1} images/s", self.averages.recent_loss()));
             if crossed(training.sample_every_images) && training.num_sample_images > 0 {
@@ -242,7 +177,7 @@ impl Session<'_> {
                 let picture = self.grid.draw(&averaged, &self.info, &self.device)?;
                 let path = self.run_dir.samples_dir()?.join(format!("images-{:09}.png", state.images_seen));
                 picture.write_png(&path)?;
-                self.journal.picture(&state, &picture)?;
+                self.journal.picture(state.images_seen, "samples", &picture)?;
                 progress.detail(&format!("samples: {}", path.display()));
             }
             if crossed(training.checkpoint_every_images) {

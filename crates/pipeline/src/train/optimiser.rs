@@ -27,12 +27,37 @@ impl GradientSet {
     /// # Errors
     /// A device that failed.
     pub fn norm(&self) -> Result<f64> {
+        Ok(self.squares()?.into_iter().sum::<f64>().sqrt())
+    }
+
+    /// Square of each gradient's length, in the order of names.
+    fn squares(&self) -> Result<Vec<f64>> {
         let squares: Vec<Tensor<1>> = self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
         if squares.is_empty() {
-            return Ok(0.0);
+            return Ok(Vec::new());
         }
-        let squares = to_host(Tensor::cat(squares, 0))?;
-        Ok(squares.into_iter().map(f64::from).sum::<f64>().sqrt())
+        Ok(to_host(Tensor::cat(squares, 0))?.into_iter().map(f64::from).collect())
+    }
+
+    /// Shortens the gradient of each parameter that is longer than `max_norm` to it (0 leaves them); gives the length
+    /// of all together before.
+    ///
+    /// # Errors
+    /// A device that failed.
+    pub fn clip_each(&mut self, max_norm: f64) -> Result<f64> {
+        let squares = self.squares()?;
+        for (gradient, square) in self.0.values_mut().zip(&squares) {
+            let norm = square.sqrt();
+            if max_norm > 0.0 && norm > max_norm {
+                *gradient = gradient.clone().mul_scalar(max_norm / norm);
+            }
+        }
+        Ok(squares.into_iter().sum::<f64>().sqrt())
+    }
+
+    /// Drops the gradients of all other parameters, which then stay as they are.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.0.retain(|name, _| wanted(name));
     }
 }
 

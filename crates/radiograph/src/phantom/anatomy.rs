@@ -3,8 +3,8 @@
 //! Coordinates: `y` runs down the picture from 0 to 1; `u` is the distance from the patient's midline outwards, in the
 //! same unit, so that both sides share one set of formulas.
 
-use super::random::Stream;
 use super::{Findings, Side};
+use crate::random::Stream;
 
 /// Shapes, exposure and noise of a phantom. Lengths are in units of the image side.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Draws a phantom: sums what each structure absorbs along the ray and maps it to brightness.
 
-use super::random::Stream;
 use super::{Anatomy, Phantom, PhantomImage, Side};
+use crate::random::Stream;
 use crate::{Mask, Radiograph, SourceFormat, SourceMetadata};
 
 /// Smaller pictures are drawn at twice their size and averaged, so that ribs do not alias.

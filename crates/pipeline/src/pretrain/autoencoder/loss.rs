@@ -153,7 +153,8 @@ mod tests {
     use std::path::Path;
 
     fn golden() -> Checkpoint {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reconstruction_losses/expected.safetensors");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reconstruction_losses/expected.safetensors");
         Checkpoint::open(&path).unwrap()
     }
 

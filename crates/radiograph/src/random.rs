@@ -13,17 +13,17 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The random numbers of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counter {
+pub(crate) struct Counter {
     key: u64,
 }
 
 impl Counter {
-    pub(super) fn new(seed: u64, index: u64) -> Self {
+    pub(crate) fn new(seed: u64, index: u64) -> Self {
         Self { key: mix(mix(seed.wrapping_add(STEP)).wrapping_add(index.wrapping_mul(STEP))) }
     }
 
     /// The numbers for one purpose.
-    pub(super) fn stream(self, purpose: &str) -> Stream {
+    pub(crate) fn stream(self, purpose: &str) -> Stream {
         let key = purpose.bytes().fold(self.key, |key, byte| mix(key.wrapping_add(STEP) ^ u64::from(byte)));
         Stream { key, position: 0 }
     }
@@ -31,7 +31,7 @@ impl Counter {
 
 /// A sequence of random numbers that can also be asked for by position.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     key: u64,
     position: u64,
 }
@@ -42,13 +42,13 @@ impl Stream {
     }
 
     /// The number at a position, in `0..1` (24 bits, exact in `f32`).
-    pub(super) fn uniform_at(&self, position: u64) -> f32 {
+    pub(crate) fn uniform_at(&self, position: u64) -> f32 {
         (self.bits_at(position) >> 40) as f32 / (1_u64 << 24) as f32
     }
 
     /// A nearly normal number (mean 0, variance 1) at a position: the sum of four 16-bit uniforms, which needs no
     /// logarithm and so rounds alike on every machine. Never beyond 3.5.
-    pub(super) fn normal_at(&self, position: u64) -> f32 {
+    pub(crate) fn normal_at(&self, position: u64) -> f32 {
         let bits = self.bits_at(position);
         let sum: u64 = (0..4).map(|part| bits >> (16 * part) & 0xffff).sum();
         // Each part has mean 32,767.5 and variance 65,536^2 / 12.
@@ -56,14 +56,14 @@ impl Stream {
     }
 
     /// The next number in `0..1`.
-    pub(super) fn uniform(&mut self) -> f32 {
+    pub(crate) fn uniform(&mut self) -> f32 {
         let value = self.uniform_at(self.position);
         self.position += 1;
         value
     }
 
     /// The next number in `low..high`.
-    pub(super) fn between(&mut self, low: f32, high: f32) -> f32 {
+    pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.uniform()
     }
 }

@@ -1,0 +1,29 @@
+//! What commands with recipes share: listing them, and guessing the one that was meant.
+
+use std::path::Path;
+
+use anyhow::{Error, Result};
+use pipeline::settings::{self, Settings};
+
+use crate::context::Context;
+use crate::outcome::{Hint, Outcome, nearest};
+
+/// Prints the recipes that a command knows.
+///
+/// # Errors
+/// A closed output.
+pub fn list_recipes<S: Settings>(context: &Context<'_>) -> Result<Outcome> {
+    let lines: Vec<String> =
+        settings::list::<S>()?.iter().map(|(name, description)| format!("{name:<14} {description}")).collect();
+    context.terminal.print(&lines.join("\n"))?;
+    Ok(Outcome::default())
+}
+
+/// Adds the recipe that was probably meant.
+pub fn suggest<S: Settings>(typed: &str, error: Error) -> Error {
+    let is_known = S::EMBEDDED.iter().any(|(name, _)| *name == typed) || Path::new(typed).exists();
+    match nearest(typed, S::EMBEDDED.iter().map(|(name, _)| *name)) {
+        Some(name) if !is_known => error.context(Hint(format!("did you mean `--recipe {name}`?"))),
+        _ => error,
+    }
+}

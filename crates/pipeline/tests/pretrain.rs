@@ -1,0 +1,173 @@
+//! Pre-training on a handful of phantoms with tiny networks: plumbing, not results.
+
+use burn::tensor::Device;
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, MetricsLog, RunDir, Split};
+use nets::{
+    autoencoder::AutoencoderTinyConfig,
+    init::{Initialisation, randomise},
+    vit::Vit,
+};
+use pipeline::{
+    embed::{self, EmbedConfig},
+    encode::{self, EncodeConfig},
+    inspect,
+    pretrain::{
+        PretrainSummary,
+        encoder::{self, EncoderRecipe, PretrainEncoderConfig},
+    },
+    progress::Silent,
+    settings,
+};
+use std::path::{Path, PathBuf};
+
+const SIZE: usize = 64;
+
+fn phantoms(folder: &Path) -> PathBuf {
+    let out = folder.join("dataset");
+    let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
+    for index in 0..24 {
+        let phantom = radiograph::Phantom::from_seed(1, index as u64).render(SIZE);
+        let pixels = &phantom.radiograph.pixels;
+        let row = ManifestRow {
+            id: format!("phantom-{index:02}"),
+            source_file: format!("{index}.png"),
+            sha256: dataset::pixels_sha256(pixels, SIZE, SIZE),
+            patient: format!("patient-{index:02}"),
+            view: None,
+            split: if index < 16 { Split::Train } else { Split::Val },
+            labels: vec![["even", "odd"][index % 2].into()],
+            mask: false,
+            collection: None,
+            licence: None,
+            provenance: None,
+        };
+        writer.push(row, &radiograph::to_u8(pixels), None).unwrap();
+    }
+    writer.finish().unwrap();
+    out
+}
+
+fn recipe(changes: &[(&str, &str)]) -> EncoderRecipe {
+    let tiny = [
+        ("image_size", "64"),
+        ("network.num_layers", "2"),
+        ("views.global_size", "48"),
+        ("views.local_size", "32"),
+        ("views.num_local", "2"),
+        ("head.hidden_dim", "32"),
+        ("head.bottleneck_dim", "16"),
+        ("head.output_dim", "64"),
+        ("optimiser.batch_size", "4"),
+        ("optimiser.warmup_images", "8"),
+        ("optimiser.freeze_last_layer_images", "8"),
+        ("distillation.koleo_weight", "0.1"),
+        ("training.total_images", "32"),
+        ("training.log_every_images", "8"),
+        ("training.evaluate_every_images", "16"),
+        ("training.checkpoint_every_images", "12"),
+    ];
+    let overrides: Vec<(String, String)> =
+        tiny.iter().chain(changes).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    settings::resolve("dino-tiny-128", &overrides).unwrap()
+}
+
+fn pretrain(
+    dataset: &Path,
+    out: &Path,
+    resume: bool,
+    max_minutes: Option<f64>,
+    changes: &[(&str, &str)],
+) -> anyhow::Result<PretrainSummary> {
+    let config = PretrainEncoderConfig {
+        dataset: dataset.into(),
+        recipe: recipe(changes),
+        out: out.into(),
+        resume,
+        max_minutes,
+    };
+    encoder::run(&config, &Device::flex(), &Silent)
+}
+
+fn exported(run: &Path) -> Vec<Vec<u8>> {
+    ["model.safetensors", "config.json", "preprocessor_config.json"]
+        .map(|name| std::fs::read(run.join("model").join(name)).unwrap())
+        .to_vec()
+}
+
+#[test]
+fn a_run_that_was_stopped_and_one_that_was_killed_export_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = phantoms(folder.path());
+    let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
+    let summary = pretrain(&dataset, &whole, false, None, &[]).unwrap();
+    assert!(summary.finished && summary.images_seen == 32);
+
+    // As a kill leaves it: the checkpoint after 12 images, and an export and log that are ahead of it.
+    assert!(pretrain(&dataset, &parts, true, None, &[]).is_err(), "there is nothing to resume yet");
+    pretrain(&dataset, &parts, false, None, &[("training.keep_checkpoints", "0")]).unwrap();
+    for step in [24, 32] {
+        std::fs::remove_dir_all(parts.join(format!("checkpoints/step-{step}"))).unwrap();
+    }
+    std::fs::write(parts.join("model/model.safetensors"), b"").unwrap();
+    // Stopped before the first step of a session, then to the end.
+    let keep = [("training.keep_checkpoints", "0")];
+    let stopped = pretrain(&dataset, &parts, true, Some(0.0), &keep).unwrap();
+    assert!(!stopped.finished && stopped.images_seen == 12);
+    let summary = pretrain(&dataset, &parts, true, None, &keep).unwrap();
+    assert_eq!(summary.images_seen, 32);
+    assert!(exported(&whole) == exported(&parts), "the exported encoders differ");
+
+    let rows = MetricsLog::read(parts.join("metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = rows.iter().map(|row| row["images_seen"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [8, 16, 24, 32]);
+    for name in ["loss", "teacher_entropy", "divergence", "embedding_std", "effective_rank", "koleo", "knn_accuracy"] {
+        assert!(rows[3][name].as_f64().is_some_and(f64::is_finite), "{name} is missing");
+    }
+    let error = pretrain(&dataset, &parts, false, None, &keep).unwrap_err().to_string();
+    assert!(error.contains("--resume"), "{error}");
+    let error = pretrain(&dataset, &parts, true, None, &[("optimiser.learning_rate", "1")]).unwrap_err().to_string();
+    assert!(error.contains("optimiser.learning_rate"), "{error}");
+}
+
+#[test]
+fn the_run_is_an_encoder_for_other_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = phantoms(folder.path());
+    let run = folder.path().join("dino");
+    pretrain(&dataset, &run, false, None, &[("training.total_images", "8"), ("views.num_local", "0")]).unwrap();
+
+    let picture = folder.path().join("picture.png");
+    let pixels = Dataset::open(&dataset).unwrap().image(3).unwrap();
+    radiograph::write_png_u8(&picture, &pixels, SIZE, SIZE).unwrap();
+    let out = folder.path().join("embeddings.safetensors");
+    let config = EmbedConfig { encoder: run.clone(), images: vec![picture], out: out.clone(), batch_size: 1 };
+    assert_eq!(embed::run(&config, &Device::flex(), &Silent).unwrap().dim, 192);
+    let encoder = Vit::load(&run.join("model"), &Device::flex()).unwrap();
+    assert_eq!(encoder.config().image_size, SIZE);
+    let images = encoder.preprocessing().apply(&pixels, SIZE, SIZE, &Device::flex()).unwrap();
+    let expected: Vec<f32> = encoder.forward(images).class_token().into_data().iter::<f32>().collect();
+    assert_eq!(nets::Checkpoint::open(&out).unwrap().read("embeddings").unwrap().values, expected);
+
+    let autoencoder = folder.path().join("autoencoder");
+    let network = AutoencoderTinyConfig::demo().init(&Device::flex()).unwrap();
+    randomise(network, Initialisation::FanInUniform, 1).save(&autoencoder).unwrap();
+    let config = EncodeConfig {
+        dataset: dataset.clone(),
+        autoencoder: Some(autoencoder),
+        encoder: Some(run.clone()),
+        batch_size: 5,
+    };
+    assert_eq!(encode::run(&config, &Device::flex(), &Silent).unwrap().embedding_shape, Some(vec![1, 192]));
+    let encodings = Dataset::open(&dataset).unwrap().list_encodings().unwrap();
+    assert!(encodings.iter().any(|info| info.name == "embeddings.dino"), "named after the run, not after `model`");
+
+    let inspection = inspect::run(&run).unwrap();
+    assert!(inspection.problems.is_empty(), "{:?}", inspection.problems);
+
+    // A run that was killed before its first checkpoint says so.
+    let young = folder.path().join("young");
+    RunDir::create(&young, &settings::to_toml(&recipe(&[])).unwrap()).unwrap();
+    let config = EncodeConfig { dataset, autoencoder: None, encoder: Some(young), batch_size: 5 };
+    let error = encode::run(&config, &Device::flex(), &Silent).unwrap_err().to_string();
+    assert!(error.contains("exported nothing yet"), "{error}");
+}
