@@ -40,6 +40,9 @@ pub struct Global {
     /// Threads to use [default: one for each core]
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
+    /// Freed memory to keep for reuse, in MiB, on top of what is in use: less is slower [default: 3072]
+    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    pub keep_memory: Option<u32>,
     /// Says nothing but results, skipped items and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,

@@ -25,7 +25,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Resolves and checks the options, and sets the number of threads.
+    /// Resolves and checks the options, and sets the number of threads and the memory to keep.
     ///
     /// # Errors
     /// An unknown device, or threads that the system refuses.
@@ -36,6 +36,9 @@ impl<'a> Context<'a> {
                 .num_threads(threads)
                 .build_global()
                 .with_context(|| format!("cannot start {threads} threads; give a smaller `--threads`"))?;
+        }
+        if let Some(mebibytes) = global.keep_memory {
+            kernels::limit_unused_memory((mebibytes as usize) << 20);
         }
         Ok(Self {
             device: global.device.clone(),

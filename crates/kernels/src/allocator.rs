@@ -3,7 +3,8 @@
 //! A training step allocates the same large tensors again and again. Giving each back to the operating system means
 //! that its pages are cleared and mapped anew the next time, which costs more than much of the arithmetic done on them.
 //! Blocks of [`SMALLEST`] bytes and more are kept in lists by size instead, up to a limit; smaller ones go straight to
-//! the system's allocator.
+//! the system's allocator. Whoever is done with a phase whose sizes will not come back, such as reading weights, gives
+//! its blocks up with [`release_unused_memory`].
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,38 +46,41 @@ struct State {
 /// The allocator; install it in a binary with
 /// ```no_run
 /// #[global_allocator]
-/// static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator::new();
+/// static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
 /// # fn main() {}
 /// ```
-pub struct CachingAllocator {
+pub struct CachingAllocator;
+
+/// What the binary's allocator keeps; empty where another one is installed.
+static POOL: Pool = Pool::new();
+
+/// Limits the bytes that [`CachingAllocator`] keeps unused, at first [`DEFAULT_LIMIT`]; 0 keeps nothing from now on.
+pub fn limit_unused_memory(bytes: usize) {
+    POOL.set_limit(bytes);
+}
+
+/// Gives unused memory back to the system until at most `keep` bytes of it remain.
+pub fn release_unused_memory(keep: usize) {
+    POOL.lock().shrink_to(keep);
+}
+
+/// Blocks that nobody uses at present.
+struct Pool {
     state: Mutex<State>,
     limit: AtomicUsize,
 }
 
-impl Default for CachingAllocator {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl CachingAllocator {
-    /// With a limit of three gibibytes.
-    pub const fn new() -> Self {
+impl Pool {
+    const fn new() -> Self {
         let class = Class { blocks: [0; BLOCKS_PER_CLASS], count: 0 };
         let state = State { classes: [class; NUM_CLASSES], kept: 0, next_victim: 0 };
         Self { state: Mutex::new(state), limit: AtomicUsize::new(DEFAULT_LIMIT) }
     }
 
-    /// Changes the limit on the bytes that are kept unused; 0 keeps nothing from now on.
-    pub fn set_limit(&self, bytes: usize) {
+    fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
         let mut state = self.lock();
         state.shrink_to(bytes);
-    }
-
-    /// Bytes that are kept unused.
-    pub fn kept_bytes(&self) -> usize {
-        self.lock().kept
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -142,7 +146,7 @@ fn ask_for_huge_pages(block: *mut u8, size: usize) {
 #[cfg(not(target_os = "linux"))]
 fn ask_for_huge_pages(_block: *mut u8, _size: usize) {}
 
-impl CachingAllocator {
+impl Pool {
     /// A kept block of the class, if there is one.
     fn take(&self, class: usize) -> Option<*mut u8> {
         let mut state = self.lock();
@@ -154,9 +158,32 @@ impl CachingAllocator {
     }
 }
 
+// SAFETY: as for the pool.
+unsafe impl GlobalAlloc for CachingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed through, as in the functions below.
+        unsafe { POOL.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { POOL.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { POOL.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { POOL.realloc(block, layout, new_size) }
+    }
+}
+
 // SAFETY: blocks come from the system's allocator with the layout of their class, which holds the layout asked for; a
 // block is either in use or in exactly one list.
-unsafe impl GlobalAlloc for CachingAllocator {
+unsafe impl GlobalAlloc for Pool {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_kept(&layout) {
             // SAFETY: passed through.
@@ -260,17 +287,17 @@ mod tests {
 
     #[test]
     fn blocks_come_back_and_zeroed_ones_are_zero() {
-        let allocator = CachingAllocator::new();
+        let allocator = Pool::new();
         // SAFETY: each block is used within its layout and freed with it.
         unsafe {
             let first = allocator.alloc(layout(100_000));
             first.write_bytes(7, 100_000);
             allocator.dealloc(first, layout(100_000));
-            assert!(allocator.kept_bytes() >= 100_000);
+            assert!(allocator.lock().kept >= 100_000);
             let second = allocator.alloc_zeroed(layout(99_000)); // the same class
             assert_eq!(second, first);
             assert!(std::slice::from_raw_parts(second, 99_000).iter().all(|&byte| byte == 0));
-            assert_eq!(allocator.kept_bytes(), 0);
+            assert_eq!(allocator.lock().kept, 0);
             second.write(42);
             let third = allocator.realloc(second, layout(99_000), 5_000_000);
             assert_eq!(third.read(), 42);
@@ -279,24 +306,24 @@ mod tests {
             assert_eq!(fourth.read(), 42);
             allocator.dealloc(fourth, layout(1000));
             allocator.set_limit(0);
-            assert_eq!(allocator.kept_bytes(), 0);
+            assert_eq!(allocator.lock().kept, 0);
         }
     }
 
     #[test]
     fn the_limit_holds_and_old_sizes_make_room() {
-        let allocator = CachingAllocator::new();
+        let allocator = Pool::new();
         allocator.set_limit(1 << 20);
         // SAFETY: as above.
         unsafe {
             let many: Vec<_> = (0..32).map(|_| allocator.alloc(layout(70_000))).collect();
             for block in many {
                 allocator.dealloc(block, layout(70_000));
-                assert!(allocator.kept_bytes() <= 1 << 20);
+                assert!(allocator.lock().kept <= 1 << 20);
             }
             let large = allocator.alloc(layout(900_000));
             allocator.dealloc(large, layout(900_000));
-            assert!(allocator.kept_bytes() <= 1 << 20);
+            assert!(allocator.lock().kept <= 1 << 20);
             let again = allocator.alloc(layout(900_000));
             assert_eq!(again, large, "the new size displaces the old one");
             allocator.dealloc(again, layout(900_000));

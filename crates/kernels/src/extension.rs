@@ -29,6 +29,14 @@ pub trait KernelBackend: Backend {
         second: FloatTensor<Self>,
         third: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+    /// Runs an operation on four tensors.
+    fn run_4(
+        operation: Operation,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        third: FloatTensor<Self>,
+        fourth: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 /// Weights, first moment, second moment and average of a parameter.
@@ -159,6 +167,16 @@ impl KernelBackend for Flex {
     fn run_3(operation: Operation, first: FlexTensor, second: FlexTensor, third: FlexTensor) -> FlexTensor {
         Self::forward(operation, &[first, second, third])
     }
+
+    fn run_4(
+        operation: Operation,
+        first: FlexTensor,
+        second: FlexTensor,
+        third: FlexTensor,
+        fourth: FlexTensor,
+    ) -> FlexTensor {
+        Self::forward(operation, &[first, second, third, fourth])
+    }
 }
 
 /// Node of the autodiff graph; the operation and its inputs are the state.
@@ -213,5 +231,15 @@ impl<B: Execute, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         third: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         tracked::<B, C, 3>(operation, [first, second, third])
+    }
+
+    fn run_4(
+        operation: Operation,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        third: FloatTensor<Self>,
+        fourth: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        tracked::<B, C, 4>(operation, [first, second, third, fourth])
     }
 }

@@ -35,6 +35,17 @@ fn run_weighted<const D: usize, const W: usize>(
     })
 }
 
+fn run_joined<const D: usize, const W: usize>(
+    operation: Operation,
+    first: Tensor<D>,
+    second: Tensor<D>,
+    weight: Tensor<W>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    let (first, second, weight) = (first.into_dispatch(), second.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(Dispatch::run_4(operation, first, second, weight, bias.into_dispatch()))
+}
+
 /// [`reference::conv2d`], by Winograd's algorithm where it fits and as a matrix product elsewhere.
 ///
 /// # Shapes
@@ -98,6 +109,43 @@ pub fn group_norm_silu(
         return reference::group_norm_silu(images, weight, bias, num_groups, epsilon);
     }
     run_weighted(Operation::GroupNorm { num_groups, epsilon, silu: true }, images, weight, Some(bias))
+}
+
+/// [`reference::linear_joined`]: [`linear`] on two tensors side by side in the last axis, which are never joined.
+///
+/// # Shapes
+/// - first: `[.., in_first]`, second: `[.., in_second]`
+/// - weight: `[in_first + in_second, out]`, bias: `[out]`, output: `[.., out]`
+pub fn linear_joined<const D: usize>(
+    first: Tensor<D>,
+    second: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    if !is_fast(&first) {
+        return reference::linear_joined(first, second, weight, bias);
+    }
+    run_joined(Operation::LinearJoined, first, second, weight, bias)
+}
+
+/// [`reference::group_norm_silu_joined`]: [`group_norm_silu`] on two images side by side in the channels, which are
+/// joined in the output alone.
+///
+/// # Shapes
+/// - first, second: `[batch, height, width, channels_first]` and `[.., channels_second]`
+/// - weight and bias: `[channels_first + channels_second]`, output: `[batch, height, width, channels of both]`
+pub fn group_norm_silu_joined(
+    first: Tensor<4>,
+    second: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    num_groups: usize,
+    epsilon: f64,
+) -> Tensor<4> {
+    if !is_fast(&first) {
+        return reference::group_norm_silu_joined(first, second, weight, bias, num_groups, epsilon);
+    }
+    run_joined(Operation::GroupNorm { num_groups, epsilon, silu: true }, first, second, weight, bias)
 }
 
 /// [`reference::layer_norm`] over the last axis, with biased variance.

@@ -153,6 +153,39 @@ fn norms() {
 }
 
 #[test]
+fn joined_inputs() {
+    at_each_level(|level| {
+        // Groups that end at the border, that reach across it, and halves that do not fill vectors.
+        for (dims, second, groups) in [([3, 8, 7, 64], 32, 4), ([2, 5, 4, 24], 12, 4), ([1, 40, 33, 37], 19, 8)] {
+            let [batch, height, width, first] = dims;
+            let channels = first + second;
+            let both = [batch, height, width, channels];
+            let halves = |x: Tensor<4>| (x.clone().narrow(3, 0, first), x.narrow(3, first, second));
+            compare(
+                (both, [channels], [channels]),
+                2e-5,
+                &format!("{level:?} joined group norm {dims:?} {second}"),
+                |x, w, b| {
+                    let (first, second) = halves(x);
+                    group_norm_silu_joined(first, second, w, b, groups, 1e-5)
+                },
+                |x, w, b| reference::group_norm_silu(x, w, b, groups, 1e-5),
+            );
+            compare(
+                (both, [channels, 45], [45]),
+                1e-5,
+                &format!("{level:?} joined linear {dims:?} {second}"),
+                |x, w, b| {
+                    let (first, second) = halves(x);
+                    linear_joined(first, second, w, b)
+                },
+                |x, w, b| reference::linear(x, w, Some(b)),
+            );
+        }
+    });
+}
+
+#[test]
 fn activations() {
     at_each_level(|level| {
         let dims = ([2, 3, 46], [1], [1]);

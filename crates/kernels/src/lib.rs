@@ -14,7 +14,7 @@ mod extension;
 mod operation;
 pub mod reference;
 
-pub use allocator::CachingAllocator;
+pub use allocator::{CachingAllocator, DEFAULT_LIMIT, limit_unused_memory, release_unused_memory};
 pub use cpu::convolution::CONVOLUTION_VARIABLE;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;
@@ -22,6 +22,6 @@ pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
 
 mod fast;
 pub use fast::{
-    adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm, group_norm_silu, layer_norm, linear,
-    quick_gelu, silu, upsample_conv2d, upsample_nearest,
+    adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm, group_norm_silu,
+    group_norm_silu_joined, layer_norm, linear, linear_joined, quick_gelu, silu, upsample_conv2d, upsample_nearest,
 };

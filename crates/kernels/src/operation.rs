@@ -17,7 +17,9 @@ pub enum Operation {
     UpsampleConv2d,
     /// Inputs: input, weight, and the bias if there is one.
     Linear,
-    /// Inputs: images, weight, bias.
+    /// Inputs: the first and the second half of the input, weight, bias.
+    LinearJoined,
+    /// Inputs: images, in one part or in two with their channels side by side; weight, bias.
     GroupNorm {
         /// Number of groups; divides the channels.
         num_groups: usize,
@@ -81,9 +83,22 @@ impl Operation {
                 dims[last] = dim_out;
                 linear::forward(first.values, inputs[1].values, bias, dim_in, dim_out)
             }
+            Self::LinearJoined => {
+                let [second, weight, bias] = [inputs[1], inputs[2], inputs[3]];
+                check_joined(first.dims, second.dims, weight.dims);
+                let dim_first = dims[last];
+                dims[last] = weight.dims[1];
+                linear::joined_forward(first.values, second.values, weight.values, bias.values, dim_first)
+            }
             Self::GroupNorm { num_groups, epsilon, silu } => {
-                let shape = group_norm_shape(first.dims, num_groups, epsilon, silu);
-                group_norm::forward(&shape, first.values, inputs[1].values, inputs[2].values)
+                let (parts, weight, bias) = group_norm_inputs(inputs);
+                dims[last] = weight.len();
+                let shape = group_norm_shape(&dims, num_groups, epsilon, silu);
+                match *parts {
+                    [images] => group_norm::forward(&shape, [images.values], weight, bias),
+                    [first, second] => group_norm::forward(&shape, [first.values, second.values], weight, bias),
+                    _ => unreachable!("the public functions pass one part or two"),
+                }
             }
             Self::LayerNorm { epsilon } => {
                 layer_norm::forward(first.values, inputs[1].values, inputs[2].values, epsilon as f32)
@@ -141,10 +156,30 @@ impl Operation {
                     || linear::bias_gradient(gradient, dim_out),
                 )
             }
+            Self::LinearJoined => {
+                let (weight, dim_out) = (inputs[2].values, inputs[2].dims[1]);
+                linear::joined_backward(first, inputs[1].values, weight, dim_out, gradient).map(Some).into()
+            }
             Self::GroupNorm { num_groups, epsilon, silu } => {
-                let shape = group_norm_shape(inputs[0].dims, num_groups, epsilon, silu);
-                let (input, weight, bias) = group_norm::backward(&shape, first, weight, inputs[2].values, gradient);
-                vec![Some(input), Some(weight), Some(bias)]
+                let (parts, weight, bias) = group_norm_inputs(inputs);
+                let mut dims = parts[0].dims.to_vec();
+                dims[3] = weight.len();
+                let shape = group_norm_shape(&dims, num_groups, epsilon, silu);
+                let (mut gradients, [weight, bias]) = match *parts {
+                    [images] => {
+                        let (parts, weight, bias) =
+                            group_norm::backward(&shape, [images.values], weight, bias, gradient);
+                        (Vec::from(parts), [weight, bias])
+                    }
+                    [first, second] => {
+                        let parts = [first.values, second.values];
+                        let (parts, weight, bias) = group_norm::backward(&shape, parts, weight, bias, gradient);
+                        (Vec::from(parts), [weight, bias])
+                    }
+                    _ => unreachable!("the public functions pass one part or two"),
+                };
+                gradients.extend([weight, bias]);
+                gradients.into_iter().map(Some).collect()
             }
             Self::LayerNorm { epsilon } => {
                 let (input, weight, bias) = layer_norm::backward(first, weight, epsilon as f32, gradient);
@@ -208,6 +243,20 @@ fn doubled_shape(images: &[usize], weight: &[usize]) -> Shape {
 fn linear_dims(input: &[usize], weight: &[usize]) -> (usize, usize) {
     assert_eq!(input[input.len() - 1], weight[0], "the last axis must be the weight's first");
     (weight[0], weight[1])
+}
+
+/// Both halves have the same rows, and the weight a line for each of their columns.
+fn check_joined(first: &[usize], second: &[usize], weight: &[usize]) {
+    let last = first.len() - 1;
+    assert_eq!(first[..last], second[..last], "both halves must agree in all axes but the last");
+    assert_eq!(first[last] + second[last], weight[0], "the halves' last axes must add up to the weight's first");
+}
+
+/// The parts of the images, weight and bias.
+fn group_norm_inputs<'a>(inputs: &'a [View<'a>]) -> (&'a [View<'a>], &'a [f32], &'a [f32]) {
+    let (parts, affine) = inputs.split_at(inputs.len() - 2);
+    assert!(parts.iter().all(|part| part.dims[..3] == parts[0].dims[..3]), "parts must agree in all axes but the last");
+    (parts, affine[0].values, affine[1].values)
 }
 
 fn group_norm_shape(images: &[usize], num_groups: usize, epsilon: f64, silu: bool) -> GroupNorm {

@@ -117,6 +117,36 @@ pub fn group_norm_silu(
     silu(group_norm(images, weight, bias, num_groups, epsilon))
 }
 
+/// [`linear`] on two tensors side by side in the last axis.
+///
+/// # Shapes
+/// - first: `[.., in_first]`, second: `[.., in_second]`
+/// - weight: `[in_first + in_second, out]`, bias: `[out]`, output: `[.., out]`
+pub fn linear_joined<const D: usize>(
+    first: Tensor<D>,
+    second: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    linear(Tensor::cat(vec![first, second], D - 1), weight, Some(bias))
+}
+
+/// [`group_norm_silu`] on two images side by side in the channels.
+///
+/// # Shapes
+/// - first, second: `[batch, height, width, channels_first]` and `[.., channels_second]`
+/// - weight and bias: `[channels_first + channels_second]`, output: `[batch, height, width, channels of both]`
+pub fn group_norm_silu_joined(
+    first: Tensor<4>,
+    second: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    num_groups: usize,
+    epsilon: f64,
+) -> Tensor<4> {
+    group_norm_silu(Tensor::cat(vec![first, second], 3), weight, bias, num_groups, epsilon)
+}
+
 /// Layer normalisation (Ba et al. 2016) over the last axis, with biased variance.
 ///
 /// # Shapes

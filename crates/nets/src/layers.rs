@@ -50,6 +50,21 @@ impl Conv2d {
         kernels::conv2d(images, self.weight.val(), self.bias.as_ref().map(Param::val), self.options)
     }
 
+    /// This layer, a 1x1 convolution with bias, on two images side by side in the channels, which are never joined.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` twice, as many channels together as the layer takes, to
+    /// `[batch, height, width, channels_out]`
+    pub fn forward_joined(&self, first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+        match (&self.bias, self.weight.dims()) {
+            (Some(bias), [1, 1, channels_in, channels_out]) => {
+                let weight = self.weight.val().reshape([channels_in, channels_out]);
+                kernels::linear_joined(first, second, weight, bias.val())
+            }
+            _ => self.forward(Tensor::cat(vec![first, second], 3)),
+        }
+    }
+
     /// Each pixel repeated two by two, then this layer, which must be a 3x3 convolution that keeps the size.
     ///
     /// # Shapes
@@ -116,6 +131,16 @@ impl GroupNorm {
     /// [`GroupNorm::forward`], then SiLU.
     pub fn forward_silu(&self, images: Tensor<4>) -> Tensor<4> {
         kernels::group_norm_silu(images, self.weight.val(), self.bias.val(), self.num_groups, self.epsilon)
+    }
+
+    /// [`GroupNorm::forward_silu`] on two images side by side in the channels, joined in the output alone.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` twice, as many channels together as the layer takes, to
+    /// `[batch, height, width, channels of both]`
+    pub fn forward_silu_joined(&self, first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        kernels::group_norm_silu_joined(first, second, weight, bias, self.num_groups, self.epsilon)
     }
 }
 

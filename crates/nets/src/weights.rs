@@ -313,12 +313,16 @@ pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint) -> Result<M, 
     if let Some(error) = loader.error {
         return Err(error);
     }
+    kernels::release_unused_memory(0);
     let mut problems = loader.problems;
     problems.extend(
         checkpoint.keys().filter(|key| !loader.seen.contains(*key)).map(|key| format!("unknown tensor `{key}`")),
     );
     if problems.is_empty() { Ok(module) } else { Err(WeightsError::Mismatch { problems }) }
 }
+
+/// Memory that may lie unused while weights are read.
+const MOST_UNUSED_BYTES: usize = 64 << 20;
 
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
@@ -351,6 +355,8 @@ impl ModuleMapper for Loader<'_> {
             self.problems.push(format!("tensor `{key}` has shape {found:?}, expected {expected:?}"));
             return param;
         }
+        // What the last tensors left behind has sizes of its own and would add up.
+        kernels::release_unused_memory(MOST_UNUSED_BYTES);
         let tensor = match self.checkpoint.read(&key) {
             Ok(tensor) => tensor,
             Err(error) => {

@@ -1,8 +1,7 @@
 //! Convolution as a matrix product over gathered patches: any kernel size, stride, padding and number of channels.
 
-use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, multiply, pack_panel, run_clipped};
+use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, Strips, multiply, pack_panel};
 use super::memory::{Scratch, Shared, filled_by};
-use super::tile::TileProduct;
 use rayon::prelude::*;
 
 /// Extents of a convolution on NHWC images with HWIO weights.
@@ -160,6 +159,7 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
             let group_panels = group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count());
             let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
             let mut packed = Scratch::take(DEPTH_BLOCK * 2 * super::lanes());
+            let mut strips = Strips::new(channels);
             for first in (0..pixels).step_by(DEPTH_BLOCK) {
                 let count = (pixels - first).min(DEPTH_BLOCK);
                 for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
@@ -168,25 +168,14 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
                         None => target.fill(0.0),
                     }
                 }
+                strips.fill(gathered.as_slice(), channels, channels, count);
                 for panel in group_panels.clone() {
                     let (column, real, vectors) = panels.panel(panel);
+                    let target = output.at(tap * channels * columns + column);
                     // SAFETY: the packed panel is as large as the block; a tap's panel is written by this task alone.
                     unsafe {
                         pack_panel(gradient, first, count, panels, panel, packed.as_mut_ptr());
-                        let job = TileProduct {
-                            rows: channels,
-                            depth: count,
-                            left: gathered.as_mut_ptr(),
-                            left_stride: channels,
-                            transposed: true,
-                            right: packed.as_mut_ptr(),
-                            right_stride: vectors * super::lanes(),
-                            output: output.at(tap * channels * columns + column),
-                            output_stride: columns,
-                            vectors,
-                            accumulate: first > 0,
-                        };
-                        run_clipped(job, real, super::lanes());
+                        strips.multiply(packed.as_mut_ptr(), (real, vectors), (target, columns), first > 0);
                     }
                 }
             }

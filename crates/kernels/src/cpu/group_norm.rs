@@ -2,9 +2,12 @@
 //!
 //! Statistics are gathered per channel (pixels run along memory) and joined per group. Sums are taken of differences
 //! from the channel's first pixel, which keeps the variance exact when the mean is large against it.
+//!
+//! The images may come in parts that stand side by side in the channels, such as a UNet's features and what it skipped:
+//! the joined images are never made. Groups may reach across the border of two parts.
 
 use super::activation::{Activation, derivative, for_each_vector, value};
-use super::memory::{Shared, filled_by};
+use super::memory::{Shared, all_filled_by, filled_by};
 use super::simd::Simd;
 use super::simd_dispatch;
 use rayon::prelude::*;
@@ -22,10 +25,47 @@ pub(crate) struct GroupNorm {
     pub silu: bool,
 }
 
-/// Gradients of input, weight and bias.
-pub(crate) type Gradients = (Vec<f32>, Vec<f32>, Vec<f32>);
+/// Gradients of the images' parts, weight and bias.
+pub(crate) type Gradients<const N: usize> = ([Vec<f32>; N], Vec<f32>, Vec<f32>);
+
+/// One image's values in one part.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    values: &'a [f32],
+    channels: usize,
+    /// Its first channel among those of all parts.
+    first: usize,
+}
+
+impl Part<'_> {
+    /// Its values from a pixel on.
+    fn at(&self, pixel: usize) -> *const f32 {
+        self.values[pixel * self.channels..].as_ptr()
+    }
+}
 
 impl GroupNorm {
+    /// Channels of each part.
+    fn widths<const N: usize>(&self, parts: [&[f32]; N]) -> [usize; N] {
+        let pixels = self.batch * self.pixels;
+        let widths = parts.map(|values| if pixels == 0 { 0 } else { values.len() / pixels });
+        assert!(pixels == 0 || widths.iter().sum::<usize>() == self.channels, "the parts must have all channels");
+        assert_eq!(parts.map(<[f32]>::len), widths.map(|width| width * pixels));
+        assert_eq!(self.channels % self.num_groups, 0, "groups must divide the channels");
+        widths
+    }
+
+    /// The parts of one image.
+    fn image<'a, const N: usize>(&self, parts: [&'a [f32]; N], widths: [usize; N], index: usize) -> [Part<'a>; N] {
+        let mut first = 0;
+        std::array::from_fn(|part| {
+            let channels = widths[part];
+            let values = &parts[part][index * self.pixels * channels..(index + 1) * self.pixels * channels];
+            first += channels;
+            Part { values, channels, first: first - channels }
+        })
+    }
+
     /// Pixels that one task works on; by the shape of one image alone.
     fn block(&self) -> usize {
         ((1 << 15) / self.channels.max(1)).max(16)
@@ -50,8 +90,9 @@ impl GroupNorm {
     }
 
     /// Per channel: mean and reciprocal standard deviation of its group, of one image.
-    fn statistics(&self, image: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    fn statistics(&self, image: &[Part]) -> (Vec<f32>, Vec<f32>) {
         let channels = self.channels;
+        let origin: Vec<f32> = image.iter().flat_map(|part| &part.values[..part.channels]).copied().collect();
         let partial = self.each_block(|block| {
             let (first, count) = self.block_at(block);
             let mut sums = vec![0f64; 2 * channels];
@@ -59,9 +100,11 @@ impl GroupNorm {
             for start in (first..first + count).step_by(64) {
                 let rows = (first + count - start).min(64);
                 let mut short = vec![0f32; 2 * channels];
-                let source = image[start * channels..].as_ptr();
-                // SAFETY: the rows lie inside the image; the sums hold two values per channel.
-                unsafe { moments(rows, channels, source, image.as_ptr(), short.as_mut_ptr()) };
+                for part in image {
+                    let (origin, short) = (origin[part.first..].as_ptr(), short[part.first..].as_mut_ptr());
+                    // SAFETY: the rows lie inside the image; the sums have two rows of all channels.
+                    unsafe { moments(rows, part.channels, part.at(start), origin, short, channels) };
+                }
                 for (sum, value) in sums.iter_mut().zip(short) {
                     *sum += value as f64;
                 }
@@ -79,7 +122,7 @@ impl GroupNorm {
         let pixels = self.pixels as f64;
         for group in 0..self.num_groups {
             let members = group * per_group..(group + 1) * per_group;
-            let mean_of = |channel: usize| image[channel] as f64 + sums[channel] / pixels;
+            let mean_of = |channel: usize| origin[channel] as f64 + sums[channel] / pixels;
             let mean = members.clone().map(mean_of).sum::<f64>() / per_group as f64;
             let variance = members
                 .clone()
@@ -104,8 +147,9 @@ unsafe fn moments_kernel<S: Simd>(
     source: *const f32,
     origin: *const f32,
     sums: *mut f32,
+    sums_stride: usize,
 ) {
-    // SAFETY: the source covers `rows * channels` values, the origin `channels`, the sums twice that.
+    // SAFETY: the source covers `rows * channels` values, the origin `channels`, the sums two rows of them.
     unsafe {
         for_each_vector!(S, channels, |i, load, store| {
             let shift = load!(origin);
@@ -116,12 +160,14 @@ unsafe fn moments_kernel<S: Simd>(
                 squares = S::mul_add(value, value, squares);
             }
             store!(sums, sum);
-            store!(sums.wrapping_add(channels), squares);
+            store!(sums.wrapping_add(sums_stride), squares);
         });
     }
 }
 simd_dispatch! {
-    fn moments(rows: usize, channels: usize, source: *const f32, origin: *const f32, sums: *mut f32) = moments_kernel
+    fn moments(
+        rows: usize, channels: usize, source: *const f32, origin: *const f32, sums: *mut f32, sums_stride: usize,
+    ) = moments_kernel
 }
 
 #[inline(always)]
@@ -133,11 +179,12 @@ unsafe fn apply_kernel<S: Simd>(
     scale: *const f32,
     shift: *const f32,
     target: *mut f32,
+    target_stride: usize,
 ) {
-    // SAFETY: source and target cover `rows * channels` values, scale and shift `channels`.
+    // SAFETY: source and target cover `rows` rows of `channels` values, scale and shift `channels`.
     unsafe {
         for row in 0..rows {
-            let (source, target) = (source.wrapping_add(row * channels), target.wrapping_add(row * channels));
+            let (source, target) = (source.wrapping_add(row * channels), target.wrapping_add(row * target_stride));
             for_each_vector!(S, channels, |i, load, store| {
                 let normal = S::mul_add(load!(source), load!(scale), load!(shift));
                 store!(target, if silu { value::<S>(Activation::Silu, normal) } else { normal });
@@ -148,37 +195,34 @@ unsafe fn apply_kernel<S: Simd>(
 simd_dispatch! {
     fn apply(
         rows: usize, channels: usize, silu: bool, source: *const f32, scale: *const f32, shift: *const f32,
-        target: *mut f32,
+        target: *mut f32, target_stride: usize,
     ) = apply_kernel
 }
 
-/// Normalises.
-pub(crate) fn forward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let &GroupNorm { channels, pixels, silu, .. } = shape;
-    check(shape, images, weight);
-    assert_eq!(bias.len(), channels);
+/// Normalises images whose channels stand in `parts`.
+pub(crate) fn forward<const N: usize>(shape: &GroupNorm, parts: [&[f32]; N], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let &GroupNorm { batch, channels, pixels, silu, .. } = shape;
+    let widths = shape.widths(parts);
+    assert!(weight.len() == channels && bias.len() == channels);
     let fill = |output: Shared| {
-        images.par_chunks_exact(pixels * channels).enumerate().for_each(|(index, image)| {
-            let (means, scales) = shape.statistics(image);
+        (0..batch).into_par_iter().for_each(|index| {
+            let image = shape.image(parts, widths, index);
+            let (means, scales) = shape.statistics(&image);
             let scale: Vec<f32> = weight.iter().zip(&scales).map(|(weight, scale)| weight * scale).collect();
             let shift: Vec<f32> = (0..channels).map(|c| bias[c] - means[c] * scale[c]).collect();
             shape.each_block(|block| {
                 let (first, rows) = shape.block_at(block);
-                let source = image[first * channels..].as_ptr();
-                let target = output.at((index * pixels + first) * channels);
-                // SAFETY: the block lies inside the image and is written by this task alone.
-                unsafe { apply(rows, channels, silu, source, scale.as_ptr(), shift.as_ptr(), target) };
+                for part in &image {
+                    let (scale, shift) = (scale[part.first..].as_ptr(), shift[part.first..].as_ptr());
+                    let target = output.at((index * pixels + first) * channels + part.first);
+                    // SAFETY: the block lies inside the image and is written by this task alone.
+                    unsafe { apply(rows, part.channels, silu, part.at(first), scale, shift, target, channels) };
+                }
             });
         });
     };
     // SAFETY: all blocks of all images are written.
-    unsafe { filled_by(images.len(), fill) }
-}
-
-fn check(shape: &GroupNorm, images: &[f32], weight: &[f32]) {
-    assert_eq!(images.len(), shape.batch * shape.pixels * shape.channels);
-    assert_eq!(weight.len(), shape.channels);
-    assert_eq!(shape.channels % shape.num_groups, 0, "groups must divide the channels");
+    unsafe { filled_by(batch * pixels * channels, fill) }
 }
 
 #[inline(always)]
@@ -190,16 +234,18 @@ unsafe fn gradient_sums_kernel<S: Simd>(
     gradient: *const f32,
     affine: *const f32,
     sums: *mut f32,
+    stride: usize,
 ) {
-    // SAFETY: source and gradient cover `rows * channels` values, affine four rows of channels, the sums two.
+    // SAFETY: the source covers `rows * channels` values, gradient, affine and sums as many rows of as many values,
+    // four and two, `stride` apart.
     unsafe {
         for_each_vector!(S, channels, |i, load, store| {
-            let (mean, scale) = (load!(affine), load!(affine.wrapping_add(channels)));
-            let (weight, bias) = (load!(affine.wrapping_add(2 * channels)), load!(affine.wrapping_add(3 * channels)));
-            let (mut plain, mut weighted) = (load!(sums), load!(sums.wrapping_add(channels)));
+            let (mean, scale) = (load!(affine), load!(affine.wrapping_add(stride)));
+            let (weight, bias) = (load!(affine.wrapping_add(2 * stride)), load!(affine.wrapping_add(3 * stride)));
+            let (mut plain, mut weighted) = (load!(sums), load!(sums.wrapping_add(stride)));
             for row in 0..rows {
                 let normal = S::mul(S::sub(load!(source.wrapping_add(row * channels)), mean), scale);
-                let mut slope = load!(gradient.wrapping_add(row * channels));
+                let mut slope = load!(gradient.wrapping_add(row * stride));
                 if silu {
                     slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
                 }
@@ -207,14 +253,14 @@ unsafe fn gradient_sums_kernel<S: Simd>(
                 weighted = S::mul_add(slope, normal, weighted);
             }
             store!(sums, plain);
-            store!(sums.wrapping_add(channels), weighted);
+            store!(sums.wrapping_add(stride), weighted);
         });
     }
 }
 simd_dispatch! {
     fn gradient_sums(
         rows: usize, channels: usize, silu: bool, source: *const f32, gradient: *const f32, affine: *const f32,
-        sums: *mut f32,
+        sums: *mut f32, stride: usize,
     ) = gradient_sums_kernel
 }
 
@@ -227,19 +273,20 @@ unsafe fn input_gradient_kernel<S: Simd>(
     gradient: *const f32,
     affine: *const f32,
     target: *mut f32,
+    stride: usize,
 ) {
-    // SAFETY: source, gradient and target cover `rows * channels` values, affine six rows of channels.
+    // SAFETY: source and target cover `rows * channels` values, gradient and affine as many rows of as many values
+    // and six, `stride` apart.
     unsafe {
         for row in 0..rows {
             let offset = row * channels;
             for_each_vector!(S, channels, |i, load, store| {
-                let (mean, scale) = (load!(affine), load!(affine.wrapping_add(channels)));
-                let (weight, bias) =
-                    (load!(affine.wrapping_add(2 * channels)), load!(affine.wrapping_add(3 * channels)));
+                let (mean, scale) = (load!(affine), load!(affine.wrapping_add(stride)));
+                let (weight, bias) = (load!(affine.wrapping_add(2 * stride)), load!(affine.wrapping_add(3 * stride)));
                 let (plain, weighted) =
-                    (load!(affine.wrapping_add(4 * channels)), load!(affine.wrapping_add(5 * channels)));
+                    (load!(affine.wrapping_add(4 * stride)), load!(affine.wrapping_add(5 * stride)));
                 let normal = S::mul(S::sub(load!(source.wrapping_add(offset)), mean), scale);
-                let mut slope = load!(gradient.wrapping_add(offset));
+                let mut slope = load!(gradient.wrapping_add(row * stride));
                 if silu {
                     slope = S::mul(slope, derivative::<S>(Activation::Silu, S::mul_add(normal, weight, bias)));
                 }
@@ -253,23 +300,29 @@ unsafe fn input_gradient_kernel<S: Simd>(
 simd_dispatch! {
     fn input_gradient(
         rows: usize, channels: usize, silu: bool, source: *const f32, gradient: *const f32, affine: *const f32,
-        target: *mut f32,
+        target: *mut f32, stride: usize,
     ) = input_gradient_kernel
 }
 
-/// Gradients of images, weight and bias.
-pub(crate) fn backward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: &[f32], gradient: &[f32]) -> Gradients {
+/// Gradients of the images' parts, weight and bias.
+pub(crate) fn backward<const N: usize>(
+    shape: &GroupNorm,
+    parts: [&[f32]; N],
+    weight: &[f32],
+    bias: &[f32],
+    gradient: &[f32],
+) -> Gradients<N> {
     let &GroupNorm { batch, channels, pixels, silu, num_groups, .. } = shape;
-    check(shape, images, weight);
-    assert_eq!(images.len(), gradient.len());
-    assert_eq!(bias.len(), channels);
+    let widths = shape.widths(parts);
+    assert_eq!(gradient.len(), batch * pixels * channels);
+    assert!(weight.len() == channels && bias.len() == channels);
     let per_group = channels / num_groups;
     let mut sums_of_images = vec![0f64; batch * 2 * channels];
-    let fill = |output: Shared| {
-        let all = images.par_chunks_exact(pixels * channels).zip(gradient.par_chunks_exact(pixels * channels));
-        let all = all.zip(sums_of_images.par_chunks_exact_mut(2 * channels));
-        all.enumerate().for_each(|(index, ((image, gradient), sums))| {
-            let (means, scales) = shape.statistics(image);
+    let fill = |outputs: [Shared; N]| {
+        let all = gradient.par_chunks_exact(pixels * channels).zip(sums_of_images.par_chunks_exact_mut(2 * channels));
+        all.enumerate().for_each(|(index, (gradient, sums))| {
+            let image = shape.image(parts, widths, index);
+            let (means, scales) = shape.statistics(&image);
             let mut affine = [&means[..], &scales, weight, bias].concat();
             let partial = shape.each_block(|block| {
                 let (first, count) = shape.block_at(block);
@@ -277,12 +330,13 @@ pub(crate) fn backward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: 
                 for start in (first..first + count).step_by(64) {
                     let rows = (first + count - start).min(64);
                     let mut short = vec![0f32; 2 * channels];
-                    let (source, gradient) = (&image[start * channels..], &gradient[start * channels..]);
-                    let affine = affine.as_ptr();
-                    // SAFETY: the rows lie inside both images; `affine` has four rows of channels, the sums two.
-                    unsafe {
-                        let (source, gradient) = (source.as_ptr(), gradient.as_ptr());
-                        gradient_sums(rows, channels, silu, source, gradient, affine, short.as_mut_ptr());
+                    for part in &image {
+                        let (affine, short) = (affine[part.first..].as_ptr(), short[part.first..].as_mut_ptr());
+                        let gradient = gradient[start * channels + part.first..].as_ptr();
+                        let source = part.at(start);
+                        // SAFETY: the rows lie inside the image and its gradient; `affine` has four rows of all
+                        // channels, the sums two.
+                        unsafe { gradient_sums(rows, part.channels, silu, source, gradient, affine, short, channels) };
                     }
                     for (sum, value) in sums.iter_mut().zip(short) {
                         *sum += value as f64;
@@ -305,18 +359,19 @@ pub(crate) fn backward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: 
             }
             shape.each_block(|block| {
                 let (first, rows) = shape.block_at(block);
-                let (source, gradient) = (&image[first * channels..], &gradient[first * channels..]);
-                let target = output.at((index * pixels + first) * channels);
-                // SAFETY: the block lies inside the image and is written by this task alone.
-                unsafe {
-                    let (source, gradient) = (source.as_ptr(), gradient.as_ptr());
-                    input_gradient(rows, channels, silu, source, gradient, affine.as_ptr(), target);
+                for (part, output) in image.iter().zip(outputs) {
+                    let affine = affine[part.first..].as_ptr();
+                    let gradient = gradient[first * channels + part.first..].as_ptr();
+                    let target = output.at((index * pixels + first) * part.channels);
+                    let source = part.at(first);
+                    // SAFETY: the block lies inside the image and is written by this task alone.
+                    unsafe { input_gradient(rows, part.channels, silu, source, gradient, affine, target, channels) };
                 }
             });
         });
     };
-    // SAFETY: all blocks of all images are written.
-    let input = unsafe { filled_by(images.len(), fill) };
+    // SAFETY: all blocks of all parts of all images are written.
+    let inputs = unsafe { all_filled_by(parts.map(<[f32]>::len), fill) };
     let mut totals = vec![0f64; 2 * channels];
     for sums in sums_of_images.chunks_exact(2 * channels) {
         for (total, value) in totals.iter_mut().zip(sums) {
@@ -324,5 +379,5 @@ pub(crate) fn backward(shape: &GroupNorm, images: &[f32], weight: &[f32], bias: 
         }
     }
     let totals: Vec<f32> = totals.into_iter().map(|total| total as f32).collect();
-    (input, totals[channels..].to_vec(), totals[..channels].to_vec())
+    (inputs, totals[channels..].to_vec(), totals[..channels].to_vec())
 }

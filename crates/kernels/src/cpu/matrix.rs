@@ -231,23 +231,135 @@ pub(crate) unsafe fn multiply(
     bias: Option<&[f32]>,
     output: Shared,
 ) {
-    assert!(left.len() >= rows * depth && bias.is_none_or(|bias| bias.len() == columns));
+    assert!(bias.is_none_or(|bias| bias.len() == columns));
+    let begin = |target: *mut f32, count: usize| {
+        for row in 0..count {
+            if let Some(bias) = bias {
+                // SAFETY: the row is part of the output, and no longer than the bias.
+                unsafe { std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns) };
+            }
+        }
+        bias.is_some()
+    };
+    // SAFETY: the caller's promise.
+    unsafe { multiply_onto(rows, depth, columns, left, right, output, begin) }
+}
+
+/// `output += left · right` for row-major matrices.
+pub(crate) fn add_product(
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    left: &[f32],
+    right: MatrixView,
+    output: &mut [f32],
+) {
+    assert!(output.len() >= rows * columns);
+    // SAFETY: the output is large enough, and holds values.
+    unsafe { multiply_onto(rows, depth, columns, left, right, Shared::new(output), |_, _| true) }
+}
+
+/// A product onto what `begin` leaves in a block of rows, given its start and height; where it answers `false`, the
+/// block is overwritten.
+///
+/// # Safety
+/// `output` covers `rows * columns` values, initialised where `begin` answers `true`.
+unsafe fn multiply_onto(
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    left: &[f32],
+    right: MatrixView,
+    output: Shared,
+    begin: impl Fn(*mut f32, usize) -> bool + Sync,
+) {
+    assert!(left.len() >= rows * depth);
     let packed = PackedMatrix::pack(right, depth, columns);
     (0..rows.div_ceil(ROW_BLOCK)).into_par_iter().for_each(|block| {
         let first = block * ROW_BLOCK;
         let count = (rows - first).min(ROW_BLOCK);
+        let target = output.at(first * columns);
+        let accumulate = begin(target, count);
+        let left = left.as_ptr().wrapping_add(first * depth);
         // SAFETY: each block has rows of its own, inside both matrices.
-        unsafe {
-            let target = output.at(first * columns);
-            if let Some(bias) = bias {
-                for row in 0..count {
-                    std::ptr::copy_nonoverlapping(bias.as_ptr(), target.wrapping_add(row * columns), columns);
+        unsafe { packed.multiply(count, left, depth, target, columns, accumulate) };
+    });
+}
+
+/// A block of a left matrix that is stored `[depth, rows]`, cut into strips as high as a register tile:
+/// per strip `[depth, strip]`.
+///
+/// Read in place, each step of a sum would touch another cache line, and tiles side by side would fetch it again.
+pub(crate) struct Strips {
+    values: Scratch,
+    height: usize,
+    rows: usize,
+    depth: usize,
+}
+
+/// Values that one copy of a strip's line moves, at least as many as a strip is high: a constant, for one load and store.
+const COPIED: usize = 16;
+
+impl Strips {
+    /// Space for blocks of up to `rows` by [`DEPTH_BLOCK`].
+    pub(crate) fn new(rows: usize) -> Self {
+        let height = super::tile_rows();
+        let values = Scratch::take(rows.div_ceil(height) * height * DEPTH_BLOCK + COPIED);
+        Self { values, height, rows: 0, depth: 0 }
+    }
+
+    /// Copies `rows` by `depth` values of a matrix whose lines of `stride` values hold all rows for one `depth` index;
+    /// `left` begins with the block's first value.
+    pub(crate) fn fill(&mut self, left: &[f32], stride: usize, rows: usize, depth: usize) {
+        (self.rows, self.depth) = (rows, depth);
+        let target = self.values.as_mut_slice();
+        for (strip, first) in (0..rows).step_by(self.height).enumerate() {
+            let strip = &mut target[strip * self.height * depth..];
+            for index in 0..depth {
+                let source = &left[index * stride + first..];
+                let line = &mut strip[index * self.height..];
+                // What is copied beyond the strip is overwritten by its next line, or never read.
+                match (source.first_chunk::<COPIED>(), line.first_chunk_mut::<COPIED>()) {
+                    (Some(source), Some(line)) => *line = *source,
+                    _ => {
+                        let count = (rows - first).min(self.height);
+                        line[..count].copy_from_slice(&source[..count]);
+                    }
                 }
             }
-            let left = left.as_ptr().wrapping_add(first * depth);
-            packed.multiply(count, left, depth, target, columns, bias.is_some());
         }
-    });
+    }
+
+    /// `block (+)= strips · panel` for a packed panel of `real` columns out of `vectors` whole ones.
+    ///
+    /// # Safety
+    /// The panel is as deep as the strips; the output covers their rows by `real` columns and is nobody else's.
+    pub(crate) unsafe fn multiply(
+        &self,
+        panel: *const f32,
+        (real, vectors): (usize, usize),
+        (output, output_stride): (*mut f32, usize),
+        accumulate: bool,
+    ) {
+        let lanes = super::lanes();
+        for first in (0..self.rows).step_by(self.height) {
+            let job = TileProduct {
+                rows: (self.rows - first).min(self.height),
+                depth: self.depth,
+                left: self.values.as_slice().as_ptr().wrapping_add(first * self.depth),
+                left_stride: self.height,
+                transposed: true,
+                right: panel,
+                right_stride: vectors * lanes,
+                output: output.wrapping_add(first * output_stride),
+                output_stride,
+                vectors,
+                accumulate,
+            };
+            // SAFETY: the caller's promise; the strip holds its rows for every index.
+            unsafe { run_clipped(job, real, lanes) };
+        }
+    }
 }
 
 /// `leftᵀ · right` for row-major `left` of `[depth, rows]` and `right` of `[depth, columns]`: the gradient of a weight
@@ -255,38 +367,35 @@ pub(crate) unsafe fn multiply(
 pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, left: &[f32], right: &[f32]) -> Vec<f32> {
     assert!(left.len() >= rows * depth && right.len() >= columns * depth);
     let panels = Panels::new(columns);
-    let row_blocks = rows.div_ceil(ROW_BLOCK);
+    let row_blocks = rows.div_ceil(ROW_BLOCK).max(1);
+    // A block of rows is packed once for a few panels, as long as there are enough tasks for many threads.
+    const ENOUGH_TASKS: usize = 16;
+    let groups = (ENOUGH_TASKS.div_ceil(row_blocks)).max(panels.count().div_ceil(8)).min(panels.count());
     let right = MatrixView::row_major(right, columns);
-    let tasks = row_blocks * panels.count();
-    // SAFETY: the tasks together write every block of rows of every panel.
-    unsafe {
-        super::memory::filled_by(rows * columns, |output| {
-            (0..tasks).into_par_iter().for_each(|task| {
-                let (first_row, panel) = (task / panels.count() * ROW_BLOCK, task % panels.count());
-                let (column, real, vectors) = panels.panel(panel);
-                let width = vectors * panels.lanes;
-                let mut packed = Scratch::take(DEPTH_BLOCK * width);
-                for first in (0..depth).step_by(DEPTH_BLOCK) {
-                    let count = (depth - first).min(DEPTH_BLOCK);
-                    pack_panel(right, first, count, panels, panel, packed.as_mut_ptr());
-                    let job = TileProduct {
-                        rows: (rows - first_row).min(ROW_BLOCK),
-                        depth: count,
-                        left: left.as_ptr().wrapping_add(first * rows + first_row),
-                        left_stride: rows,
-                        transposed: true,
-                        right: packed.as_mut_ptr(),
-                        right_stride: width,
-                        output: output.at(first_row * columns + column),
-                        output_stride: columns,
-                        vectors,
-                        accumulate: first > 0,
-                    };
-                    run_clipped(job, real, panels.lanes);
+    let fill = |output: Shared| {
+        (0..row_blocks * groups).into_par_iter().for_each(|task| {
+            let (block, group) = (task / groups, task % groups);
+            let first_row = block * rows / row_blocks;
+            let block_rows = (block + 1) * rows / row_blocks - first_row;
+            let mut strips = Strips::new(block_rows);
+            let mut packed = Scratch::take(DEPTH_BLOCK * 2 * panels.lanes);
+            for first in (0..depth).step_by(DEPTH_BLOCK) {
+                let count = (depth - first).min(DEPTH_BLOCK);
+                strips.fill(&left[first * rows + first_row..], rows, block_rows, count);
+                for panel in group * panels.count() / groups..(group + 1) * panels.count() / groups {
+                    let (column, real, vectors) = panels.panel(panel);
+                    let target = output.at(first_row * columns + column);
+                    // SAFETY: the packed panel is as large as the block; a block of a panel is this task's own.
+                    unsafe {
+                        pack_panel(right, first, count, panels, panel, packed.as_mut_ptr());
+                        strips.multiply(packed.as_mut_ptr(), (real, vectors), (target, columns), first > 0);
+                    }
                 }
-            });
-        })
-    }
+            }
+        });
+    };
+    // SAFETY: the tasks together write every block of rows of every panel.
+    unsafe { super::memory::filled_by(rows * columns, fill) }
 }
 
 /// Sum over the rows of a row-major matrix `[rows, columns]`, in blocks of rows that do not depend on the threads.

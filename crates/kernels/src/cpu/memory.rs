@@ -101,9 +101,27 @@ impl<'a> Shared<'a> {
 /// # Safety
 /// `fill` must write all `len` values.
 pub(crate) unsafe fn filled_by(len: usize, fill: impl FnOnce(Shared<'_>)) -> Vec<f32> {
-    let mut values: Vec<f32> = Vec::with_capacity(len);
-    fill(Shared { start: values.spare_capacity_mut().as_mut_ptr().cast(), lifetime: PhantomData });
-    // SAFETY: the capacity is there and the caller promises that the values are.
-    unsafe { values.set_len(len) };
+    // SAFETY: the caller's promise.
+    let [values] = unsafe { all_filled_by([len], |[values]| fill(values)) };
     values
+}
+
+/// [`filled_by`] for several vectors at a time.
+///
+/// # Safety
+/// `fill` must write all values of all vectors.
+pub(crate) unsafe fn all_filled_by<const N: usize>(
+    lens: [usize; N],
+    fill: impl FnOnce([Shared<'_>; N]),
+) -> [Vec<f32>; N] {
+    let mut all = lens.map(Vec::<f32>::with_capacity);
+    fill(
+        all.each_mut()
+            .map(|values| Shared { start: values.spare_capacity_mut().as_mut_ptr().cast(), lifetime: PhantomData }),
+    );
+    for (values, len) in all.iter_mut().zip(lens) {
+        // SAFETY: the capacity is there and the caller promises that the values are.
+        unsafe { values.set_len(len) };
+    }
+    all
 }

@@ -89,6 +89,20 @@ pub(crate) fn lanes() -> usize {
     }
 }
 
+/// Rows of the register tile at the level in use.
+pub(crate) fn tile_rows() -> usize {
+    use simd::Simd;
+    match cpu_level() {
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 => simd::Avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx2 => simd::Avx2::ROWS,
+        #[cfg(target_arch = "aarch64")]
+        CpuLevel::Neon => simd::Neon::ROWS,
+        _ => simd::Portable::ROWS,
+    }
+}
+
 /// Defines a function that runs a generic kernel `kernel::<S>` compiled for the instructions of the level in use.
 macro_rules! simd_dispatch {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $kernel:ident) => {

@@ -63,14 +63,32 @@ impl ResnetBlock {
     /// `[batch, height, width, channels_in]` to `[batch, height, width, channels_out]`
     fn forward(&self, images: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
         let hidden = self.conv1.forward(self.norm1.forward_silu(images.clone()));
-        let [batch, _, _, channels_out] = hidden.dims();
-        let time = self.time_emb_proj.forward(conditioning.time.clone()); // [batch, channels_out]
-        let hidden = hidden + time.reshape([batch, 1, 1, channels_out]);
-        let hidden = self.conv2.forward(self.norm2.forward_silu(hidden));
         let shortcut = match &self.conv_shortcut {
             Some(layer) => layer.forward(images),
             None => images,
         };
+        self.finish(hidden, shortcut, conditioning)
+    }
+
+    /// [`ResnetBlock::forward`] on images and a skip side by side in the channels, without joining them.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` twice, `channels_in` together, to `[batch, height, width, channels_out]`
+    fn forward_with_skip(&self, images: Tensor<4>, skip: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
+        let hidden = self.conv1.forward(self.norm1.forward_silu_joined(images.clone(), skip.clone()));
+        let shortcut = match &self.conv_shortcut {
+            Some(layer) => layer.forward_joined(images, skip),
+            None => Tensor::cat(vec![images, skip], 3),
+        };
+        self.finish(hidden, shortcut, conditioning)
+    }
+
+    /// What follows the first convolution.
+    fn finish(&self, hidden: Tensor<4>, shortcut: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
+        let [batch, _, _, channels_out] = hidden.dims();
+        let time = self.time_emb_proj.forward(conditioning.time.clone()); // [batch, channels_out]
+        let hidden = hidden + time.reshape([batch, 1, 1, channels_out]);
+        let hidden = self.conv2.forward(self.norm2.forward_silu(hidden));
         let output = shortcut + hidden;
         if self.output_scale_factor == 1.0 { output } else { output / self.output_scale_factor }
     }
@@ -217,10 +235,10 @@ impl UpBlock {
         conditioning: &mut Conditioning,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
-            if let Some(skip) = skips.pop() {
-                images = Tensor::cat(vec![images, skip], 3);
-            }
-            images = resnet.forward(images, conditioning);
+            images = match skips.pop() {
+                Some(skip) => resnet.forward_with_skip(images, skip, conditioning),
+                None => resnet.forward(images, conditioning),
+            };
             if let Some(attention) = self.attentions.get(layer) {
                 images = attention.forward(images, conditioning);
             }

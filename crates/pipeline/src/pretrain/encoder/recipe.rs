@@ -409,11 +409,14 @@ mod tests {
 
     #[test]
     fn schedules_are_monotone_between_their_ends() {
-        let mut recipe = set("distillation.temperature_warmup_images", "30_000").unwrap();
+        let mut recipe = set("seed", "0").unwrap();
         recipe.training.total_images = 100_000;
-        recipe.optimiser.warmup_images = 10_000;
-        recipe.optimiser.batch_size = 128;
-        recipe.distillation.teacher_temperature = 0.07;
+        recipe.optimiser = OptimiserRecipe { warmup_images: 10_000, batch_size: 128, ..OptimiserRecipe::default() };
+        recipe.distillation = DistillationRecipe {
+            teacher_temperature: 0.07,
+            temperature_warmup_images: 30_000,
+            ..DistillationRecipe::default()
+        };
         let clock: Vec<u64> = (0..=100_000).step_by(500).collect();
         let curve = |schedule: &dyn Fn(u64) -> f64| clock.iter().map(|now| schedule(*now)).collect::<Vec<f64>>();
         let rises = |values: &[f64]| values.windows(2).all(|pair| pair[0] <= pair[1]);
