@@ -76,6 +76,12 @@ fn convolutions() {
         (3, 5, 6, 40, 24, 1, 1, (0, 0)),
         (2, 8, 12, 3, 40, 4, 4, (0, 0)),
         (1, 6, 7, 4, 2, 5, 1, (2, 2)),
+        (3, 9, 7, 1, 20, 3, 1, (1, 1)), // few input channels
+        (2, 5, 6, 3, 64, 3, 1, (1, 1)),
+        (3, 9, 7, 20, 1, 3, 1, (1, 1)), // few output channels
+        (2, 5, 6, 64, 3, 3, 1, (1, 1)),
+        (2, 1, 3, 16, 4, 3, 1, (1, 1)), // a single row
+        (2, 4, 1, 4, 16, 3, 1, (1, 1)), // a single column
     ];
     at_each_level(|level| {
         for (batch, height, width, channels_in, channels_out, kernel, stride, padding) in cases {

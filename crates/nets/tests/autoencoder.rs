@@ -125,6 +125,24 @@ fn measured_statistics_make_latents_standard_and_decode_undoes_them() {
 }
 
 #[test]
+fn a_uniform_scale_lives_in_the_configuration_and_half_precision_changes_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = load(&golden("tiny_grey")).with_uniform_statistics(0.25, 0.5).unwrap();
+    whole.save_half(folder.path()).unwrap();
+    assert!(!folder.path().join("latent_statistics.json").exists());
+    let half = load(folder.path());
+    assert_eq!(half.statistics(), LatentStatistics::uniform(0.25, 0.5, 5));
+    let size = |path: &Path| fs::metadata(path.join("diffusion_pytorch_model.safetensors")).unwrap().len();
+    assert!(size(folder.path()) < size(&golden("tiny_grey")) * 2 / 3);
+    let images = tensor(&Checkpoint::open(&golden("tiny_grey").join("expected.safetensors")).unwrap(), "images");
+    let error = relative_error(half.encode(images.clone()).mean, whole.encode(images).mean);
+    assert!(error > 0.0 && error < 5e-3, "{error}");
+    for (mean, std) in [(f64::NAN, 1.0), (0.0, 0.0)] {
+        assert!(load(&golden("tiny_grey")).with_uniform_statistics(mean, std).is_err(), "{mean} {std}");
+    }
+}
+
+#[test]
 fn a_sample_has_the_mean_and_spread_of_its_distribution() {
     let images = Tensor::random([1, 16, 16, 3], Distribution::Uniform(-1.0, 1.0), &Device::flex());
     let distribution = load(&golden("kl_attention")).encode(images);

@@ -1,8 +1,7 @@
 //! All stages on drawn phantoms, without any file at hand: what the program does, in a few minutes on a laptop.
 //!
 //! Each stage writes the folder that its command would write, so the result can be explored with the other commands.
-//! A stage that is finished is kept when the demonstration is started again, one that was interrupted continues (the
-//! autoencoder, a minute's work, begins anew). Phantoms show that the stages work; they are never results.
+//! A stage that is finished is kept when the demonstration is started again, one that was interrupted continues. Phantoms show that the stages work; they are never results.
 
 mod autoencoder;
 mod phantoms;
@@ -135,7 +134,8 @@ fn check(config: &DemoConfig) -> Result<()> {
     // Two patients in each split are the least that interpolations can be made between.
     ensure!(config.num_phantoms >= 40, "the number of phantoms is {}; draw at least 40", config.num_phantoms);
     ensure!(config.autoencoder_images > 0, "the autoencoder cannot be trained on 0 images; give at least 1");
-    let (channels, expected) = (config.recipe.unet.in_channels, autoencoder::LATENT_CHANNELS);
+    let expected = autoencoder::recipe(config)?.network.latent_channels;
+    let channels = config.recipe.unet.in_channels;
     ensure!(
         channels == expected,
         "the recipe wants latents of {channels} channels, the demonstration's autoencoder gives {expected}; choose \

@@ -254,11 +254,7 @@ fn latents(
     let autoencoder = Autoencoder::load(folder, device)?;
     let size = dataset.image_size();
     let factor = autoencoder.downsampling_factor();
-    ensure!(
-        size.is_multiple_of(factor),
-        "images of {size} px cannot be encoded by an autoencoder that divides by {factor}; \
-         prepare the dataset with a multiple of it"
-    );
+    check_divisible(size, factor)?;
     let row_shape = [size / factor, size / factor, autoencoder.latent_channels()];
     let encode = |pictures: &[u8]| -> Result<Vec<Vec<f32>>> {
         let distribution = autoencoder.encode(images_from_bytes(pictures, size, device));
@@ -283,15 +279,7 @@ fn embeddings(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(EncodingsReader, Option<f64>)> {
-    let made;
-    let folder = match folder.to_str().and_then(|text| text.strip_prefix("random:")) {
-        Some(description) => {
-            made = random_encoder(description, dataset, device)?;
-            made.as_path()
-        }
-        None => folder,
-    };
-    let network = network_of(folder, "encoder")?;
+    let network = encoder_folder(folder, dataset, device)?;
     let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(&network)?);
     let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
@@ -307,6 +295,25 @@ fn embeddings(
     };
     link(folder, dataset, &name, &fingerprint)?;
     write(dataset, &name, &fingerprint, &specs, batch_size, "embedding", progress, encode)
+}
+
+/// Refuses images that an autoencoder would not give back in their size.
+pub(crate) fn check_divisible(size: usize, factor: usize) -> Result<()> {
+    ensure!(
+        size.is_multiple_of(factor),
+        "images of {size} px cannot be encoded by an autoencoder that divides by {factor}; \
+         prepare the dataset with a multiple of it"
+    );
+    Ok(())
+}
+
+/// The folder of the network: of a run or model its encoder; a random one such as `random:vit-small/16` is made where it
+/// is missing.
+pub(crate) fn encoder_folder(folder: &Path, dataset: &Dataset, device: &Device) -> Result<PathBuf> {
+    match folder.to_str().and_then(|text| text.strip_prefix("random:")) {
+        Some(description) => random_encoder(description, dataset, device),
+        None => network_of(folder, "encoder"),
+    }
 }
 
 /// A control: `vit-small/16` (or tiny, base) with random weights, made once for a dataset's image size.

@@ -227,11 +227,44 @@ impl Recipe {
 
     /// The learning rate after `images_seen` images.
     pub fn learning_rate(&self, images_seen: u64) -> f64 {
-        let OptimiserRecipe { learning_rate, warmup_images, final_learning_rate_ratio, .. } = self.optimiser;
+        self.optimiser.learning_rate(images_seen, self.training.total_images)
+    }
+}
+
+impl OptimiserRecipe {
+    /// The learning rate after `images_seen` of `total_images` images.
+    pub fn learning_rate(&self, images_seen: u64, total_images: u64) -> f64 {
+        let Self { learning_rate, warmup_images, final_learning_rate_ratio, .. } = *self;
         let warmup = if warmup_images == 0 { 1.0 } else { (images_seen as f64 / warmup_images as f64).min(1.0) };
-        let progress = (images_seen as f64 / self.training.total_images as f64).min(1.0);
+        let progress = (images_seen as f64 / total_images as f64).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
         learning_rate * warmup * (final_learning_rate_ratio + (1.0 - final_learning_rate_ratio) * cosine)
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// The first impossible setting, by name and value.
+    pub fn validate(&self) -> Result<()> {
+        let Self { learning_rate, final_learning_rate_ratio, beta_1, beta_2, batch_size, accumulation_steps, .. } =
+            *self;
+        ensure!(
+            learning_rate > 0.0 && learning_rate.is_finite(),
+            "optimiser.learning_rate is {learning_rate}; it must be above 0"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&final_learning_rate_ratio),
+            "optimiser.final_learning_rate_ratio is {final_learning_rate_ratio}; it is a share, from 0 to 1"
+        );
+        for (name, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
+            ensure!((0.0..1.0).contains(&beta), "optimiser.{name} is {beta}; it must be at least 0 and below 1");
+        }
+        ensure!(
+            batch_size > 0 && accumulation_steps > 0 && batch_size.is_multiple_of(accumulation_steps),
+            "optimiser.batch_size is {batch_size} and optimiser.accumulation_steps {accumulation_steps}; \
+             both must be above 0, and the first divisible by the second"
+        );
+        Ok(())
     }
 }
 
@@ -273,31 +306,7 @@ impl Settings for Recipe {
             size >= 16 && size.is_multiple_of(8),
             "data.image_size is {size}; it must be a multiple of 8, at least 16"
         );
-        let OptimiserRecipe {
-            learning_rate,
-            final_learning_rate_ratio,
-            beta_1,
-            beta_2,
-            batch_size,
-            accumulation_steps,
-            ..
-        } = self.optimiser;
-        ensure!(
-            learning_rate > 0.0 && learning_rate.is_finite(),
-            "optimiser.learning_rate is {learning_rate}; it must be above 0"
-        );
-        ensure!(
-            (0.0..=1.0).contains(&final_learning_rate_ratio),
-            "optimiser.final_learning_rate_ratio is {final_learning_rate_ratio}; it is a share, from 0 to 1"
-        );
-        for (name, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
-            ensure!((0.0..1.0).contains(&beta), "optimiser.{name} is {beta}; it must be at least 0 and below 1");
-        }
-        ensure!(
-            batch_size > 0 && accumulation_steps > 0 && batch_size.is_multiple_of(accumulation_steps),
-            "optimiser.batch_size is {batch_size} and optimiser.accumulation_steps {accumulation_steps}; \
-             both must be above 0, and the first divisible by the second"
-        );
+        self.optimiser.validate()?;
         let TrainingRecipe { total_images, log_every_images, checkpoint_every_images, .. } = self.training;
         for (name, value) in [
             ("total_images", total_images),

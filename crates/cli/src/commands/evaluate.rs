@@ -1,9 +1,10 @@
-//! `evaluate`: what synthetic images are worth.
+//! `evaluate`: what synthetic images are worth, and what an autoencoder keeps of real ones.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 
 use super::{SPLITS, word, words};
@@ -20,6 +21,8 @@ pub struct Arguments {
 enum What {
     /// Distance of synthetic images to real ones in an encoder's features, beside the floor that held-out real images set
     Fidelity(Fidelity),
+    /// What an autoencoder keeps of a dataset's images: signal-to-noise ratio, structural similarity, pictures
+    Autoencoder(Autoencoder),
 }
 
 #[derive(Debug, Args)]
@@ -42,9 +45,40 @@ struct Fidelity {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct Autoencoder {
+    /// A dataset that `prepare` wrote
+    dataset: PathBuf,
+    /// Autoencoder folder; of a run or model its autoencoder
+    #[arg(long, value_name = "FOLDER")]
+    autoencoder: PathBuf,
+    /// Also measures the distance between originals and reconstructions in this encoder's class token
+    #[arg(long, value_name = "FOLDER")]
+    features: Option<PathBuf>,
+    /// The images to send through
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    split: String,
+    /// At most so many of them [default: all]
+    #[arg(long, value_name = "N")]
+    max_images: Option<usize>,
+    /// Images that go through a network together
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    batch_size: usize,
+    /// A folder for autoencoder.json and reconstructions.png
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("evaluate")?;
-    let What::Fidelity(Fidelity { real, synthetic, features, reference, held_out, out }) = arguments.what;
+    match arguments.what {
+        What::Fidelity(arguments) => fidelity(arguments, context),
+        What::Autoencoder(arguments) => autoencoder(arguments, context),
+    }
+}
+
+fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
+    let Fidelity { real, synthetic, features, reference, held_out, out } = arguments;
     let config = FidelityConfig {
         real,
         synthetic,
@@ -55,4 +89,11 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         out,
     };
     context.perform(&config, |terminal| fidelity::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome> {
+    let Autoencoder { dataset, autoencoder, features, split, max_images, batch_size, out } = arguments;
+    let split = word(&split)?;
+    let config = AutoencoderConfig { dataset, autoencoder, features, split, max_images, batch_size, out };
+    context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

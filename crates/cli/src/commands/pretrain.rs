@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use pipeline::pretrain::autoencoder::{self, AutoencoderRecipe, PretrainAutoencoderConfig};
 use pipeline::pretrain::encoder::{self, EncoderRecipe, PretrainEncoderConfig};
 use pipeline::settings::{self, Settings};
 
@@ -22,7 +23,18 @@ pub struct Arguments {
 enum Network {
     /// Trains the encoder whose embeddings condition a model: DINO, on the dataset's own images and without labels
     Encoder(Run),
+    /// Trains the autoencoder in whose latents a model works: one channel, in the layout of diffusers' AutoencoderTiny
+    Autoencoder {
+        #[command(flatten)]
+        run: Run,
+        /// Adds a perceptual loss: the difference of originals and reconstructions in this encoder's patch tokens
+        #[arg(long, value_name = "FOLDER")]
+        encoder: Option<PathBuf>,
+    },
 }
+
+/// Measures how far reconstructions are from originals where no encoder is given.
+const RANDOM_FEATURES: &str = "random:vit-small/16";
 
 /// What every kind of pre-training is told.
 #[derive(Debug, Args)]
@@ -51,6 +63,8 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     match arguments.network {
         Network::Encoder(run) if run.list_recipes => list_recipes::<EncoderRecipe>(context),
         Network::Encoder(run) => encoder(run, context),
+        Network::Autoencoder { run, .. } if run.list_recipes => list_recipes::<AutoencoderRecipe>(context),
+        Network::Autoencoder { run, encoder } => autoencoder(run, encoder, context),
     }
 }
 
@@ -60,6 +74,17 @@ fn encoder(run: Run, context: &Context<'_>) -> Result<Outcome> {
     let (dataset, out) = folders(run.dataset, run.out)?;
     let config = PretrainEncoderConfig { dataset, recipe, out, resume, max_minutes };
     context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn autoencoder(run: Run, encoder: Option<PathBuf>, context: &Context<'_>) -> Result<Outcome> {
+    let recipe = resolve::<AutoencoderRecipe>(run.recipe.as_deref(), context)?;
+    let Run { resume, max_minutes, .. } = run;
+    let (dataset, out) = folders(run.dataset, run.out)?;
+    // The random encoder exists for some sizes of images only.
+    let random = recipe.image_size.is_multiple_of(16).then(|| PathBuf::from(RANDOM_FEATURES));
+    let features = encoder.clone().or(random);
+    let config = PretrainAutoencoderConfig { dataset, recipe, out, encoder, features, resume, max_minutes };
+    context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 /// The parser lets neither be missing here.

@@ -2,6 +2,7 @@
 
 use super::direct::{self, Shape};
 use super::matrix::column_sums;
+use super::narrow::{self, Narrow};
 use super::upsample::{self, Upsample};
 use super::winograd::{self, Extents};
 use rayon::prelude::*;
@@ -33,6 +34,8 @@ fn extents(shape: &Shape) -> Extents {
 pub(crate) fn forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     if is_winograd(shape, shape.channels_in, shape.channels_out) {
         winograd::forward(extents(shape), images, weights, bias, false)
+    } else if Narrow::of(shape) == Some(Narrow::Output) {
+        narrow::forward(shape, images, weights, bias)
     } else {
         direct::forward(shape, images, weights, bias)
     }
@@ -40,6 +43,9 @@ pub(crate) fn forward(shape: &Shape, images: &[f32], weights: &[f32], bias: Opti
 
 /// Gradient of the images.
 pub(crate) fn input_gradient(shape: &Shape, weights: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if let Some(narrow) = Narrow::of(shape) {
+        return narrow::input_gradient(narrow, shape, weights, gradient);
+    }
     if !is_winograd(shape, shape.channels_out, shape.channels_in) {
         return direct::input_gradient(shape, weights, gradient);
     }
@@ -58,6 +64,8 @@ pub(crate) fn input_gradient(shape: &Shape, weights: &[f32], gradient: &[f32]) -
 pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -> Vec<f32> {
     if is_winograd(shape, shape.channels_in, shape.channels_out) {
         winograd::weight_gradient(extents(shape), images, gradient)
+    } else if let Some(narrow) = Narrow::of(shape) {
+        narrow::weight_gradient(narrow, shape, images, gradient)
     } else {
         direct::weight_gradient(shape, images, gradient)
     }

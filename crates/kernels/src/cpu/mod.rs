@@ -18,6 +18,7 @@ pub(crate) mod linear;
 pub(crate) mod math;
 pub(crate) mod matrix;
 pub(crate) mod memory;
+pub(crate) mod narrow;
 pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod transposed;

@@ -57,9 +57,10 @@ pub(super) fn save_diffusers<C: Serialize>(
     weights: &Checkpoint,
     config: &C,
     class: &str,
+    half: bool,
     folder: &Path,
 ) -> Result<(), AutoencoderError> {
-    save_weights(weights, &folder.join(WEIGHTS[0]))?;
+    save_weights(weights, half, &folder.join(WEIGHTS[0]))?;
     let path = folder.join(CONFIG);
     let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() };
     let mut value = serde_json::to_value(config).map_err(json)?;
@@ -69,9 +70,9 @@ pub(super) fn save_diffusers<C: Serialize>(
     write_json(&value, &path)
 }
 
-/// Writes a weights file, f32; what was there before stays until the new one is complete.
-pub(super) fn save_weights(checkpoint: &Checkpoint, path: &Path) -> Result<(), AutoencoderError> {
-    replace(path, |temporary| checkpoint.save(temporary, false, None).map_err(AutoencoderError::File))
+/// Writes a weights file, f32 or f16; what was there before stays until the new one is complete.
+pub(super) fn save_weights(checkpoint: &Checkpoint, half: bool, path: &Path) -> Result<(), AutoencoderError> {
+    replace(path, |temporary| checkpoint.save(temporary, half, None).map_err(AutoencoderError::File))
 }
 
 /// The statistics in `folder`, where there are any.

@@ -68,10 +68,10 @@ pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), A
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn save(weights: &Checkpoint, folder: &Path) -> Result<(), AutoencoderError> {
+pub fn save(weights: &Checkpoint, half_precision: bool, folder: &Path) -> Result<(), AutoencoderError> {
     for (prefix, name) in [("encoder.layers.", ENCODER_NAMES[0]), ("decoder.layers.", DECODER_NAMES[0])] {
         let half = weights.clone().rename(|key| key.strip_prefix(prefix).map(str::to_string));
-        super::files::save_weights(&half, &folder.join(name))?;
+        super::files::save_weights(&half, half_precision, &folder.join(name))?;
     }
     Ok(())
 }

@@ -1,3 +1,5 @@
-//! Evaluation: what synthetic images are worth, as figures with their number of images and a floor to read them by.
+//! Evaluation: what images are worth that came out of a network, as figures with their number of images and, where
+//! there is one, a floor to read them by.
 
+pub mod autoencoder;
 pub mod fidelity;

@@ -5,6 +5,7 @@
 //! every random number is keyed by the number of the image in the run, so that a run that was killed and resumed
 //! exports the same bytes as one that never stopped.
 
+pub mod autoencoder;
 pub mod encoder;
 
 use crate::{

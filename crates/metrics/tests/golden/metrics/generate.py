@@ -1,15 +1,16 @@
-"""Writes metrics.json: small inputs and what scipy and scikit-learn make of them.
+"""Writes metrics.json: small inputs and what scipy, scikit-learn and scikit-image make of them.
 
-Needs numpy, scipy and scikit-learn: `python generate.py`. Inputs are rounded to four digits and stored, so that the
-test computes from the very same numbers.
+Needs numpy, scipy, scikit-learn and scikit-image (0.26): `python generate.py`. Inputs are rounded to four digits and
+stored, so that the test computes from the very same numbers.
 """
 
 import json
 import pathlib
 
 import numpy as np
-from scipy import linalg, ndimage
+from scipy import linalg
 from scipy.spatial import distance
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn import metrics, neighbors
 
 rng = np.random.default_rng(0)
@@ -31,15 +32,6 @@ def kernel(a, b):
     k = lambda x, y: metrics.pairwise.polynomial_kernel(x, y, degree=3, gamma=1 / DIM, coef0=1)
     off_diagonal = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))
     return off_diagonal(k(a, a)) + off_diagonal(k(b, b)) - 2 * k(a, b).mean()
-
-
-def structural_similarity(x, y, data_range):
-    # scikit-image's structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False), on scipy.
-    mean = lambda image: ndimage.gaussian_filter(image, 1.5, truncate=3.5)[5:-5, 5:-5]
-    mx, my = mean(x), mean(y)
-    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    return ((2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean()
 
 
 mixing = rng.normal(size=(DIM, DIM))
@@ -66,8 +58,10 @@ golden = {
     "reference": reference.ravel().tolist(),
     "brightness": picture.mean(),
     "contrast": picture.std(),
-    "peak_signal_to_noise": -10 * np.log10(metrics.mean_squared_error(picture, reference)),
-    "structural_similarity": structural_similarity(picture, reference, 1.0),
+    "peak_signal_to_noise": peak_signal_noise_ratio(reference, picture, data_range=1.0),
+    "structural_similarity": structural_similarity(
+        picture, reference, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    ),
     "scores": scores.tolist(),
     "labels": labels.tolist(),
     "area_under_curve": metrics.roc_auc_score(labels, scores),

@@ -14,7 +14,7 @@ What it printed (diffusers 0.42.1, torch 2.9.1): largest difference, relative to
 
 For the golden cases both sides are diffusers, before and after this crate loaded and saved the weights, so that zero
 says that the weights came through exactly; this crate's own outputs are compared by `tests/autoencoder.rs`. For `demo`
-the numbers compared with are this crate's. `raw_taesd` is not in a layout of diffusers and is left out.
+and `half` the numbers compared with are this crate's. `raw_taesd` is not in a layout of diffusers and is left out.
 """
 
 import json
@@ -37,7 +37,7 @@ def nchw(tensor):
 def check(folder):
     config = json.loads((folder / "config.json").read_text())
     model = getattr(diffusers, config["_class_name"])
-    model, info = model.from_pretrained(folder, output_loading_info=True)
+    model, info = model.from_pretrained(folder, output_loading_info=True, torch_dtype=torch.float32)
     assert not any(info.values()), info
     model.eval()
     config = model.config

@@ -1,7 +1,8 @@
-//! Pre-training on a handful of phantoms with tiny networks: plumbing, not results.
+//! `pretrain encoder`.
 
+use crate::{SIZE, phantoms};
 use burn::tensor::Device;
-use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, MetricsLog, RunDir, Split};
+use dataset::{Dataset, MetricsLog, RunDir};
 use nets::{
     autoencoder::AutoencoderTinyConfig,
     init::{Initialisation, randomise},
@@ -18,34 +19,7 @@ use pipeline::{
     progress::Silent,
     settings,
 };
-use std::path::{Path, PathBuf};
-
-const SIZE: usize = 64;
-
-fn phantoms(folder: &Path) -> PathBuf {
-    let out = folder.join("dataset");
-    let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
-    for index in 0..24 {
-        let phantom = radiograph::Phantom::from_seed(1, index as u64).render(SIZE);
-        let pixels = &phantom.radiograph.pixels;
-        let row = ManifestRow {
-            id: format!("phantom-{index:02}"),
-            source_file: format!("{index}.png"),
-            sha256: dataset::pixels_sha256(pixels, SIZE, SIZE),
-            patient: format!("patient-{index:02}"),
-            view: None,
-            split: if index < 16 { Split::Train } else { Split::Val },
-            labels: vec![["even", "odd"][index % 2].into()],
-            mask: false,
-            collection: None,
-            licence: None,
-            provenance: None,
-        };
-        writer.push(row, &radiograph::to_u8(pixels), None).unwrap();
-    }
-    writer.finish().unwrap();
-    out
-}
+use std::path::Path;
 
 fn recipe(changes: &[(&str, &str)]) -> EncoderRecipe {
     let tiny = [
