@@ -6,7 +6,7 @@
 
 use super::direct::Shape;
 use super::linear;
-use super::matrix::multiply_transposed;
+use super::transposed::multiply_transposed;
 use rayon::prelude::*;
 
 /// Taps of the kernel.
