@@ -57,7 +57,7 @@ pub(crate) fn open<S: Settings, I: Identity>(out: &Path, resume: bool, given: &S
         .with_context(|| format!("the run's identity.json is damaged: {}", out.display()))?;
     ensure!(
         saved == *identity,
-        "the run was trained on other data ({}; given: {}); `--resume` needs the same: {}",
+        "the run was trained on another dataset or with other networks ({}; given: {}); `--resume` needs the same: {}",
         saved.describe(),
         identity.describe(),
         out.display()
