@@ -170,7 +170,7 @@ fn an_encoder_adds_its_loss_and_belongs_to_the_run() {
     assert!(round_trip.frechet_distance > 0.0 && round_trip.frechet_distance.is_finite());
     for other in [Some(encoder("second", 2)), None] {
         let error = session(other, true, "0.1").unwrap_err().to_string();
-        assert!(error.contains("trained on other data"), "{error}");
+        assert!(error.contains("trained on another dataset or with other networks"), "{error}");
     }
 }
 
