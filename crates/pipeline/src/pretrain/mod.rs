@@ -1,7 +1,7 @@
 //! Pre-training: networks made from the user's own images, for where nothing can be downloaded.
 //!
 //! What is shared stands here: the length of a run, its folder, and the loop that steps, writes the journal, evaluates,
-//! takes checkpoints and exports. Each network is a [`Trainee`] that the loop drives. The clock is images seen, and
+//! takes checkpoints and exports. Each network is a `Trainee` that the loop drives. The clock is images seen, and
 //! every random number is keyed by the number of the image in the run, so that a run that was killed and resumed
 //! exports the same bytes as one that never stopped.
 
