@@ -13,8 +13,10 @@ use crate::outcome::{Hint, Outcome, nearest};
 /// # Errors
 /// A closed output.
 pub fn list_recipes<S: Settings>(context: &Context<'_>) -> Result<Outcome> {
+    let recipes = settings::list::<S>()?;
+    let width = recipes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> =
-        settings::list::<S>()?.iter().map(|(name, description)| format!("{name:<14} {description}")).collect();
+        recipes.iter().map(|(name, description)| format!("{name:<width$} {description}")).collect();
     context.terminal.print(&lines.join("\n"))?;
     Ok(Outcome::default())
 }
