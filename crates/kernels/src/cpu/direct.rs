@@ -1,8 +1,8 @@
 //! Convolution as a matrix product over gathered patches: any kernel size, stride, padding and number of channels.
 
-use super::matrix::{DEPTH_BLOCK, MatrixView, PackedMatrix, Panels, ROW_BLOCK, Start, multiply};
+use super::matrix::{MatrixView, PackedMatrix, Panels, ROW_BLOCK, Start, multiply};
 use super::memory::{Scratch, Shared, filled_by};
-use super::transposed::{Strips, multiply_transposed};
+use super::transposed::{Segment, Strips, TASK_DEPTH, TASK_PANELS, multiply_transposed};
 use rayon::prelude::*;
 
 /// Extents of a convolution on NHWC images with HWIO weights.
@@ -145,16 +145,13 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
     let panels = Panels::new(columns);
     let taps = shape.kernel_height * shape.kernel_width;
     // A task holds the input channels of one tap by a few panels; pixels are gathered a block at a time.
-    const PANELS_PER_TASK: usize = 4;
-    let groups = panels.count().div_ceil(PANELS_PER_TASK);
-    let gradient = MatrixView::row_major(gradient, columns);
+    let groups = panels.count().div_ceil(TASK_PANELS);
     let fill = |output: Shared| {
-        let packed = PackedMatrix::pack(gradient, pixels, columns);
         (0..taps * groups).into_par_iter().for_each(|task| {
             let (tap, group) = (task / groups, task % groups);
-            let mut gathered = Scratch::take(DEPTH_BLOCK * channels);
-            let mut strips = Strips::new(channels);
-            for (first, count) in packed.blocks() {
+            let panels_from = |group: usize| group * panels.count() / groups;
+            let mut gathered = Scratch::take(TASK_DEPTH * channels);
+            let gather = |strips: &mut Strips, first: usize, count: usize| {
                 for (i, target) in gathered.as_mut_slice().chunks_exact_mut(channels).take(count).enumerate() {
                     match shape.source(first + i, tap / shape.kernel_width, tap % shape.kernel_width) {
                         Some(start) => target.copy_from_slice(&images[start..start + channels]),
@@ -162,13 +159,11 @@ pub(crate) fn weight_gradient(shape: &Shape, images: &[f32], gradient: &[f32]) -
                     }
                 }
                 strips.fill(gathered.as_slice(), channels, channels, count);
-                for panel in group * PANELS_PER_TASK..((group + 1) * PANELS_PER_TASK).min(panels.count()) {
-                    let (column, real, vectors) = panels.panel(panel);
-                    let target = (output.at(tap * channels * columns + column), columns);
-                    // SAFETY: the strips are as deep as the panel; a tap's panel is written by this task alone.
-                    unsafe { strips.multiply(packed.panel(first, panel), (real, vectors), target, first > 0) };
-                }
-            }
+            };
+            let panels_of_task = panels_from(group)..panels_from(group + 1);
+            let segment = Segment { rows: 0..channels, depth: 0..pixels, panels: panels_of_task };
+            // SAFETY: all channels, pixels and panels exist; a tap's panel is written by this task alone.
+            unsafe { segment.run(panels, gather, gradient, output.at(tap * channels * columns)) };
         });
     };
     // SAFETY: the tasks together write every tap of every panel.

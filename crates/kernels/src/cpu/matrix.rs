@@ -5,6 +5,7 @@
 //! the number of rows.
 
 use super::memory::{Scratch, Shared};
+use super::packing::pack_panels;
 use super::simd::Simd;
 use super::simd_dispatch;
 use super::tile::TileProduct;
@@ -76,18 +77,15 @@ pub(crate) unsafe fn pack_panel(
     panel: usize,
     target: *mut f32,
 ) {
+    if matrix.column_stride == 1 {
+        let source = matrix.values[first_row * matrix.row_stride..].as_ptr();
+        // SAFETY: the caller's promise.
+        return unsafe { pack_panels(source, matrix.row_stride, depth, panels, panel..panel + 1, |_| target) };
+    }
     let (first, real, vectors) = panels.panel(panel);
     let width = vectors * panels.lanes;
     // SAFETY: the caller's promise; the target may hold anything before.
     let target = unsafe { std::slice::from_raw_parts_mut(target, depth * width) };
-    if matrix.column_stride == 1 {
-        for (row, line) in target.chunks_exact_mut(width).enumerate() {
-            let start = (first_row + row) * matrix.row_stride + first;
-            line[..real].copy_from_slice(&matrix.values[start..start + real]);
-            line[real..].fill(0.0);
-        }
-        return;
-    }
     if real < width {
         target.fill(0.0);
     }
@@ -126,7 +124,7 @@ pub(crate) struct PackedMatrix {
     panels: Panels,
 }
 
-/// Lines of a right matrix that one task packs.
+/// Lines of a right matrix that one task packs; divides [`DEPTH_BLOCK`].
 const LINES: usize = 32;
 
 impl PackedMatrix {
@@ -150,22 +148,20 @@ impl PackedMatrix {
         let shared = Shared::new(values.as_mut_slice());
         let num_blocks = depth.div_ceil(DEPTH_BLOCK);
         if matrix.column_stride == 1 {
+            assert!(depth == 0 || matrix.values.len() >= (depth - 1) * matrix.row_stride + columns);
             // Lines of the source are read whole, in the order of memory: panel by panel, each would be fetched anew.
             (0..depth.div_ceil(LINES)).into_par_iter().with_min_len(2).for_each(|task| {
-                for row in task * LINES..((task + 1) * LINES).min(depth) {
-                    let line = &matrix.values[row * matrix.row_stride..][..columns];
-                    let first = row / DEPTH_BLOCK * DEPTH_BLOCK;
-                    let block_rows = (depth - first).min(DEPTH_BLOCK);
-                    for panel in 0..panels.count() {
-                        let (column, real, vectors) = panels.panel(panel);
-                        let width = vectors * panels.lanes;
-                        let offset = first * panels.padded_columns() + block_rows * column + (row - first) * width;
-                        // SAFETY: each line of each panel has its own place.
-                        let target = unsafe { std::slice::from_raw_parts_mut(shared.at(offset), width) };
-                        target[..real].copy_from_slice(&line[column..column + real]);
-                        target[real..].fill(0.0);
-                    }
-                }
+                let line = task * LINES;
+                let first = line / DEPTH_BLOCK * DEPTH_BLOCK;
+                let block_rows = (depth - first).min(DEPTH_BLOCK);
+                let target = |panel| {
+                    let (column, _, vectors) = panels.panel(panel);
+                    let start = first * panels.padded_columns() + block_rows * column;
+                    shared.at(start + (line - first) * vectors * panels.lanes)
+                };
+                let (source, count) = (matrix.values[line * matrix.row_stride..].as_ptr(), (depth - line).min(LINES));
+                // SAFETY: the lines lie inside the matrix; each line of each panel has its own place.
+                unsafe { pack_panels(source, matrix.row_stride, count, panels, 0..panels.count(), target) };
             });
             return Self { values, depth, panels };
         }

@@ -19,6 +19,7 @@ pub(crate) mod math;
 pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod narrow;
+pub(crate) mod packing;
 pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod transposed;

@@ -1,7 +1,8 @@
 //! Matrix products whose left matrix is stored the other way round, `[depth, rows]`: the gradients of weights.
 
-use super::matrix::{DEPTH_BLOCK, Panels, run_clipped};
+use super::matrix::{Panels, run_clipped};
 use super::memory::{Scratch, Shared, filled_by};
+use super::packing::{pack_panels, pack_strips};
 use super::tile::TileProduct;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -17,14 +18,11 @@ pub(crate) struct Strips {
     depth: usize,
 }
 
-/// Values that one copy of a strip's line moves, at least as many as a strip is high: a constant, for one load and store.
-const COPIED: usize = 16;
-
 impl Strips {
-    /// Space for blocks of up to `rows` by [`DEPTH_BLOCK`].
+    /// Space for blocks of up to `rows` by [`TASK_DEPTH`].
     pub(crate) fn new(rows: usize) -> Self {
         let height = super::tile_rows();
-        let values = Scratch::take(rows.div_ceil(height) * height * DEPTH_BLOCK + COPIED);
+        let values = Scratch::take(rows.div_ceil(height) * height * TASK_DEPTH);
         Self { values, height, rows: 0, depth: 0 }
     }
 
@@ -32,22 +30,7 @@ impl Strips {
     /// `left` begins with the block's first value.
     pub(crate) fn fill(&mut self, left: &[f32], stride: usize, rows: usize, depth: usize) {
         (self.rows, self.depth) = (rows, depth);
-        let target = self.values.as_mut_slice();
-        for (strip, first) in (0..rows).step_by(self.height).enumerate() {
-            let strip = &mut target[strip * self.height * depth..];
-            for index in 0..depth {
-                let source = &left[index * stride + first..];
-                let line = &mut strip[index * self.height..];
-                // What is copied beyond the strip is overwritten by its next line, or never read.
-                match (source.first_chunk::<COPIED>(), line.first_chunk_mut::<COPIED>()) {
-                    (Some(source), Some(line)) => *line = *source,
-                    _ => {
-                        let count = (rows - first).min(self.height);
-                        line[..count].copy_from_slice(&source[..count]);
-                    }
-                }
-            }
-        }
+        pack_strips(left, stride, (rows, self.height), depth, self.values.as_mut_slice());
     }
 
     /// `output (+)= strips · panel` for a packed panel of `real` columns in `vectors` whole vectors.
@@ -83,9 +66,11 @@ impl Strips {
     }
 }
 
-/// Rows and panels of one task: its strips and its panels of one depth block fit the second-level cache together.
+/// Extents of one task: its strips and panels of one block of the sums fit the second-level cache together, and each
+/// value that is packed is used a few hundred times.
 const TASK_ROWS: usize = 224;
-const TASK_PANELS: usize = 4;
+pub(crate) const TASK_PANELS: usize = 8;
+pub(crate) const TASK_DEPTH: usize = 256;
 
 /// `leftᵀ · right` for row-major `left` of `[depth, rows]` and `right` of `[depth, columns]`: the gradient of a weight
 /// matrix.
@@ -98,10 +83,11 @@ pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, lef
         return vec![0.0; rows * columns];
     }
     const ENOUGH_TASKS: usize = 16;
+    const SHORTEST_SEGMENT: usize = 1024;
     let panels = Panels::new(columns);
     let (row_blocks, groups) = (rows.div_ceil(TASK_ROWS), panels.count().div_ceil(TASK_PANELS));
     let blocks = row_blocks * groups;
-    let segments = (ENOUGH_TASKS / blocks).clamp(1, depth.div_ceil(2 * DEPTH_BLOCK));
+    let segments = (ENOUGH_TASKS / blocks).clamp(1, depth.div_ceil(SHORTEST_SEGMENT));
     let fill = |output: Shared| {
         (0..segments * blocks).into_par_iter().for_each(|task| {
             let (segment, block) = (task / blocks, task % blocks);
@@ -113,8 +99,12 @@ pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, lef
                 depth: segment * depth / segments..(segment + 1) * depth / segments,
                 panels: panels_from(group)..panels_from(group + 1),
             };
+            let fill = |strips: &mut Strips, first: usize, count: usize| {
+                strips.fill(&left[first * rows + job.rows.start..], rows, job.rows.len(), count);
+            };
+            let target = output.at(segment * rows * columns + job.rows.start * columns);
             // SAFETY: the segment lies inside both matrices; its block of its own copy of the sums is nobody else's.
-            unsafe { job.run(rows, panels, left, right, output.at(segment * rows * columns)) };
+            unsafe { job.run(panels, fill, right, target) };
         });
     };
     // SAFETY: the tasks together write every block of rows of every panel, once for each segment.
@@ -134,42 +124,45 @@ pub(crate) fn multiply_transposed(rows: usize, depth: usize, columns: usize, lef
     sums
 }
 
-/// What one task of [`multiply_transposed`] multiplies.
-struct Segment {
-    rows: Range<usize>,
-    depth: Range<usize>,
-    panels: Range<usize>,
+/// What one task multiplies.
+pub(crate) struct Segment {
+    pub rows: Range<usize>,
+    pub depth: Range<usize>,
+    /// At most [`TASK_PANELS`].
+    pub panels: Range<usize>,
 }
 
 impl Segment {
+    /// Multiplies what `fill` makes of the left matrix (strips of this segment's rows from an index of the sums on, at
+    /// most [`TASK_DEPTH`] of them) with the panels of `right`; `output` begins with the segment's first row.
+    ///
     /// # Safety
-    /// The ranges lie inside the matrices, `output` covers all rows by all columns, and this block of it is nobody else's.
-    unsafe fn run(self, rows: usize, panels: Panels, left: &[f32], right: &[f32], output: *mut f32) {
+    /// The ranges lie inside the matrices, `output` has all columns in each row, and this block of it is nobody else's.
+    pub(crate) unsafe fn run(
+        &self,
+        panels: Panels,
+        mut fill: impl FnMut(&mut Strips, usize, usize),
+        right: &[f32],
+        output: *mut f32,
+    ) {
         let columns = panels.columns;
+        let panel_space = TASK_DEPTH * 2 * panels.lanes;
         let mut strips = Strips::new(self.rows.len());
-        let mut packed = Scratch::take(TASK_PANELS * DEPTH_BLOCK * 2 * panels.lanes);
-        let panel_space = DEPTH_BLOCK * 2 * panels.lanes;
-        for first in self.depth.clone().step_by(DEPTH_BLOCK) {
-            let count = (self.depth.end - first).min(DEPTH_BLOCK);
-            strips.fill(&left[first * rows + self.rows.start..], rows, self.rows.len(), count);
-            let target = packed.as_mut_slice();
-            for row in 0..count {
-                let line = &right[(first + row) * columns..][..columns];
-                for (place, panel) in self.panels.clone().enumerate() {
-                    let (column, real, vectors) = panels.panel(panel);
-                    let width = vectors * panels.lanes;
-                    let target = &mut target[place * panel_space + row * width..][..width];
-                    target[..real].copy_from_slice(&line[column..column + real]);
-                    target[real..].fill(0.0);
-                }
-            }
-            for (place, panel) in self.panels.clone().enumerate() {
+        let mut packed = Scratch::take(self.panels.len() * panel_space);
+        let packed = Shared::new(packed.as_mut_slice());
+        let place = |panel: usize| packed.at((panel - self.panels.start) * panel_space);
+        for first in self.depth.clone().step_by(TASK_DEPTH) {
+            let count = (self.depth.end - first).min(TASK_DEPTH);
+            fill(&mut strips, first, count);
+            let source = right[first * columns..].as_ptr();
+            // SAFETY: the lines lie inside the matrix; the scratch memory has space for each panel of this task.
+            unsafe { pack_panels(source, columns, count, panels, self.panels.clone(), place) };
+            for panel in self.panels.clone() {
                 let (column, real, vectors) = panels.panel(panel);
-                let packed = packed.as_slice()[place * panel_space..].as_ptr();
-                let target = output.wrapping_add(self.rows.start * columns + column);
+                let target = (output.wrapping_add(column), columns);
                 let accumulate = first > self.depth.start;
                 // SAFETY: strips and panel are as deep as the block; the rest is the caller's promise.
-                unsafe { strips.multiply(packed, (real, vectors), (target, columns), accumulate) };
+                unsafe { strips.multiply(place(panel), (real, vectors), target, accumulate) };
             }
         }
     }
