@@ -53,16 +53,10 @@ pub fn nearest_neighbours(queries: Rows<'_>, references: Rows<'_>, k: usize) -> 
     Ok(all)
 }
 
-/// The class of each query by a vote of its `k` most similar references, weighted by `exp(similarity / temperature)`
-/// (Wu et al. 2018; DINO takes `k` 20 and temperature 0.07). Of classes with equal votes the first.
-///
-/// # Shapes
-/// - `classes`: of each reference, below `num_classes`
-/// - result: of each query
+/// The class of each query: that of [`vote_shares`] with the most votes; of equal ones the first.
 ///
 /// # Errors
-/// As [`nearest_neighbours`]; [`Error::SizeMismatch`] where references and classes differ in number,
-/// [`Error::OutOfRange`] for a class that is not below `num_classes` and a temperature that is not above 0.
+/// As [`vote_shares`].
 pub fn weighted_votes(
     queries: Rows<'_>,
     references: Rows<'_>,
@@ -71,6 +65,32 @@ pub fn weighted_votes(
     k: usize,
     temperature: f64,
 ) -> Result<Vec<usize>, Error> {
+    let winner = |shares: &[f64]| {
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        shares.iter().position(|share| *share == most).unwrap_or(0)
+    };
+    let shares = vote_shares(queries, references, classes, num_classes, k, temperature)?;
+    Ok(shares.chunks_exact(num_classes.max(1)).map(winner).collect())
+}
+
+/// The votes of each query's `k` most similar references, weighted by `exp(similarity / temperature)` (Wu et al. 2018;
+/// DINO takes `k` 20 and temperature 0.07), as shares of 1.
+///
+/// # Shapes
+/// - `classes`: of each reference, below `num_classes`
+/// - result: `[queries, num_classes]`
+///
+/// # Errors
+/// As [`nearest_neighbours`]; [`Error::SizeMismatch`] where references and classes differ in number,
+/// [`Error::OutOfRange`] for a class that is not below `num_classes` and a temperature that is not above 0.
+pub fn vote_shares(
+    queries: Rows<'_>,
+    references: Rows<'_>,
+    classes: &[usize],
+    num_classes: usize,
+    k: usize,
+    temperature: f64,
+) -> Result<Vec<f64>, Error> {
     check_size("number of classes of references", classes.len(), references.len())?;
     if let Some(class) = classes.iter().find(|class| **class >= num_classes) {
         let expected = "below the number of classes";
@@ -79,17 +99,17 @@ pub fn weighted_votes(
     if temperature.is_nan() || temperature <= 0.0 {
         return Err(Error::OutOfRange { name: "temperature", value: temperature, expected: "above 0" });
     }
-    let vote = |neighbours: Vec<Neighbour>| {
+    let shares = |neighbours: Vec<Neighbour>| {
         // Relative to the best, so that no exponential overflows at low temperatures.
         let best = neighbours.first().map_or(0.0, |neighbour| neighbour.similarity);
         let mut votes = vec![0.0; num_classes];
         for Neighbour { index, similarity } in neighbours {
             votes[classes[index]] += ((similarity - best) / temperature).exp();
         }
-        let most = votes.iter().copied().fold(0.0, f64::max);
-        votes.iter().position(|votes| *votes == most).unwrap_or(0)
+        let all: f64 = votes.iter().sum();
+        votes.into_iter().map(move |votes| votes / all)
     };
-    Ok(nearest_neighbours(queries, references, k)?.into_iter().map(vote).collect())
+    Ok(nearest_neighbours(queries, references, k)?.into_iter().flat_map(shares).collect())
 }
 
 /// One over each row's norm, 0 where that is 0.
@@ -119,6 +139,8 @@ mod tests {
         assert_eq!(vote(4, 100.0), [0]);
         assert_eq!(vote(1, 100.0), [1]);
         assert_eq!(vote(4, 1e-6), [1]);
+        let shares = vote_shares(Rows::new(&query, 2).unwrap(), references, &classes, 2, 4, 1e9).unwrap();
+        assert!((shares[0] - 0.75).abs() < 1e-6 && (shares[1] - 0.25).abs() < 1e-6, "{shares:?}");
     }
 
     #[test]

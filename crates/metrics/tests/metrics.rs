@@ -2,8 +2,9 @@
 //! hold for any input.
 
 use metrics::{
-    Error, Intensity, Moments, Rows, area_under_curve, bootstrap_interval, dice, frechet_distance, intensity,
-    kernel_distance, nearest_neighbours, peak_signal_to_noise, structural_similarity,
+    Error, Intensity, LogisticRegression, Moments, PrincipalComponents, Rows, area_under_curve, bootstrap_interval,
+    dice, frechet_distance, intensity, kernel_distance, nearest_neighbours, peak_signal_to_noise,
+    structural_similarity,
 };
 use serde_json::Value;
 
@@ -58,6 +59,23 @@ fn distances_are_those_of_scipy_and_sklearn() {
     assert_close(frechet_distance(&moments_b, &moments(&a, dim)).unwrap(), golden.number("frechet"));
     let (a, b) = (Rows::new(&a, dim).unwrap(), Rows::new(&b, dim).unwrap());
     assert_close(kernel_distance(a, b).unwrap(), golden.number("kernel"));
+}
+
+#[test]
+fn probes_are_those_of_sklearn() {
+    let golden = Golden::open();
+    let (a, b) = (golden.numbers("features_a"), golden.numbers("features_b"));
+    let dim = golden.number("dim") as usize;
+    let (a, b) = (Rows::new(&a, dim).unwrap(), Rows::new(&b, dim).unwrap());
+    let probe = LogisticRegression::fit(a, &golden.flags("probe_labels"), 0.7).unwrap();
+    for (found, expected) in probe.scores(b).unwrap().into_iter().zip(golden.numbers("probe_scores")) {
+        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+    }
+    let components = PrincipalComponents::of(a, 3).unwrap().project(b).unwrap();
+    assert_eq!(components.len(), 3 * b.len());
+    for (found, expected) in components.into_iter().zip(golden.numbers("component_sizes")) {
+        assert_close(found.abs(), expected);
+    }
 }
 
 #[test]

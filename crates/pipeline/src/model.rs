@@ -5,6 +5,7 @@
 //! the frozen networks, so that a model folder is all that anybody needs.
 
 use crate::{
+    assets,
     recipe::{ConditionTokens, SamplingRecipe},
     tensors::{from_host, to_host},
 };
@@ -199,11 +200,12 @@ impl Model {
     }
 }
 
-/// The model folder that `path` means: itself, or `model/` of a run.
+/// The model folder that `path` means: itself, `model/` of a run, or that of a shipped model's name.
 ///
 /// # Errors
 /// A folder that is neither.
 pub fn folder_of(path: &Path) -> Result<PathBuf> {
+    let path = &assets::resolve(path);
     for candidate in [path.to_path_buf(), path.join("model")] {
         if candidate.join("model.json").is_file() {
             return Ok(candidate);
@@ -219,14 +221,28 @@ pub fn folder_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// The frozen network that `path` means for a stage that needs one as `encoder` or `autoencoder`: the folder itself, that
-/// of a model or of the run that trained it, or what a run of pre-training exported.
+/// of a model or of the run that trained it, what a run of pre-training exported, or that of a shipped model's name.
 ///
 /// # Errors
-/// A run that has exported nothing yet.
+/// A run that has exported nothing yet, and a shipped model that is not found or has no such network.
 pub(crate) fn network_of(path: &Path, role: &str) -> Result<PathBuf> {
-    if path.join("model").join("config.json").is_file() {
-        return Ok(path.join("model"));
+    let (name, path) = (path, assets::resolve(path));
+    for candidate in [path.join("model"), path.join(role)] {
+        if candidate.join("config.json").is_file() {
+            return Ok(candidate);
+        }
     }
+    if assets::is_name(name) && path == name && !path.exists() {
+        bail!(
+            "`{0}` is not beside the program; set {1} to the folder that holds `{0}`",
+            name.display(),
+            assets::FOLDER_VARIABLE
+        );
+    }
+    if assets::is_name(name) && path != name {
+        bail!("the shipped `{}` has no {role}; give a folder: {}", name.display(), path.display());
+    }
+    let path = path.as_path();
     match folder_of(path) {
         Ok(folder) => Ok(folder.join(role)),
         Err(error) if dataset::RunDir::is_run(path) => Err(error),

@@ -1,10 +1,11 @@
-//! `evaluate`: what synthetic images are worth, and what an autoencoder keeps of real ones.
+//! `evaluate`: what synthetic images, an autoencoder and an encoder are worth.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
+use pipeline::evaluate::encoder::{self, EncoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 
 use super::{SPLITS, word, words};
@@ -23,6 +24,9 @@ enum What {
     Fidelity(Fidelity),
     /// What an autoencoder keeps of a dataset's images: signal-to-noise ratio, structural similarity, pictures
     Autoencoder(Autoencoder),
+    /// How well simple classifiers tell two groups of images apart by an encoder's embeddings, beside a random network,
+    /// pixels and an autoencoder's latents
+    Encoder(Encoder),
 }
 
 #[derive(Debug, Args)]
@@ -69,11 +73,36 @@ struct Autoencoder {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Encoder {
+    /// A dataset that `prepare` wrote, with labels
+    dataset: PathBuf,
+    /// Encoder folder; of a run or model its encoder
+    #[arg(long, value_name = "FOLDER")]
+    encoder: PathBuf,
+    /// Also judges the latents of this autoencoder
+    #[arg(long, value_name = "FOLDER")]
+    autoencoder: Option<PathBuf>,
+    /// The source to stay inside [default: the largest]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Images with this label are told from those with any other
+    #[arg(long, value_name = "LABEL", default_value = "normal")]
+    negative: String,
+    /// Images that go through a network together
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    batch_size: usize,
+    /// Also writes the result to this JSON file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("evaluate")?;
     match arguments.what {
         What::Fidelity(arguments) => fidelity(arguments, context),
         What::Autoencoder(arguments) => autoencoder(arguments, context),
+        What::Encoder(arguments) => encoder(arguments, context),
     }
 }
 
@@ -96,4 +125,11 @@ fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome>
     let split = word(&split)?;
     let config = AutoencoderConfig { dataset, autoencoder, features, split, max_images, batch_size, out };
     context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn encoder(arguments: Encoder, context: &Context<'_>) -> Result<Outcome> {
+    let Encoder { dataset, encoder, autoencoder, source, negative, batch_size, out } = arguments;
+    let seed = context.seed.unwrap_or(0);
+    let config = EncoderConfig { dataset, encoder, autoencoder, source, negative, seed, batch_size, out };
+    context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

@@ -2,4 +2,5 @@
 //! there is one, a floor to read them by.
 
 pub mod autoencoder;
+pub mod encoder;
 pub mod fidelity;

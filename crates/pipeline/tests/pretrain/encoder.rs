@@ -11,6 +11,7 @@ use nets::{
 use pipeline::{
     embed::{self, EmbedConfig},
     encode::{self, EncodeConfig},
+    evaluate::encoder::{self as evaluation, EncoderConfig},
     inspect,
     pretrain::{
         PretrainSummary,
@@ -144,4 +145,38 @@ fn the_run_is_an_encoder_for_other_stages() {
     let config = EncodeConfig { dataset, autoencoder: None, encoder: Some(young), batch_size: 5 };
     let error = encode::run(&config, &Device::flex(), &Silent).unwrap_err().to_string();
     assert!(error.contains("exported nothing yet"), "{error}");
+}
+
+#[test]
+fn any_encoder_can_be_judged_beside_its_rivals() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = EncoderConfig {
+        dataset: phantoms(folder.path()),
+        encoder: "random:vit-tiny/16".into(),
+        autoencoder: Some("cxr-small-128".into()),
+        source: None,
+        negative: "even".into(),
+        seed: 0,
+        batch_size: 3,
+        out: Some(folder.path().join("encoder.json")),
+    };
+    let summary = evaluation::run(&config, &Device::flex(), &Silent).unwrap();
+    assert_eq!((summary.num_train, summary.num_val), ([8, 8], [4, 4]));
+    let dims: Vec<usize> = summary.features.iter().map(|features| features.dim).collect();
+    assert_eq!(dims, [192, 192, 192, 4 * 4 * 16]);
+    for features in &summary.features {
+        for score in [&features.linear_probe, &features.nearest_neighbours] {
+            assert!((0.0..=1.0).contains(&score.auc) && score.interval[0] <= score.interval[1], "{features:?}");
+        }
+    }
+    // The encoder is random itself: its control is the very same network.
+    let [own, control] = [&summary.features[0], &summary.features[1]];
+    assert_eq!(own.linear_probe.auc, control.linear_probe.auc);
+    assert!(config.out.as_ref().unwrap().is_file());
+    let again = EncoderConfig { batch_size: 16, ..config.clone() };
+    let again = evaluation::run(&again, &Device::flex(), &Silent).unwrap();
+    assert_eq!(again.features[0].linear_probe.auc, own.linear_probe.auc, "batches change nothing");
+    let error = EncoderConfig { negative: "none".into(), ..config };
+    let error = evaluation::run(&error, &Device::flex(), &Silent).unwrap_err().to_string();
+    assert!(error.contains("0 images with the label `none`"), "{error}");
 }

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg
 from scipy.spatial import distance
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from sklearn import metrics, neighbors
+from sklearn import decomposition, linear_model, metrics, neighbors
 
 rng = np.random.default_rng(0)
 DIM = 12
@@ -44,6 +44,10 @@ labels = scores + rng.normal(size=80) > 0.3
 masks = rng.uniform(size=(2, 200)) < [[0.4], [0.6]]
 similarity, indices = neighbors.NearestNeighbors(n_neighbors=3, metric="cosine").fit(a).kneighbors(b)
 
+probe_labels = a[:, 0] + 0.5 * a[:, 1] + rng.normal(size=len(a)) > 0
+probe = linear_model.LogisticRegression(C=0.7, tol=1e-12, solver="newton-cholesky", max_iter=1000).fit(a, probe_labels)
+components = decomposition.PCA(n_components=3, svd_solver="full").fit(a)
+
 golden = {
     "dim": DIM,
     "features_a": a.ravel().tolist(),
@@ -66,6 +70,10 @@ golden = {
     "labels": labels.tolist(),
     "area_under_curve": metrics.roc_auc_score(labels, scores),
     "masks": masks.tolist(),
+    "probe_labels": probe_labels.tolist(),
+    "probe_scores": probe.decision_function(b).tolist(),
+    # Their signs mean nothing.
+    "component_sizes": np.abs(components.transform(b)).ravel().tolist(),
     "dice": 1 - distance.dice(*masks),
 }
 pathlib.Path(__file__).with_name("metrics.json").write_text(json.dumps(golden) + "\n")
