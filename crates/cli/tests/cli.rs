@@ -70,6 +70,7 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (vec!["pretrain", "autoencoder", folder, "--out", "x", "--set", "network.latent_channels=3"], "from 4 to 32"),
         (vec!["evaluate", "autoencoder", folder, "--out", "x"], "--autoencoder"),
         (vec!["evaluate", "autoencoder", folder, "--autoencoder", folder, "--out", "x"], folder),
+        (vec!["evaluate", "conditioning", folder, folder, "--features", folder], folder),
         (vec!["evaluate", "encoder", folder], "--encoder"),
         (vec!["evaluate", "encoder", folder, "--encoder", "cxr-small-128"], folder),
         (vec!["evaluate", "fidelity", folder, folder], "--features"),

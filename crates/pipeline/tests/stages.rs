@@ -1,6 +1,6 @@
 //! Training, resuming and generating on a handful of phantoms with tiny random networks: plumbing, not results.
 
-use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
 use diffusion::interpolate::Interpolation;
 use nets::{
     autoencoder::AutoencoderTinyConfig,
@@ -8,7 +8,10 @@ use nets::{
 };
 use pipeline::{
     device, encode,
-    evaluate::fidelity::{self, FidelityConfig},
+    evaluate::{
+        conditioning::{self, ConditioningConfig},
+        fidelity::{self, FidelityConfig},
+    },
     generate::{self, GenerateConfig, PairRule, Strategy},
     progress::Silent,
     recipe::{self, Recipe},
@@ -155,6 +158,20 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     assert_eq!((provenance.source_ids.len(), provenance.fraction), (2, Some(0.5)));
     assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
 
+    let conditioning = ConditioningConfig {
+        real: dataset.clone(),
+        synthetic: folder.path().join("one"),
+        features: whole.clone(),
+        seed: 0,
+        out: None,
+    };
+    let followed = conditioning::run(&conditioning, &device::parse("cpu").unwrap(), &Silent).unwrap();
+    // An untrained network follows nothing; real images are their own nearest.
+    assert!(followed.num_images > 0 && followed.top_1 <= followed.top_5 && followed.chance > 0.0, "{followed:?}");
+    let refused = ConditioningConfig { synthetic: dataset.clone(), ..conditioning };
+    let refused = conditioning::run(&refused, &device::parse("cpu").unwrap(), &Silent).unwrap_err().to_string();
+    assert!(refused.contains("generate ... reconstruct"), "{refused}");
+
     let mut fidelity = FidelityConfig {
         real: dataset.clone(),
         synthetic: folder.path().join("one"),
@@ -176,6 +193,36 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     fidelity.synthetic = dataset;
     let own = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
     assert!(own.synthetic.kernel_distance < found.synthetic.kernel_distance, "{:?}", own.synthetic);
+}
+
+#[test]
+fn a_condition_counts_as_followed_where_its_own_source_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let real = Dataset::open(&dataset).unwrap();
+    let rows = real.indices(Split::Val).unwrap();
+    // Copies of the validation images that say that they come from the image `step` places on.
+    let judge = |step: usize| {
+        let out = folder.path().join(format!("copies-{step}"));
+        let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
+        for (place, index) in rows.iter().enumerate() {
+            let source = &real.rows_at(&[rows[(place + step) % rows.len()]]).unwrap()[0];
+            let provenance = Provenance { source_ids: vec![source.id.clone()], ..Provenance::default() };
+            let mut row = real.rows_at(&[*index]).unwrap().remove(0);
+            row.provenance = Some(provenance);
+            writer.push(row, &real.image(*index).unwrap(), None).unwrap();
+        }
+        writer.finish().unwrap();
+        let features = "random:vit-tiny/16".into();
+        let config = ConditioningConfig { real: dataset.clone(), synthetic: out, features, seed: 0, out: None };
+        conditioning::run(&config, &device::parse("cpu").unwrap(), &Silent).unwrap()
+    };
+    let (followed, ignored) = (judge(0), judge(1));
+    assert_eq!((followed.num_images, followed.mean_candidates, followed.chance), (8, 8.0, 0.125));
+    assert_eq!((followed.top_1, followed.top_5, followed.top_1_interval), (1.0, 1.0, [1.0, 1.0]));
+    assert!((followed.similarity - 1.0).abs() < 1e-6 && followed.similarity_to_another < followed.similarity);
+    assert_eq!(ignored.top_1, 0.0);
+    assert!(ignored.similarity < followed.similarity);
 }
 
 #[test]

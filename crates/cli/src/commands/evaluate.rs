@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
+use pipeline::evaluate::conditioning::{self, ConditioningConfig};
 use pipeline::evaluate::encoder::{self, EncoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 
@@ -22,6 +23,8 @@ pub struct Arguments {
 enum What {
     /// Distance of synthetic images to real ones in an encoder's features, beside the floor that held-out real images set
     Fidelity(Fidelity),
+    /// How often an image that was drawn from an embedding is recognised as its source's among all real images
+    Conditioning(Conditioning),
     /// What an autoencoder keeps of a dataset's images: signal-to-noise ratio, structural similarity, pictures
     Autoencoder(Autoencoder),
     /// How well simple classifiers tell two groups of images apart by an encoder's embeddings, beside a random network,
@@ -74,6 +77,20 @@ struct Autoencoder {
 }
 
 #[derive(Debug, Args)]
+struct Conditioning {
+    /// The dataset whose embeddings were the conditions
+    real: PathBuf,
+    /// The dataset that `generate ... reconstruct` made of it
+    synthetic: PathBuf,
+    /// The encoder that recognises; of a run or model its encoder, or random:vit-small/16 as a control
+    #[arg(long, value_name = "FOLDER")]
+    features: PathBuf,
+    /// Also writes the result to this JSON file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Encoder {
     /// A dataset that `prepare` wrote, with labels
     dataset: PathBuf,
@@ -102,6 +119,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     match arguments.what {
         What::Fidelity(arguments) => fidelity(arguments, context),
         What::Autoencoder(arguments) => autoencoder(arguments, context),
+        What::Conditioning(arguments) => conditioning(arguments, context),
         What::Encoder(arguments) => encoder(arguments, context),
     }
 }
@@ -132,4 +150,11 @@ fn encoder(arguments: Encoder, context: &Context<'_>) -> Result<Outcome> {
     let seed = context.seed.unwrap_or(0);
     let config = EncoderConfig { dataset, encoder, autoencoder, source, negative, seed, batch_size, out };
     context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn conditioning(arguments: Conditioning, context: &Context<'_>) -> Result<Outcome> {
+    let Conditioning { real, synthetic, features, out } = arguments;
+    let config = ConditioningConfig { real, synthetic, features, seed: context.seed.unwrap_or(0), out };
+    context
+        .perform(&config, |terminal| conditioning::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

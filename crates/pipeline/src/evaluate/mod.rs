@@ -2,5 +2,6 @@
 //! there is one, a floor to read them by.
 
 pub mod autoencoder;
+pub mod conditioning;
 pub mod encoder;
 pub mod fidelity;
