@@ -89,6 +89,13 @@ pub struct DatasetInfo {
     pub preparation: toml::Table,
 }
 
+impl DatasetInfo {
+    /// The collection with the most images; `None` where images belong to none.
+    pub fn largest_collection(&self) -> Option<&str> {
+        self.collections.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.as_str())
+    }
+}
+
 /// A finished dataset. Reading takes `&self` and may happen on several threads at once; images stay on disk until asked
 /// for.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ pub(crate) unsafe fn pack_panel(
     target: *mut f32,
 ) {
     if matrix.column_stride == 1 {
-        let source = matrix.values[first_row * matrix.row_stride..].as_ptr();
+        let source = &matrix.values[first_row * matrix.row_stride..];
         // SAFETY: the caller's promise.
         return unsafe { pack_panels(source, matrix.row_stride, depth, panels, panel..panel + 1, |_| target) };
     }
@@ -148,7 +148,6 @@ impl PackedMatrix {
         let shared = Shared::new(values.as_mut_slice());
         let num_blocks = depth.div_ceil(DEPTH_BLOCK);
         if matrix.column_stride == 1 {
-            assert!(depth == 0 || matrix.values.len() >= (depth - 1) * matrix.row_stride + columns);
             // Lines of the source are read whole, in the order of memory: panel by panel, each would be fetched anew.
             (0..depth.div_ceil(LINES)).into_par_iter().with_min_len(2).for_each(|task| {
                 let line = task * LINES;
@@ -159,8 +158,8 @@ impl PackedMatrix {
                     let start = first * panels.padded_columns() + block_rows * column;
                     shared.at(start + (line - first) * vectors * panels.lanes)
                 };
-                let (source, count) = (matrix.values[line * matrix.row_stride..].as_ptr(), (depth - line).min(LINES));
-                // SAFETY: the lines lie inside the matrix; each line of each panel has its own place.
+                let (source, count) = (&matrix.values[line * matrix.row_stride..], (depth - line).min(LINES));
+                // SAFETY: each line of each panel has its own place.
                 unsafe { pack_panels(source, matrix.row_stride, count, panels, 0..panels.count(), target) };
             });
             return Self { values, depth, panels };

@@ -63,24 +63,29 @@ simd_dispatch! {
 const LINES: usize = 16;
 
 /// Copies `depth` lines, `stride` values apart, to the panels in the range, each `[depth, panel width]` from where
-/// `target` says on, padded with zeros. `source` is the first line's first column of all panels.
+/// `target` says on, padded with zeros. `source` begins with the first line's first column of all panels.
+///
+/// # Panics
+/// If the source ends before the last line's last column of these panels.
 ///
 /// # Safety
-/// The lines have the columns of these panels; each target has the space and is nobody else's.
+/// Each target has the space and is nobody else's.
 pub(crate) unsafe fn pack_panels(
-    source: *const f32,
+    source: &[f32],
     stride: usize,
     depth: usize,
     panels: Panels,
     range: Range<usize>,
     target: impl Fn(usize) -> *mut f32,
 ) {
+    let end = range.clone().last().map_or(0, |panel| panels.panel(panel).0 + panels.panel(panel).1);
+    assert!(depth == 0 || source.len() >= (depth - 1) * stride + end);
     for first in (0..depth).step_by(LINES) {
         for panel in range.clone() {
             let (column, real, vectors) = panels.panel(panel);
             let width = vectors * panels.lanes;
             let lines = Lines {
-                source: source.wrapping_add(first * stride + column),
+                source: source[first * stride + column..].as_ptr(),
                 source_stride: stride,
                 target: target(panel).wrapping_add(first * width),
                 target_stride: width,
@@ -88,7 +93,7 @@ pub(crate) unsafe fn pack_panels(
                 real,
                 width,
             };
-            // SAFETY: the caller's promise.
+            // SAFETY: the source's length was checked; the target is the caller's promise.
             unsafe { copy_lines(lines) };
         }
     }

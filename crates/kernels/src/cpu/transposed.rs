@@ -154,8 +154,8 @@ impl Segment {
         for first in self.depth.clone().step_by(TASK_DEPTH) {
             let count = (self.depth.end - first).min(TASK_DEPTH);
             fill(&mut strips, first, count);
-            let source = right[first * columns..].as_ptr();
-            // SAFETY: the lines lie inside the matrix; the scratch memory has space for each panel of this task.
+            let source = &right[first * columns..];
+            // SAFETY: the scratch memory has space for each panel of this task.
             unsafe { pack_panels(source, columns, count, panels, self.panels.clone(), place) };
             for panel in self.panels.clone() {
                 let (column, real, vectors) = panels.panel(panel);

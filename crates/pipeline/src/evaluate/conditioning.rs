@@ -14,12 +14,9 @@ use diffusion::random;
 use metrics::{Rows, bootstrap_interval, nearest_neighbours};
 use serde::Serialize;
 
+use super::{CONFIDENCE, REPLICATES};
 use crate::encode;
 use crate::progress::Progress;
-
-/// Samples behind the interval, and its confidence.
-const REPLICATES: usize = 1000;
-const CONFIDENCE: f64 = 0.95;
 
 /// What to compare with what.
 #[derive(Debug, Clone, Serialize)]

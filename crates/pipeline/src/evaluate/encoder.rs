@@ -15,6 +15,7 @@ use nets::init::{Initialisation, randomise};
 use nets::vit::Vit;
 use serde::Serialize;
 
+use super::{CONFIDENCE, REPLICATES};
 use crate::encode;
 use crate::model::network_of;
 use crate::progress::Progress;
@@ -29,9 +30,6 @@ const PROBE_STRENGTH: f64 = 0.01;
 const PIXELS_SIDE: usize = 32;
 /// Latents are averaged in so many cells along each axis.
 const LATENT_CELLS: usize = 4;
-/// Samples behind an interval, and its confidence.
-const REPLICATES: usize = 1000;
-const CONFIDENCE: f64 = 0.95;
 
 /// What to evaluate on what.
 #[derive(Debug, Clone, Serialize)]
@@ -102,9 +100,7 @@ pub struct Score {
 pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> Result<EncoderSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
     let dataset = Dataset::open(&config.dataset)?;
-    let collections = &dataset.info().collections;
-    let largest = || collections.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.clone());
-    let source = config.source.clone().or_else(largest);
+    let source = config.source.clone().or_else(|| dataset.info().largest_collection().map(str::to_owned));
     let train = Group::of(&dataset, Split::Train, source.as_deref(), &config.negative)?;
     let val = Group::of(&dataset, Split::Val, source.as_deref(), &config.negative)?;
 

@@ -5,3 +5,8 @@ pub mod autoencoder;
 pub mod conditioning;
 pub mod encoder;
 pub mod fidelity;
+
+/// Samples behind a bootstrap interval.
+const REPLICATES: usize = 1000;
+/// Of the intervals.
+const CONFIDENCE: f64 = 0.95;

@@ -155,9 +155,10 @@ impl Judge {
     pub fn new(dataset: &Dataset, recipe: &EncoderRecipe) -> Result<Self> {
         let settings = recipe.evaluation.clone();
         let collections = &dataset.info().collections;
-        let largest = collections.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.clone());
-        let is_candidate =
-            |row: &ManifestRow| row.labels.len() == 1 && (collections.len() < 2 || row.collection == largest);
+        let largest = dataset.info().largest_collection();
+        let is_candidate = |row: &ManifestRow| {
+            row.labels.len() == 1 && (collections.len() < 2 || row.collection.as_deref() == largest)
+        };
         let choose = |split: Split, most: usize, wanted: &dyn Fn(&ManifestRow) -> bool| -> Result<Vec<usize>> {
             let rows = dataset.indices_where(|row| row.split == split && wanted(row))?;
             let order = random::permutation(recipe.seed, u64::MAX, rows.len());
