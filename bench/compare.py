@@ -99,6 +99,20 @@ class Bench:
         reference, _, their_memory = self.theirs("generate")
         return (summary["secs_per_image"], memory), (reference["secs"], their_memory), None
 
+    def pretrain(self, network, recipe):
+        dataset = self.prepare_dataset("dataset-train", 128, 192)
+        summary, _, memory = self.ours(
+            "pretrain", network, dataset, "--recipe", recipe, "--out", self.fresh(f"pretrain-{network}"),
+            "--max-minutes", TRAIN_SECS / 60)
+        reference, _, their_memory = self.theirs(f"pretrain-{network}")
+        return (summary["images_per_sec"], memory), (reference["rate"], their_memory), None
+
+    def pretrain_encoder(self):
+        return self.pretrain("encoder", "dino-tiny-128")
+
+    def pretrain_autoencoder(self):
+        return self.pretrain("autoencoder", "autoencoder-128")
+
     def start(self):
         _, secs, memory = self.measured([self.binary, "--version"])
         _, their_secs, their_memory = self.theirs("start")
@@ -111,6 +125,8 @@ ROWS = {
     "encode_vit": ("encode ViT-B/16, 224 px, images/s", True),
     "encode_vae": ("encode SD-VAE, 256 px, images/s", True),
     "train": ("train `small-128`, batch 32, images/s", True),
+    "pretrain_encoder": ("pretrain encoder `dino-tiny-128`, batch 32, images/s", True),
+    "pretrain_autoencoder": ("pretrain autoencoder `autoencoder-128`, batch 16, crops/s", True),
     "generate": (f"generate `small-128`, {STEPS} Euler steps with guidance, s/image", False),
 }
 

@@ -10,6 +10,8 @@ import json
 import time
 from pathlib import Path
 
+import reference_pretraining
+
 STEPS, GUIDANCE, NUM_GENERATED = 30, 1.5, 8
 TRAIN_SECS, TRAIN_BATCH = 30.0, 32
 
@@ -206,6 +208,7 @@ def main():
         "make-networks": lambda: make_networks(work), "make-images": lambda: make_images(work),
         "prepare": lambda: prepare(work, threads), "encode-vit": lambda: encode_vit(work),
         "encode-vae": lambda: encode_vae(work), "train": lambda: train(work), "generate": lambda: generate(work),
+        "pretrain-encoder": reference_pretraining.encoder, "pretrain-autoencoder": reference_pretraining.autoencoder,
         "start": start,
     }
     print(json.dumps(tasks[arguments.task]() or {}))

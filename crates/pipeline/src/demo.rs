@@ -201,7 +201,7 @@ fn generate_unless_done(
         figure: true,
     };
     let summary = generate::run(&generate, device, progress)?;
-    Ok((summary.mean_brightness, summary.source_brightness))
+    Ok((summary.mean_brightness, summary.source_brightness.unwrap_or(f64::NAN)))
 }
 
 /// Mean of all pixels, 0..=1.

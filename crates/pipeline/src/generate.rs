@@ -1,5 +1,5 @@
-//! Generation: reconstructions (variants of one image's embedding) and interpolations (mixtures of two), written as a
-//! dataset whose provenance columns say where each image came from.
+//! Generation: reconstructions (variants of one image's embedding), interpolations (mixtures of two) and images without
+//! any condition, written as a dataset whose provenance columns say where each image came from.
 //!
 //! Each image depends on the seed, its own number and its sources alone, not on batch size or threads; and a run that
 //! is killed continues where it stopped.
@@ -73,6 +73,20 @@ pub enum Strategy {
         /// Straight or along the sphere.
         interpolation: Interpolation,
     },
+    /// The learned null condition: what the model draws by itself, and the control of everything that its condition is
+    /// said to do. Guidance has nothing to guide towards and is off.
+    Unconditional,
+}
+
+impl Strategy {
+    /// What the provenance of an image says, and its id begins with.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Reconstruct { .. } => "reconstruction",
+            Self::Interpolate { .. } => "interpolation",
+            Self::Unconditional => "unconditional",
+        }
+    }
 }
 
 /// What came of it.
@@ -82,8 +96,9 @@ pub struct GenerateSummary {
     pub num_images: usize,
     /// Mean brightness of the generated images, 0..=1.
     pub mean_brightness: f64,
-    /// Mean brightness of their sources, 0..=1.
-    pub source_brightness: f64,
+    /// Mean brightness of their sources, 0..=1; absent where they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_brightness: Option<f64>,
     /// Seconds for each image made in this session, decoding included.
     pub secs_per_image: f64,
     /// The synthetic dataset.
@@ -102,9 +117,12 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     check(config)?;
     let model = Model::open(&config.model, device)?;
     let dataset = Dataset::open(&config.dataset)?;
-    let embeddings = encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress)?;
+    let conditional = config.strategy != Strategy::Unconditional;
+    let embeddings = conditional
+        .then(|| encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress))
+        .transpose()?;
     let sampling = sampling_of(config, &model);
-    let mut sources = Sources::choose(config, &dataset, &embeddings)?;
+    let mut sources = Sources::choose(config, &dataset, embeddings.as_ref())?;
     let autoencoder = model.autoencoder(device)?;
     let image_size = model.info.image_size;
     let mut writer = DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?;
@@ -117,7 +135,10 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     progress.begin("generating", jobs.len().saturating_sub(already) as u64, "images");
     for (chunk_number, chunk) in jobs[already.min(jobs.len())..].chunks(config.batch_size).enumerate() {
         let first = already + chunk_number * config.batch_size;
-        let condition = sources.conditions(chunk, &embeddings, &model.info, device)?;
+        let condition = match &embeddings {
+            Some(embeddings) => sources.conditions(chunk, embeddings, &model.info, device)?,
+            None => model.denoiser.null_conditions(chunk.len()),
+        };
         let indices: Vec<u64> = (first..first + chunk.len()).map(|index| index as u64).collect();
         let latents = model::sample(&model.denoiser, &model.info, &sampling, condition, &indices, config.seed)?;
         let pictures = pictures_from_images(autoencoder.decode(latents))?;
@@ -128,7 +149,7 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
             chunk.len()
         );
         for ((job, picture), index) in chunk.iter().zip(pictures.chunks_exact(image_size * image_size)).zip(indices) {
-            let row = row_of(job, index, picture, image_size, &sources, config, &model, &sampling)?;
+            let row = row_of(job, index, picture, image_size, &sources, config, &model, &sampling);
             if let Some(bits) = config.png_bits {
                 write_png(&config.out, &row.id, picture, image_size, bits)?;
             }
@@ -149,7 +170,9 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     Ok(GenerateSummary {
         num_images: synthetic.len(),
         mean_brightness: brightness(&synthetic, 0..synthetic.len())?,
-        source_brightness: brightness(&dataset, jobs.iter().flat_map(|job| job.sources.iter().copied()))?,
+        source_brightness: conditional
+            .then(|| brightness(&dataset, jobs.iter().flat_map(|job| job.sources.iter().copied())))
+            .transpose()?,
         secs_per_image,
         dataset: config.out.clone(),
         figure,
@@ -165,6 +188,10 @@ fn check(config: &GenerateConfig) -> Result<()> {
     }
     match &config.strategy {
         Strategy::Reconstruct { variants } => ensure!(*variants > 0, "the number of variants is 0; ask for at least 1"),
+        Strategy::Unconditional => ensure!(
+            config.guidance_scale.is_none_or(|scale| scale == 1.0),
+            "guidance needs a condition to guide towards; leave out the guidance scale for unconditional images"
+        ),
         Strategy::Interpolate { fractions, .. } => {
             ensure!(!fractions.is_empty(), "there is no fraction; give for example 0.25,0.5,0.75");
             for fraction in fractions {
@@ -196,7 +223,10 @@ fn sampling_of(config: &GenerateConfig, model: &Model) -> SamplingRecipe {
     SamplingRecipe {
         sampler: config.sampler.unwrap_or(own.sampler),
         num_steps: config.num_steps.unwrap_or(own.num_steps),
-        guidance_scale: config.guidance_scale.unwrap_or(own.guidance_scale),
+        guidance_scale: match config.strategy {
+            Strategy::Unconditional => 1.0,
+            _ => config.guidance_scale.unwrap_or(own.guidance_scale),
+        },
         spacing: own.spacing,
     }
 }
@@ -210,36 +240,35 @@ fn row_of(
     config: &GenerateConfig,
     model: &Model,
     sampling: &SamplingRecipe,
-) -> Result<ManifestRow> {
+) -> ManifestRow {
     let sources: Vec<&ManifestRow> = job.sources.iter().filter_map(|row| described.rows.get(row)).collect();
-    let first = sources.first().context("a generated image has no source")?;
+    let id = format!("{}-{index:06}", config.strategy.name());
     // An interpolation between different label sets has no label that anybody could vouch for.
-    let agreed = sources.iter().all(|row| row.labels == first.labels);
-    let strategy = match config.strategy {
-        Strategy::Reconstruct { .. } => "reconstruction",
-        Strategy::Interpolate { .. } => "interpolation",
+    let (agreed, first) = match sources.first() {
+        Some(first) => (sources.iter().all(|row| row.labels == first.labels), Some(*first)),
+        None => (false, None),
     };
-    Ok(ManifestRow {
-        id: format!("{strategy}-{index:06}"),
+    ManifestRow {
         source_file: String::new(),
         sha256: dataset::pixels_sha256(picture, image_size, image_size),
         // The source's patient: whoever splits by patient keeps an image and its variants on one side.
-        patient: first.patient.clone(),
-        view: first.view.clone(),
-        split: first.split,
-        labels: if agreed { first.labels.clone() } else { Vec::new() },
+        patient: first.map_or_else(|| id.clone(), |first| first.patient.clone()),
+        id,
+        view: first.and_then(|first| first.view.clone()),
+        split: first.map_or(config.split, |first| first.split),
+        labels: first.filter(|_| agreed).map(|first| first.labels.clone()).unwrap_or_default(),
         mask: false,
-        collection: first.collection.clone(),
-        licence: first.licence.clone(),
+        collection: first.and_then(|first| first.collection.clone()),
+        licence: first.and_then(|first| first.licence.clone()),
         provenance: Some(Provenance {
-            strategy: strategy.into(),
+            strategy: config.strategy.name().into(),
             source_ids: sources.iter().map(|row| row.id.clone()).collect(),
             fraction: job.fraction,
             seed: Some(config.seed),
             guidance_scale: Some(sampling.guidance_scale),
             model_fingerprint: Some(model.fingerprint.clone()),
         }),
-    })
+    }
 }
 
 fn write_png(out: &Path, id: &str, picture: &[f32], size: usize, bits: u8) -> Result<()> {

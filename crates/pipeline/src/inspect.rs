@@ -99,11 +99,13 @@ impl Inspection {
     }
 }
 
-/// Says what `path` is and checks it: datasets and tensors are read through, networks are loaded.
+/// Says what `path` is and checks it: datasets and tensors are read through, networks are loaded. The name of a shipped
+/// model stands for its folder.
 ///
 /// # Errors
 /// A path that does not exist or must not be read. Everything else that is wrong is among the problems.
 pub fn run(path: &Path) -> Result<Inspection> {
+    let path = &crate::assets::resolve(path);
     ensure!(path.exists(), "there is nothing there; check the spelling: {}", path.display());
     if path.is_dir() { folder(path) } else { file::inspect(path) }
 }

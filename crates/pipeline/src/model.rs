@@ -269,13 +269,21 @@ pub fn read_info(folder: &Path) -> Result<ModelInfo> {
     Ok(info)
 }
 
-/// Writes a model folder in one go, replacing an older one.
+/// Writes a model folder in one go, replacing an older one; the UNet in f32, or in f16 where `half` is set.
 ///
 /// # Errors
 /// A disk that is full or refuses.
-pub fn save(folder: &Path, info: &ModelInfo, denoiser: &Denoiser, autoencoder: &Path, encoder: &Path) -> Result<()> {
+pub fn save(
+    folder: &Path,
+    info: &ModelInfo,
+    denoiser: &Denoiser,
+    half: bool,
+    autoencoder: &Path,
+    encoder: &Path,
+) -> Result<()> {
     let target = AtomicFolder::create(folder)?;
-    denoiser.unet.save(&target.path().join("unet"))?;
+    let unet = target.path().join("unet");
+    if half { denoiser.unet.save_half(&unet) } else { denoiser.unet.save(&unet) }?;
     let null_condition = denoiser.null_condition.val();
     let shape = null_condition.dims().to_vec();
     let mut checkpoint = Checkpoint::default();

@@ -169,6 +169,8 @@ pub struct TrainingRecipe {
     pub num_sample_images: usize,
     /// Newest checkpoints that are kept; 0 keeps all.
     pub keep_checkpoints: usize,
+    /// Export the UNet's weights in 16 bit: half the size on disk. Training and checkpoints stay at 32. Default false.
+    pub half_precision: bool,
 }
 
 impl Default for TrainingRecipe {
@@ -180,6 +182,7 @@ impl Default for TrainingRecipe {
             sample_every_images: 25_600,
             num_sample_images: 8,
             keep_checkpoints: 3,
+            half_precision: false,
         }
     }
 }

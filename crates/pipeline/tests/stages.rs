@@ -158,6 +158,13 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     assert_eq!((provenance.source_ids.len(), provenance.fraction), (2, Some(0.5)));
     assert_eq!(row.labels.len(), 1, "both ends have the same label, and the mixture inherits it");
 
+    let free = folder.path().join("free");
+    let (summary, pictures) = generated(&whole, &dataset, &free, Strategy::Unconditional, 4);
+    assert_eq!((summary.num_images, summary.source_brightness), (6, None));
+    assert!(summary.figure.unwrap().is_file() && pictures != pictures_one);
+    let row = &Dataset::open(&free).unwrap().rows_at(&[1]).unwrap()[0];
+    assert!(row.labels.is_empty() && row.provenance.as_ref().unwrap().source_ids.is_empty(), "{row:?}");
+
     let conditioning = ConditioningConfig {
         real: dataset.clone(),
         synthetic: folder.path().join("one"),
@@ -168,6 +175,10 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     let followed = conditioning::run(&conditioning, &device::parse("cpu").unwrap(), &Silent).unwrap();
     // An untrained network follows nothing; real images are their own nearest.
     assert!(followed.num_images > 0 && followed.top_1 <= followed.top_5 && followed.chance > 0.0, "{followed:?}");
+    assert_eq!(followed.num_unconditional, 0);
+    let control = ConditioningConfig { synthetic: free, ..conditioning.clone() };
+    let control = conditioning::run(&control, &device::parse("cpu").unwrap(), &Silent).unwrap();
+    assert_eq!((control.num_images, control.num_unconditional), (6, 6));
     let refused = ConditioningConfig { synthetic: dataset.clone(), ..conditioning };
     let refused = conditioning::run(&refused, &device::parse("cpu").unwrap(), &Silent).unwrap_err().to_string();
     assert!(refused.contains("generate ... reconstruct"), "{refused}");

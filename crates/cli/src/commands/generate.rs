@@ -19,7 +19,7 @@ pub struct Arguments {
     model: PathBuf,
     /// The dataset whose images are the sources
     dataset: PathBuf,
-    /// Variants of single images, or mixtures of two
+    /// Variants of single images, mixtures of two, or images from no condition
     strategy: Strategy,
     /// Images to generate
     #[arg(long, value_name = "N")]
@@ -68,6 +68,8 @@ enum Strategy {
     Reconstruct,
     /// Mixtures of two images
     Interpolate,
+    /// From noise alone: the control of what the condition does
+    Unconditional,
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
@@ -95,18 +97,25 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
         Some((option, _)) => bail!("`{option}` says nothing about `{strategy}`; leave it out"),
         None => Ok(()),
     };
+    let of_variants = [("--variants", arguments.variants.is_some())];
+    let of_mixtures = [
+        ("--pairs", arguments.pairs.is_some()),
+        ("--fractions", !arguments.fractions.is_empty()),
+        ("--interpolation", arguments.interpolation.is_some()),
+    ];
     Ok(match arguments.strategy {
+        Strategy::Unconditional => {
+            foreign(&of_variants, "unconditional")?;
+            foreign(&of_mixtures, "unconditional")?;
+            foreign(&[("--guidance-scale", arguments.guidance_scale.is_some())], "unconditional")?;
+            generate::Strategy::Unconditional
+        }
         Strategy::Reconstruct => {
-            let given = [
-                ("--pairs", arguments.pairs.is_some()),
-                ("--fractions", !arguments.fractions.is_empty()),
-                ("--interpolation", arguments.interpolation.is_some()),
-            ];
-            foreign(&given, "reconstruct")?;
+            foreign(&of_mixtures, "reconstruct")?;
             generate::Strategy::Reconstruct { variants: arguments.variants.unwrap_or(1) }
         }
         Strategy::Interpolate => {
-            foreign(&[("--variants", arguments.variants.is_some())], "interpolate")?;
+            foreign(&of_variants, "interpolate")?;
             generate::Strategy::Interpolate {
                 pairs: match arguments.pairs.as_deref().unwrap_or("label") {
                     "label" => PairRule::Label,
@@ -168,6 +177,10 @@ mod tests {
         assert!(typed(&["reconstruct", "--variants", "3"]).is_ok());
         assert!(typed(&["interpolate", "--variants", "3"]).is_err());
         assert!(typed(&["reconstruct", "--pairs", "label"]).is_err());
+        assert!(typed(&["unconditional"]).is_ok());
+        for option in [["--variants", "3"], ["--pairs", "label"], ["--guidance-scale", "2"]] {
+            assert!(typed(&[&["unconditional"], &option[..]].concat()).is_err(), "{option:?}");
+        }
     }
 
     #[test]

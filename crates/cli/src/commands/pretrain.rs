@@ -22,7 +22,13 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Network {
     /// Trains the encoder whose embeddings condition a model: DINO, on the dataset's own images and without labels
-    Encoder(Run),
+    Encoder {
+        #[command(flatten)]
+        run: Run,
+        /// Starts from this encoder's weights instead of random ones: official ones, say, to be adapted to radiographs
+        #[arg(long, value_name = "FOLDER")]
+        from: Option<PathBuf>,
+    },
     /// Trains the autoencoder in whose latents a model works: one channel, in the layout of diffusers' AutoencoderTiny
     Autoencoder {
         #[command(flatten)]
@@ -61,18 +67,18 @@ struct Run {
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     match arguments.network {
-        Network::Encoder(run) if run.list_recipes => list_recipes::<EncoderRecipe>(context),
-        Network::Encoder(run) => encoder(run, context),
+        Network::Encoder { run, .. } if run.list_recipes => list_recipes::<EncoderRecipe>(context),
+        Network::Encoder { run, from } => encoder(run, from, context),
         Network::Autoencoder { run, .. } if run.list_recipes => list_recipes::<AutoencoderRecipe>(context),
         Network::Autoencoder { run, encoder } => autoencoder(run, encoder, context),
     }
 }
 
-fn encoder(run: Run, context: &Context<'_>) -> Result<Outcome> {
+fn encoder(run: Run, from: Option<PathBuf>, context: &Context<'_>) -> Result<Outcome> {
     let recipe = resolve::<EncoderRecipe>(run.recipe.as_deref(), context)?;
     let Run { resume, max_minutes, .. } = run;
     let (dataset, out) = folders(run.dataset, run.out)?;
-    let config = PretrainEncoderConfig { dataset, recipe, out, resume, max_minutes };
+    let config = PretrainEncoderConfig { dataset, recipe, out, from, resume, max_minutes };
     context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 

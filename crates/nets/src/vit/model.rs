@@ -3,12 +3,12 @@
 
 use super::{
     Preprocessing, VitConfig,
-    position::{Interpolation, interpolate},
+    position::{Interpolation, interpolate, sinusoidal},
 };
 use crate::layers::{Conv2d, LayerNorm, Linear};
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor},
+    tensor::{Device, Tensor, TensorData},
 };
 use kernels::Conv2dOptions;
 
@@ -87,6 +87,37 @@ impl Vit {
     /// The same network with other preprocessing.
     pub fn with_preprocessing(mut self, preprocessing: Preprocessing) -> Self {
         self.preprocessing = preprocessing;
+        self
+    }
+
+    /// The same network with its position embeddings resampled for square images of another size, for good: what
+    /// [`Vit::forward`] does for each such image.
+    ///
+    /// # Shapes
+    /// `image_size`: a multiple of the patch size
+    pub fn for_image_size(mut self, image_size: usize) -> Self {
+        let (old, new) = (self.config.grid_size(), image_size / self.config.patch_size);
+        if old != new {
+            let positions = self.embeddings.position_embeddings.val();
+            let patches = positions.clone().narrow(1, 1, old * old);
+            let patches = interpolate(patches, [new, new], Interpolation::of(self.config.architecture));
+            let positions = Tensor::cat(vec![positions.narrow(1, 0, 1), patches], 1);
+            self.embeddings.position_embeddings = Param::from_tensor(positions);
+        }
+        self.config.image_size = image_size;
+        self
+    }
+
+    /// The same network with position embeddings of sines and cosines, as a start for training that knows from the first
+    /// step where each patch is; the class token has none.
+    pub fn with_sinusoidal_positions(mut self) -> Self {
+        let (grid_size, dim) = (self.config.grid_size(), self.config.hidden_size);
+        let position_embeddings = &self.embeddings.position_embeddings;
+        let device = position_embeddings.val().device();
+        let mut values = vec![0.0; dim];
+        values.extend(sinusoidal(grid_size, dim));
+        let positions = Tensor::from_data(TensorData::new(values, [1, 1 + grid_size * grid_size, dim]), &device);
+        self.embeddings.position_embeddings = Param::from_tensor(positions);
         self
     }
 

@@ -1,8 +1,8 @@
 //! Whether a model follows its condition: is the image that was drawn from an embedding recognised, by its own
 //! embedding, among all real images that it could have been drawn from?
 //!
-//! Read it beside its controls: the same pictures in the features of `random:vit-...`, a set that was drawn from shuffled
-//! or no conditions, and the chance level that stands in the result.
+//! Read it beside its controls: the same pictures in the features of `random:vit-...`, a set that was drawn without
+//! conditions (each image is then given a source by lot), and the chance level that stands in the result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -23,7 +23,8 @@ use crate::progress::Progress;
 pub struct ConditioningConfig {
     /// The dataset whose embeddings were the conditions.
     pub real: PathBuf,
-    /// What was drawn from them; images of one source each count, interpolations do not.
+    /// What was drawn from them; images of one source each count, and unconditional ones as a control; interpolations
+    /// do not.
     pub synthetic: PathBuf,
     /// The encoder that recognises; of a run or model its encoder, or `random:vit-small/16`.
     pub features: PathBuf,
@@ -40,6 +41,8 @@ pub struct ConditioningSummary {
     pub features: String,
     /// Synthetic images judged.
     pub num_images: usize,
+    /// Those among them that were drawn without a condition and compared with a real image of their split by lot.
+    pub num_unconditional: usize,
     /// Mean number of real images among which a source is looked for: those of its split and collection.
     pub mean_candidates: f64,
     /// Share of images whose nearest real image, by cosine similarity, is their source.
@@ -64,7 +67,7 @@ pub struct ConditioningSummary {
 pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress) -> Result<ConditioningSummary> {
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
     let encoder = encode::encoder_folder(&config.features, &real, device)?;
-    let groups = pairs(&real, &synthetic)?;
+    let (groups, num_unconditional) = pairs(&real, &synthetic, config.seed)?;
     let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
     let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
     let dim = real_features.shape()[1];
@@ -109,6 +112,7 @@ pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress
     let summary = ConditioningSummary {
         features: real_features.fingerprint().to_owned(),
         num_images: found.len(),
+        num_unconditional,
         mean_candidates: mean(&|found| found.candidates as f64),
         top_1: mean(&first),
         top_1_interval: [interval.low, interval.high],
@@ -138,9 +142,11 @@ struct Group {
     pairs: Vec<(usize, usize)>,
 }
 
-fn pairs(real: &Dataset, synthetic: &Dataset) -> Result<Vec<Group>> {
+/// The groups that have pairs, and how many pairs were made by lot.
+fn pairs(real: &Dataset, synthetic: &Dataset, seed: u64) -> Result<(Vec<Group>, usize)> {
     let all: Vec<usize> = (0..real.len()).collect();
     let mut places = HashMap::new();
+    let mut of_split: HashMap<String, Vec<String>> = HashMap::new();
     let mut groups: BTreeMap<(String, Option<String>), Group> = BTreeMap::new();
     for (index, row) in all.iter().copied().zip(real.rows_at(&all)?) {
         let key = (row.split.to_string(), row.collection);
@@ -149,13 +155,22 @@ fn pairs(real: &Dataset, synthetic: &Dataset) -> Result<Vec<Group>> {
             .or_insert_with(|| Group { candidates: Vec::new(), pairs: Vec::new() })
             .candidates
             .push(index);
+        of_split.entry(key.0.clone()).or_default().push(row.id.clone());
         places.insert(row.id, (index, key));
     }
     let all: Vec<usize> = (0..synthetic.len()).collect();
-    let (mut count, mut missing) = (0, 0);
+    let (mut count, mut missing, mut by_lot) = (0, 0, 0);
     for (image, row) in all.iter().copied().zip(synthetic.rows_at(&all)?) {
         let Some(provenance) = row.provenance else { continue };
-        let [source] = &provenance.source_ids[..] else { continue };
+        let source = match &provenance.source_ids[..] {
+            [source] => source.as_str(),
+            [] => {
+                let Some(candidates) = of_split.get(&row.split.to_string()) else { continue };
+                by_lot += 1;
+                &candidates[random::permutation(seed, image as u64, candidates.len())[0]]
+            }
+            _ => continue,
+        };
         match places.get(source) {
             Some((index, key)) => {
                 count += 1;
@@ -175,5 +190,5 @@ fn pairs(real: &Dataset, synthetic: &Dataset) -> Result<Vec<Group>> {
         "no image says that it was drawn from the embedding of one real image; make some with `generate ... reconstruct`: {}",
         synthetic.dir().display()
     );
-    Ok(groups.into_values().filter(|group| !group.pairs.is_empty()).collect())
+    Ok((groups.into_values().filter(|group| !group.pairs.is_empty()).collect(), by_lot))
 }

@@ -1,5 +1,5 @@
 //! The two layouts of the paper's figure 2: rows of variants beside their source, and rows of interpolations between
-//! their two ends. Real images have a coloured frame.
+//! their two ends; and plain rows of unconditional images. Real images have a coloured frame.
 
 use super::{Strategy, jobs::Job};
 use anyhow::Result;
@@ -11,6 +11,8 @@ use std::path::Path;
 const MAX_ROWS: usize = 16;
 /// Sources beside one another where each has a single variant.
 const PAIRS_PER_ROW: usize = 4;
+/// Images beside one another that have no source.
+const UNCONDITIONAL_PER_ROW: usize = 8;
 
 /// What to draw.
 pub struct Figure<'a> {
@@ -31,9 +33,15 @@ impl Figure<'_> {
     /// Images that cannot be read, a disk that is full.
     pub fn draw(&self, path: &Path) -> Result<()> {
         let size = self.synthetic.image_size();
+        let (ends, longest) = match self.strategy {
+            Strategy::Reconstruct { .. } => (1, usize::MAX),
+            Strategy::Interpolate { .. } => (2, usize::MAX),
+            Strategy::Unconditional => (0, UNCONDITIONAL_PER_ROW),
+        };
         let groups: Vec<(usize, &[Job])> = self
             .jobs
             .chunk_by(|left, right| left.sources == right.sources)
+            .flat_map(|group| group.chunks(longest))
             .scan(0, |first, group| {
                 let start = *first;
                 *first += group.len();
@@ -41,7 +49,6 @@ impl Figure<'_> {
             })
             .collect();
         let widest = groups.iter().map(|(_, group)| group.len()).max().unwrap_or(1);
-        let ends = if matches!(self.strategy, Strategy::Interpolate { .. }) { 2 } else { 1 };
         let per_row = if ends == 1 && widest == 1 { PAIRS_PER_ROW } else { 1 };
         let mut grid = Grid::new(size.max(64)).columns(per_row * (widest + ends));
         let shown = groups.len().min(MAX_ROWS * per_row);
@@ -51,7 +58,9 @@ impl Figure<'_> {
             }
             let real = |position: usize| -> Result<Vec<u8>> { Ok(self.real.images(&[group[0].sources[position]])?) };
             let real_size = self.real.image_size();
-            grid.push_grey(&real(0)?, real_size, real_size, "source", Border::Source)?;
+            if ends > 0 {
+                grid.push_grey(&real(0)?, real_size, real_size, "source", Border::Source)?;
+            }
             for (offset, job) in group.iter().enumerate() {
                 let picture = self.synthetic.images(&[first + offset])?;
                 let caption = job.fraction.map_or(String::new(), |fraction| format!("{fraction:.2}"));

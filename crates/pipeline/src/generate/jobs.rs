@@ -29,7 +29,7 @@ pub enum PairRule {
 /// One image to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Rows of the real dataset: one, or the two ends.
+    /// Rows of the real dataset: one, the two ends, or none for an unconditional image.
     pub sources: Vec<usize>,
     /// How far from the first end to the second.
     pub fraction: Option<f64>,
@@ -46,8 +46,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Decides.
-    pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: &Embeddings) -> Result<Self> {
+    /// Decides. Embeddings are needed for pairs of neighbours only.
+    pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: Option<&Embeddings>) -> Result<Self> {
         let rows = dataset.indices(config.split)?;
         ensure!(
             !rows.is_empty(),
@@ -63,6 +63,7 @@ impl Sources {
         let mut jobs = Vec::new();
         let mut interpolation = Interpolation::default();
         match &config.strategy {
+            Strategy::Unconditional => jobs = vec![Job { sources: Vec::new(), fraction: None }; config.num_images],
             Strategy::Reconstruct { variants } => {
                 while jobs.len() < config.num_images {
                     let Some(source) = sources.next() else { break };
@@ -129,11 +130,11 @@ impl<'a> Partners<'a> {
         described: &'a HashMap<usize, ManifestRow>,
         rows: &[usize],
         rule: &PairRule,
-        embeddings: &Embeddings,
+        embeddings: Option<&Embeddings>,
         seed: u64,
     ) -> Result<Self> {
         let mut unit_embeddings = Vec::new();
-        if *rule == PairRule::Neighbour {
+        if let (PairRule::Neighbour, Some(embeddings)) = (rule, embeddings) {
             for row in rows {
                 let mut embedding = embeddings.gather(&[*row], 1)?;
                 let norm = embedding.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);

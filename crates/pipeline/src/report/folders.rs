@@ -199,7 +199,23 @@ fn run_section(folder: &Path) -> Result<String> {
     for path in spread(&samples, SAMPLE_GRIDS) {
         html.push_str(&picture_file(path)?);
     }
+    html.push_str(&evaluation(&folder.join("evaluation"))?);
     html.push_str(&folded("Recipe", &facts(&flatten_toml(&parsed))));
+    Ok(html)
+}
+
+/// What an evaluation left in a folder: its numbers, then its pictures; nothing where there is no such folder.
+fn evaluation(folder: &Path) -> Result<String> {
+    let mut html = String::new();
+    if !folder.is_dir() {
+        return Ok(html);
+    }
+    for path in files_in(folder, "json")? {
+        html.push_str(&facts(&flatten_json(&read_json(&path)?)));
+    }
+    for path in pictures_in(folder)? {
+        html.push_str(&picture_file(&path)?);
+    }
     Ok(html)
 }
 
@@ -288,10 +304,15 @@ fn megabytes(bytes: u64) -> String {
 
 /// The PNG files directly in a folder, by name.
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    files_in(folder, "png")
+}
+
+/// The files directly in a folder whose names end like this, by name.
+fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) && path.is_file())
+        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(extension)) && path.is_file())
         .collect();
     paths.sort();
     Ok(paths)

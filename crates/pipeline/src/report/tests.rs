@@ -44,6 +44,9 @@ fn one_page_shows_every_kind_of_folder_and_lists_what_is_none() {
         log.append(step, step * 32, &[("loss", loss), ("loss_time_0_of_2", loss), ("loss_time_1_of_2", loss)]).unwrap();
     }
     radiograph::write_png_u8(&run.samples_dir().unwrap().join("00000640.png"), &[7; 64], 8, 8).unwrap();
+    fs::create_dir(run_dir.join("evaluation")).unwrap();
+    fs::write(run_dir.join("evaluation/autoencoder.json"), "{\"psnr\": 31.25}").unwrap();
+    radiograph::write_png_u8(&run_dir.join("evaluation/reconstructions.png"), &[9; 64], 8, 8).unwrap();
     fs::create_dir(dir.path().join("other")).unwrap();
 
     let mut config =
@@ -60,6 +63,8 @@ fn one_page_shows_every_kind_of_folder_and_lists_what_is_none() {
         "learning_rate",
         "0.125",
         "00000640.png",
+        "31.25",
+        "reconstructions.png",
         "reconstruction",
         "&lt;effusion&gt;",
         "&lt;phantoms&gt;",
@@ -70,7 +75,7 @@ fn one_page_shows_every_kind_of_folder_and_lists_what_is_none() {
     ] {
         assert!(html.contains(part), "the page lacks {part:?}");
     }
-    assert_eq!(html.matches("<img ").count(), 3, "two contact sheets and one sample grid");
+    assert_eq!(html.matches("<img ").count(), 4, "two contact sheets, a sample grid, an evaluation");
     assert_eq!(html.matches("<svg ").count(), 2, "the loss, and the loss by time");
     assert!(!html.contains("<script") && !html.contains("http"), "the page must need nothing from elsewhere");
 }

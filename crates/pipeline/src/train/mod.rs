@@ -275,7 +275,8 @@ impl Session<'_> {
         let averaged = state.optimiser.averaged(&state.denoiser);
         let info = ModelInfo { images_seen: state.images_seen, ..self.info.clone() };
         let folder = self.run_dir.model_dir();
-        model::save(&folder, &info, &averaged, &self.frozen.autoencoder, &self.frozen.encoder)?;
+        let half = self.recipe.training.half_precision;
+        model::save(&folder, &info, &averaged, half, &self.frozen.autoencoder, &self.frozen.encoder)?;
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! `pretrain encoder`.
 
 use crate::{SIZE, phantoms};
-use burn::tensor::Device;
+use burn::tensor::{Device, Distribution, Tensor};
 use dataset::{Dataset, MetricsLog, RunDir};
 use nets::{
     autoencoder::AutoencoderTinyConfig,
     init::{Initialisation, randomise},
-    vit::Vit,
+    vit::{Vit, VitConfig},
 };
 use pipeline::{
     embed::{self, EmbedConfig},
@@ -53,10 +53,22 @@ fn pretrain(
     max_minutes: Option<f64>,
     changes: &[(&str, &str)],
 ) -> anyhow::Result<PretrainSummary> {
+    pretrain_from(None, dataset, out, resume, max_minutes, changes)
+}
+
+fn pretrain_from(
+    from: Option<&Path>,
+    dataset: &Path,
+    out: &Path,
+    resume: bool,
+    max_minutes: Option<f64>,
+    changes: &[(&str, &str)],
+) -> anyhow::Result<PretrainSummary> {
     let config = PretrainEncoderConfig {
         dataset: dataset.into(),
         recipe: recipe(changes),
         out: out.into(),
+        from: from.map(Path::to_path_buf),
         resume,
         max_minutes,
     };
@@ -102,6 +114,31 @@ fn a_run_that_was_stopped_and_one_that_was_killed_export_the_same_bytes() {
     assert!(error.contains("--resume"), "{error}");
     let error = pretrain(&dataset, &parts, true, None, &[("optimiser.learning_rate", "1")]).unwrap_err().to_string();
     assert!(error.contains("optimiser.learning_rate"), "{error}");
+}
+
+#[test]
+fn a_run_begins_at_the_weights_of_a_given_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = phantoms(folder.path());
+    let [given, adapted] = ["given", "adapted"].map(|name| folder.path().join(name));
+    // Made for larger images; its position embeddings are resampled.
+    let config = VitConfig { num_hidden_layers: 2, ..VitConfig::tiny(16, 96) };
+    let encoder = randomise(config.init(&Device::flex()), Initialisation::TruncatedNormal(0.1), 5);
+    encoder.save(&given).unwrap();
+    // A rate of nothing, so that the teacher stays what it was; the loss needs some steps all the same.
+    let still = [("optimiser.learning_rate", "1e-30"), ("optimiser.final_learning_rate", "0")];
+    pretrain_from(Some(&given), &dataset, &adapted, false, None, &still).unwrap();
+    let found = Vit::load(&adapted.join("model"), &Device::flex()).unwrap();
+    assert_eq!(found.config().image_size, SIZE);
+    let images = Tensor::random([2, SIZE, SIZE, 3], Distribution::Default, &Device::flex());
+    let [found, expected] = [found, encoder]
+        .map(|network| network.forward(images.clone()).class_token().into_data().iter::<f32>().collect::<Vec<_>>());
+    let error = found.iter().zip(&expected).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(error < 1e-5, "{error}");
+
+    let other = [("network.num_layers", "3")];
+    let error = pretrain_from(Some(&given), &dataset, &folder.path().join("x"), false, None, &other).unwrap_err();
+    assert!(error.to_string().contains("2 layers") && error.to_string().contains("3 layers"), "{error}");
 }
 
 #[test]

@@ -11,11 +11,13 @@ mod recipe;
 mod views;
 
 pub use recipe::{
-    DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, NetworkSize, OptimiserRecipe, ViewsRecipe,
+    DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, NetworkSize, OptimiserRecipe, PositionStart,
+    ViewsRecipe,
 };
 
 use super::{Evaluation, Identity, PretrainSummary, Trainee, TrainingOrder};
 use crate::{
+    model::network_of,
     progress::Progress,
     run,
     settings::Settings as _,
@@ -35,7 +37,9 @@ use monitor::{Averages, Judge};
 use nets::{
     Checkpoint, HostTensor,
     dino::{DinoHead, DinoNetwork},
-    vit::Preprocessing,
+    load_weights,
+    vit::{Preprocessing, Vit, VitConfig},
+    weights_of,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -50,6 +54,9 @@ pub struct PretrainEncoderConfig {
     pub recipe: EncoderRecipe,
     /// The run folder; the encoder appears in its `model`.
     pub out: PathBuf,
+    /// Start from this encoder's weights instead of random ones; it must be of the recipe's shape, but for the size of
+    /// images. The head, thrown away long ago, starts at random. Without effect on a run that is continued.
+    pub from: Option<PathBuf>,
     /// Continue the run in `out` from its newest checkpoint.
     pub resume: bool,
     /// Stop, with a checkpoint, after so many minutes; `resume` goes on.
@@ -80,6 +87,8 @@ pub fn run(config: &PretrainEncoderConfig, device: &Device, progress: &dyn Progr
     if let Some(found) = &newest {
         progress.say(&format!("continuing from {}", found.path.display()));
     }
+    let from = config.from.as_deref().filter(|_| newest.is_none());
+    let from = from.map(|path| given_encoder(path, recipe, device)).transpose()?;
     let setting = Setting {
         judge: Judge::new(&dataset, recipe)?,
         preprocessing: preprocessing_for(&dataset, order.rows(), recipe)?,
@@ -90,8 +99,32 @@ pub fn run(config: &PretrainEncoderConfig, device: &Device, progress: &dyn Progr
     if let Some(chance) = setting.judge.chance() {
         progress.detail(&format!("the commonest class is {chance:.3} of the validation images with labels"));
     }
-    let student = Student::begin(setting, newest.map(|found| found.path).as_deref(), order, &config.dataset)?;
+    let student = Student::begin(setting, newest.map(|found| found.path).as_deref(), from, order, &config.dataset)?;
     super::train(student, &run_dir, &recipe.training, config.max_minutes, progress)
+}
+
+/// An encoder to start from.
+fn given_encoder(path: &Path, recipe: &EncoderRecipe, device: &Device) -> Result<Vit> {
+    let encoder = Vit::load(&network_of(path, "encoder")?, device)?.for_image_size(recipe.image_size);
+    let (given, wanted) = (encoder.config(), recipe.vit());
+    let shape = |vit: &VitConfig| {
+        format!(
+            "`{}`, {} wide, {} layers, {} heads, patches of {} px",
+            vit.architecture.model_type(),
+            vit.hidden_size,
+            vit.num_hidden_layers,
+            vit.num_attention_heads,
+            vit.patch_size
+        )
+    };
+    ensure!(
+        VitConfig { layer_norm_eps: wanted.layer_norm_eps, ..given.clone() } == wanted,
+        "the encoder to start from ({}) has not the recipe's shape ({}); change the section `network` of the recipe: {}",
+        shape(given),
+        shape(&wanted),
+        path.display()
+    );
+    Ok(encoder)
 }
 
 /// Brings training images to mean 0 and deviation 1: one number for all three channels, which hold the same grey.
@@ -147,12 +180,24 @@ const CENTRE_FILE: &str = "centre.safetensors";
 
 impl Student {
     /// Fresh, or from a checkpoint.
-    fn begin(setting: Setting, checkpoint: Option<&Path>, order: TrainingOrder, dataset: &Path) -> Result<Self> {
+    fn begin(
+        setting: Setting,
+        checkpoint: Option<&Path>,
+        from: Option<Vit>,
+        order: TrainingOrder,
+        dataset: &Path,
+    ) -> Result<Self> {
         let Setting { recipe, device, .. } = &setting;
-        let network = DinoNetwork::new(&recipe.vit(), &recipe.head, recipe.seed, &device.clone().autodiff());
+        let mut network = DinoNetwork::new(&recipe.vit(), &recipe.head, recipe.seed, &device.clone().autodiff());
         let output_dim = recipe.head.output_dim;
         let (network, optimiser, images_seen, centre) = match checkpoint {
             None => {
+                if recipe.network.positions == PositionStart::Sinusoidal {
+                    network.encoder = network.encoder.with_sinusoidal_positions();
+                }
+                if let Some(encoder) = from {
+                    network.encoder = load_weights(network.encoder, &weights_of(&encoder))?;
+                }
                 let optimiser = Optimiser::new(&network);
                 (network, optimiser, 0, Tensor::zeros([output_dim], device))
             }

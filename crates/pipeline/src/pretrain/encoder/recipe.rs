@@ -55,6 +55,17 @@ pub enum NetworkSize {
     Base,
 }
 
+/// What position embeddings start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionStart {
+    /// Normal values of deviation 0.02: a fresh network hardly knows where a patch is.
+    #[default]
+    Random,
+    /// Sines and cosines of row and column, as MoCo v3 and MAE.
+    Sinusoidal,
+}
+
 /// See [`EncoderRecipe::network`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +77,9 @@ pub struct NetworkRecipe {
     /// Transformer blocks. Default 12.
     #[serde(default = "twelve")]
     pub num_layers: usize,
+    /// What the position embeddings start from; all are learnt from there. Default random, as DINO.
+    #[serde(default)]
+    pub positions: PositionStart,
     /// Export the encoder's weights in 16 bit: half the size on disk. Training and checkpoints stay at 32. Default
     /// false.
     #[serde(default)]
