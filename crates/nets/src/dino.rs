@@ -25,11 +25,16 @@ pub struct DinoHeadConfig {
     /// Number of prototypes: the "classes" that student and teacher agree on. Default 65,536, as the paper; a few
     /// thousand do for some thousand images.
     pub output_dim: usize,
+    /// Standardise each hidden unit over the batch before its GELU: batch normalisation without scale, shift or running
+    /// averages (the paper's code offers `use_bn_in_head`). A fresh encoder gives all radiographs nearly the same
+    /// embedding, and what tells them apart is too little for the teacher to be sure of anything; this makes it much.
+    /// Default false, as the paper.
+    pub batch_norm: bool,
 }
 
 impl Default for DinoHeadConfig {
     fn default() -> Self {
-        Self { num_layers: 3, hidden_dim: 2048, bottleneck_dim: 256, output_dim: 65_536 }
+        Self { num_layers: 3, hidden_dim: 2048, bottleneck_dim: 256, output_dim: 65_536, batch_norm: false }
     }
 }
 
@@ -68,6 +73,8 @@ pub struct DinoHead {
     mlp: Vec<Linear>,
     /// Directions of the prototypes; their lengths are fixed at 1, which the paper found more stable.
     last_layer: Linear,
+    #[module(skip)]
+    batch_norm: bool,
 }
 
 impl DinoHead {
@@ -76,7 +83,7 @@ impl DinoHead {
 
     /// A head of zeros for embeddings of length `dim`.
     pub fn new(dim: usize, config: &DinoHeadConfig, device: &Device) -> Self {
-        let DinoHeadConfig { num_layers, hidden_dim, bottleneck_dim, output_dim } = *config;
+        let DinoHeadConfig { num_layers, hidden_dim, bottleneck_dim, output_dim, batch_norm } = *config;
         let mlp = (0..num_layers)
             .map(|layer| {
                 let dim_in = if layer == 0 { dim } else { hidden_dim };
@@ -84,7 +91,7 @@ impl DinoHead {
                 Linear::new(dim_in, dim_out, device)
             })
             .collect();
-        Self { mlp, last_layer: Linear::new(bottleneck_dim, output_dim, device).without_bias() }
+        Self { mlp, last_layer: Linear::new(bottleneck_dim, output_dim, device).without_bias(), batch_norm }
     }
 
     /// Cosines of each embedding with each prototype.
@@ -94,12 +101,25 @@ impl DinoHead {
     pub fn forward(&self, embeddings: Tensor<2>) -> Tensor<2> {
         let mut hidden = embeddings;
         for (index, layer) in self.mlp.iter().enumerate() {
-            let input = if index == 0 { hidden } else { kernels::gelu(hidden) };
+            let input = match (index, self.batch_norm) {
+                (0, _) => hidden,
+                (_, true) => kernels::gelu(standardised_over_batch(hidden)),
+                (_, false) => kernels::gelu(hidden),
+            };
             hidden = layer.forward(input);
         }
         let bottleneck = unit_length(hidden, 1);
         kernels::linear(bottleneck, unit_length(self.last_layer.weight.val(), 0), None)
     }
+}
+
+/// Each column brought to mean 0 and standard deviation 1; one that is constant becomes 0.
+fn standardised_over_batch(rows: Tensor<2>) -> Tensor<2> {
+    /// That of PyTorch's batch normalisation.
+    const EPSILON: f64 = 1e-5;
+    let centred = rows.clone() - rows.mean_dim(0);
+    let variance = centred.clone().square().mean_dim(0);
+    centred / (variance + EPSILON).sqrt()
 }
 
 /// Vectors along an axis divided by their length; one of length 0 stays 0.

@@ -3,12 +3,12 @@
 
 use super::{
     Preprocessing, VitConfig,
-    position::{Interpolation, interpolate, sinusoidal},
+    position::{Interpolation, interpolate},
 };
 use crate::layers::{Conv2d, LayerNorm, Linear};
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor},
 };
 use kernels::Conv2dOptions;
 
@@ -98,26 +98,19 @@ impl Vit {
     pub fn for_image_size(mut self, image_size: usize) -> Self {
         let (old, new) = (self.config.grid_size(), image_size / self.config.patch_size);
         if old != new {
-            let positions = self.embeddings.position_embeddings.val();
+            let positions = self.embeddings.position_embeddings.val().detach();
             let patches = positions.clone().narrow(1, 1, old * old);
             let patches = interpolate(patches, [new, new], Interpolation::of(self.config.architecture));
-            let positions = Tensor::cat(vec![positions.narrow(1, 0, 1), patches], 1);
-            self.embeddings.position_embeddings = Param::from_tensor(positions);
+            self.embeddings.position_embeddings = parameter(Tensor::cat(vec![positions.narrow(1, 0, 1), patches], 1));
         }
         self.config.image_size = image_size;
         self
     }
 
-    /// The same network with position embeddings of sines and cosines, as a start for training that knows from the first
-    /// step where each patch is; the class token has none.
-    pub fn with_sinusoidal_positions(mut self) -> Self {
-        let (grid_size, dim) = (self.config.grid_size(), self.config.hidden_size);
-        let position_embeddings = &self.embeddings.position_embeddings;
-        let device = position_embeddings.val().device();
-        let mut values = vec![0.0; dim];
-        values.extend(sinusoidal(grid_size, dim));
-        let positions = Tensor::from_data(TensorData::new(values, [1, 1 + grid_size * grid_size, dim]), &device);
-        self.embeddings.position_embeddings = Param::from_tensor(positions);
+    /// The same network with every position embedding, the class token's too, multiplied by a number.
+    pub fn with_scaled_positions(mut self, factor: f64) -> Self {
+        let positions = self.embeddings.position_embeddings.val().detach() * factor;
+        self.embeddings.position_embeddings = parameter(positions);
         self
     }
 
@@ -134,6 +127,12 @@ impl Vit {
         }
         VitOutput { tokens: self.layernorm.forward(tokens), num_register_tokens: self.config.num_register_tokens }
     }
+}
+
+/// A parameter of these values. A tensor that was computed keeps the memory of how, even detached, and cannot be trained.
+fn parameter(values: Tensor<3>) -> Param<Tensor<3>> {
+    let device = values.device();
+    Param::from_tensor(Tensor::from_data(values.into_data(), &device))
 }
 
 /// Images to tokens.

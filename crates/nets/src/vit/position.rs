@@ -77,58 +77,9 @@ pub(super) fn interpolate(embeddings: Tensor<3>, [rows, columns]: [usize; 2], ki
     columns_matrix.matmul(by_column).reshape([1, rows * columns, dim])
 }
 
-/// The longest period of [`sinusoidal`], in patches, over 2 pi.
-const LONGEST_PERIOD: f64 = 10_000.0;
-
-/// Sines and cosines of a square grid's rows and columns at geometrically spaced frequencies (Vaswani et al. 2017,
-/// section 3.5, in two dimensions as MoCo v3, Chen et al. 2021, and MAE, He et al. 2022): the first half of a token tells
-/// the column, the second the row, each sines before cosines. Dimensions beyond a multiple of 4 are 0.
-///
-/// # Shapes
-/// `[grid * grid * dim]` values, row by row
-pub(super) fn sinusoidal(grid_size: usize, dim: usize) -> Vec<f32> {
-    let quarter = dim / 4;
-    let frequencies: Vec<f64> =
-        (0..quarter).map(|index| LONGEST_PERIOD.powf(-(index as f64) / quarter as f64)).collect();
-    let mut values = vec![0.0; grid_size * grid_size * dim];
-    for (position, token) in values.chunks_exact_mut(dim.max(1)).enumerate() {
-        let places = [(position % grid_size) as f64, (position / grid_size) as f64];
-        let waves = places.iter().flat_map(|place| {
-            let angles = frequencies.iter().map(move |frequency| frequency * place);
-            angles.clone().map(f64::sin).chain(angles.map(f64::cos))
-        });
-        for (slot, wave) in token.iter_mut().zip(waves) {
-            *slot = wave as f32;
-        }
-    }
-    values
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sinusoids_tell_every_place_of_the_grid_from_every_other() {
-        let (grid_size, dim) = (8, 192);
-        let values = sinusoidal(grid_size, dim);
-        let token = |row: usize, column: usize| &values[(row * grid_size + column) * dim..][..dim];
-        let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        // The published definition at one place: column 3, row 5, second frequency.
-        let angle = |place: f64| place * 10_000f64.powf(-1.0 / 48.0);
-        let expected = [angle(3.0).sin(), angle(3.0).cos(), angle(5.0).sin(), angle(5.0).cos()];
-        for (quarter, expected) in expected.into_iter().enumerate() {
-            assert!((f64::from(token(5, 3)[48 * quarter + 1]) - expected).abs() < 1e-6);
-        }
-        let mut least = f32::INFINITY;
-        for first in 0..64 {
-            for second in 0..first {
-                least = least.min(distance(token(first / 8, first % 8), token(second / 8, second % 8)));
-            }
-        }
-        assert!(least > 1.0, "{least}");
-        assert!(distance(token(0, 0), token(0, 1)) < distance(token(0, 0), token(0, 4)));
-    }
 
     #[test]
     fn the_same_size_is_identity_and_rows_sum_to_one() {

@@ -107,7 +107,12 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
     let folder = encode::encoder_folder(&config.encoder, &dataset, device)?;
     let encoder = Vit::load(&folder, device)?;
     let dim = encoder.config().hidden_size;
-    let random = randomise(encoder.config().init(device), Initialisation::TruncatedNormal(0.02), config.seed);
+    let random = |deviation: f64, positions: f64| {
+        let start = Initialisation::TruncatedNormal(deviation as f32);
+        randomise(encoder.config().init(device), start, config.seed).with_scaled_positions(positions / deviation)
+    };
+    // DINO's start, and one at which even an untrained network of any width tells images apart.
+    let (published, wide) = (random(0.02, 0.02), random((dim as f64).sqrt().recip(), 1.0));
     let size = dataset.image_size();
     let embed = |network: &Vit, pictures: &[u8]| {
         let images = encoder.preprocessing().apply(pictures, size, size, device)?;
@@ -127,7 +132,12 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
         score(name, dim, (learnt, &train.positive), (judged, &val.positive), config.seed)
     };
     let mut features = Vec::new();
-    for (name, network) in [("encoder", &encoder), ("encoder with random weights", &random)] {
+    let rivals = [
+        ("encoder", &encoder),
+        ("encoder with random weights", &published),
+        ("encoder with larger random weights", &wide),
+    ];
+    for (name, network) in rivals {
         let apply = |pictures: &[u8]| embed(network, pictures);
         features.push(judge(name, &read(name, &train, &apply)?, &read(name, &val, &apply)?, dim)?);
     }

@@ -11,8 +11,7 @@ mod recipe;
 mod views;
 
 pub use recipe::{
-    DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, NetworkSize, OptimiserRecipe, PositionStart,
-    ViewsRecipe,
+    DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, NetworkSize, OptimiserRecipe, ViewsRecipe,
 };
 
 use super::{Evaluation, Identity, PretrainSummary, Trainee, TrainingOrder};
@@ -37,6 +36,7 @@ use monitor::{Averages, Judge};
 use nets::{
     Checkpoint, HostTensor,
     dino::{DinoHead, DinoNetwork},
+    init::{Initialisation, randomise},
     load_weights,
     vit::{Preprocessing, Vit, VitConfig},
     weights_of,
@@ -192,9 +192,10 @@ impl Student {
         let output_dim = recipe.head.output_dim;
         let (network, optimiser, images_seen, centre) = match checkpoint {
             None => {
-                if recipe.network.positions == PositionStart::Sinusoidal {
-                    network.encoder = network.encoder.with_sinusoidal_positions();
-                }
+                let NetworkRecipe { initial_deviation, position_deviation, .. } = recipe.network;
+                let start = Initialisation::TruncatedNormal(initial_deviation as f32);
+                network.encoder = randomise(network.encoder, start, recipe.seed);
+                network.encoder = network.encoder.with_scaled_positions(position_deviation / initial_deviation);
                 if let Some(encoder) = from {
                     network.encoder = load_weights(network.encoder, &weights_of(&encoder))?;
                 }

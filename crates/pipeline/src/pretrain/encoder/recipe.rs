@@ -55,17 +55,6 @@ pub enum NetworkSize {
     Base,
 }
 
-/// What position embeddings start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PositionStart {
-    /// Normal values of deviation 0.02: a fresh network hardly knows where a patch is.
-    #[default]
-    Random,
-    /// Sines and cosines of row and column, as MoCo v3 and MAE.
-    Sinusoidal,
-}
-
 /// See [`EncoderRecipe::network`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,9 +66,15 @@ pub struct NetworkRecipe {
     /// Transformer blocks. Default 12.
     #[serde(default = "twelve")]
     pub num_layers: usize,
-    /// What the position embeddings start from; all are learnt from there. Default random, as DINO.
-    #[serde(default)]
-    pub positions: PositionStart,
+    /// Standard deviation of the encoder's initial weights. Default 0.02, as DINO, whose networks are 384 wide and more.
+    /// A network 192 wide with 1 / sqrt(192) = 0.07 tells images apart before it has learnt anything, and what the
+    /// teacher tells apart is what the student has to learn from.
+    #[serde(default = "dino_deviation")]
+    pub initial_deviation: f64,
+    /// Standard deviation of the initial position embeddings, the class token's included. Default 0.02, as DINO: hardly
+    /// anything beside the patches. With 1 a fresh network knows where each patch is.
+    #[serde(default = "dino_deviation")]
+    pub position_deviation: f64,
     /// Export the encoder's weights in 16 bit: half the size on disk. Training and checkpoints stay at 32. Default
     /// false.
     #[serde(default)]
@@ -88,6 +83,10 @@ pub struct NetworkRecipe {
 
 fn twelve() -> usize {
     12
+}
+
+fn dino_deviation() -> f64 {
+    0.02
 }
 
 /// See [`EncoderRecipe::views`].
@@ -308,6 +307,12 @@ impl Settings for EncoderRecipe {
         if let Some(problem) = self.augmentation.problem() {
             bail!("augmentation.{problem}");
         }
+        for (name, deviation) in [
+            ("network.initial_deviation", self.network.initial_deviation),
+            ("network.position_deviation", self.network.position_deviation),
+        ] {
+            ensure!(deviation > 0.0 && deviation <= 10.0, "{name} is {deviation}; it must be above 0 and at most 10");
+        }
         let patch_size = self.network.patch_size;
         let ViewsRecipe { global_size, global_scale, local_size, local_scale, blur_probability, .. } = self.views;
         ensure!(
@@ -333,7 +338,7 @@ impl Settings for EncoderRecipe {
                 "views.blur_probability holds {probability}; it must be a share, from 0 to 1"
             );
         }
-        let DinoHeadConfig { num_layers, hidden_dim, bottleneck_dim, output_dim } = self.head;
+        let DinoHeadConfig { num_layers, hidden_dim, bottleneck_dim, output_dim, batch_norm: _ } = self.head;
         for (name, value) in [
             ("head.num_layers", num_layers),
             ("head.hidden_dim", hidden_dim),
@@ -413,6 +418,7 @@ mod tests {
             ("distillation.teacher_momentum", "2", "share"),
             ("network.patch_size", "13", "multiple"),
             ("network.size", "huge", "does not fit"),
+            ("network.initial_deviation", "0", "above 0"),
             ("head.output_dim", "0", "from 1"),
             ("training.log_every_images", "0", "above 0"),
         ] {
