@@ -52,6 +52,26 @@ pub enum Error {
         /// Which class they are all of.
         class: &'static str,
     },
+    /// As [`Error::OneClass`], for one label of several.
+    #[error(
+        "label {label}: all {count} cases are {class}; leave that label out or take cases with and without it into the set"
+    )]
+    LabelOfOneClass {
+        /// The label's or class's position, counted from 0.
+        label: usize,
+        /// Number of cases.
+        count: usize,
+        /// Which class they are all of.
+        class: &'static str,
+    },
+    /// Values that do not vary say nothing about how sure their mean is.
+    #[error("{what} are all {value}; without spread there is no test: compare on more cases or report the value alone")]
+    NoSpread {
+        /// What does not vary.
+        what: &'static str,
+        /// The value of all.
+        value: f64,
+    },
     /// The eigenvalues of a covariance could not be computed.
     #[error("the eigenvalues of a {dim} x {dim} covariance did not converge; check the features for extreme values")]
     NoConvergence {
@@ -76,4 +96,13 @@ pub(crate) fn check_size(what: &'static str, found: usize, expected: usize) -> R
 /// Refuses fewer than `needed`.
 pub(crate) fn check_enough(what: &'static str, found: usize, needed: usize) -> Result<(), Error> {
     if found >= needed { Ok(()) } else { Err(Error::TooFew { what, found, needed }) }
+}
+
+/// Refuses a value that is not between 0 and 1, both excluded.
+pub(crate) fn check_share(name: &'static str, value: f64) -> Result<(), Error> {
+    if value > 0.0 && value < 1.0 {
+        Ok(())
+    } else {
+        Err(Error::OutOfRange { name, value, expected: "between 0 and 1" })
+    }
 }

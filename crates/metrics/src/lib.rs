@@ -1,24 +1,48 @@
-//! Measures of generated images, embeddings and masks, in f64, on plain slices.
+//! Measures of generated images, embeddings and masks, and the statistics that compare them, in f64, on plain slices.
 //!
 //! No networks, no files, no threads: features come in as numbers, and every result is the same on every machine up to
-//! rounding. [`distance`] compares sets of features (Fréchet and kernel distances), [`images`] compares pictures,
-//! [`retrieval`] finds nearest neighbours and lets them vote, [`probe`] fits linear classifiers, [`spread`] says how much
-//! of their space embeddings use, [`agreement`] scores masks and classifiers and says how sure a number is.
+//! rounding.
+//! - Sets of features: [`distance`] compares them (Fréchet and kernel distances), [`quality`] asks whether generated rows
+//!   look like real ones and show all that these show, [`memorisation`] whether they are copies of training rows.
+//!   [`euclidean`] finds nearest rows, [`partition`] parts them into cells.
+//! - [`images`] compares pictures; [`retrieval`] finds neighbours by angle and lets them vote; [`probe`] fits linear
+//!   classifiers; [`spread`] says how much of their space embeddings use.
+//! - [`agreement`] scores masks and classifiers, [`ranking`] several classifiers and labels; [`resample`] says how sure a
+//!   number is, [`comparison`] whether one method beats another and by how much.
 
 pub mod agreement;
+pub mod comparison;
 pub mod distance;
+mod distribution;
 mod error;
+pub mod euclidean;
 pub mod images;
+pub mod memorisation;
+pub mod partition;
 pub mod probe;
+pub mod quality;
+pub mod ranking;
+mod ranks;
+pub mod resample;
 pub mod retrieval;
 mod rows;
 pub mod spread;
 
-pub use agreement::{Interval, area_under_curve, bootstrap_interval, dice};
-pub use distance::{Moments, frechet_distance, kernel_distance};
+pub use agreement::{area_under_curve, dice};
+pub use comparison::{
+    NullDistribution, ResampledTTest, SignedRankTest, cliffs_delta, corrected_t_test, holm, paired_cohens_d,
+    rank_biserial, wilcoxon_signed_rank,
+};
+pub use distance::{Moments, frechet_distance, frechet_distance_interval, kernel_distance, kernel_distance_interval};
 pub use error::Error;
+pub use euclidean::{NearRow, distance_between_groups, nearest_rows, share_nearer_than};
 pub use images::{Intensity, intensity, peak_signal_to_noise, structural_similarity};
+pub use memorisation::{CellOfCopying, DataCopying, FEWEST_GENERATED, authentic_rows, data_copying};
+pub use partition::Partition;
 pub use probe::{LogisticRegression, PrincipalComponents};
+pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
+pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
+pub use resample::{Interval, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two};
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;
 pub use spread::{effective_rank, standard_deviation};

@@ -51,6 +51,11 @@ impl<'a> Rows<'a> {
         self.values.chunks(num_rows * self.dim).map(move |values| Rows { values, dim: self.dim })
     }
 
+    /// The rows from `first` on, which must be at most [`len`](Self::len).
+    pub(crate) fn from(self, first: usize) -> Rows<'a> {
+        Rows { values: &self.values[first * self.dim..], dim: self.dim }
+    }
+
     /// The table as a matrix `[num_rows, dim]`.
     pub(crate) fn matrix(self) -> MatRef<'a, f64> {
         MatRef::from_row_major_slice(self.values, self.len(), self.dim)

@@ -1,0 +1,178 @@
+//! How sure a number is: bootstrap intervals, and the interval of a share.
+
+use crate::distribution::normal_quantile;
+use crate::error::{Error, check_enough, check_finite, check_share};
+
+/// A range that holds the true value with the confidence it was made for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Percentile bootstrap interval (Efron 1979): `statistic` of `num_replicates` samples of `num_items` positions, drawn
+/// with replacement. A statistic that has no value on a sample (an AUC on one class) gives `None` and does not count.
+///
+/// Replicate `i` depends on `seed` and `i` alone.
+///
+/// # Errors
+/// [`Error::TooFew`] with no item, fewer than two replicates or fewer than two that have a value;
+/// [`Error::OutOfRange`] for a confidence outside 0 to 1, both excluded.
+pub fn bootstrap_interval(
+    num_items: usize,
+    num_replicates: usize,
+    confidence: f64,
+    seed: u64,
+    mut statistic: impl FnMut(&[usize]) -> Option<f64>,
+) -> Result<Interval, Error> {
+    check_enough("number of items", num_items, 1)?;
+    check_enough("number of replicates", num_replicates, 2)?;
+    check_share("confidence", confidence)?;
+    let mut positions = vec![0; num_items];
+    let values = (0..num_replicates as u64)
+        .filter_map(|replicate| {
+            draw(seed, 0, replicate, &mut positions);
+            statistic(&positions)
+        })
+        .collect();
+    percentile_interval(values, confidence)
+}
+
+/// As [`bootstrap_interval`] for a statistic of two independent sets, each drawn anew for each replicate.
+///
+/// # Errors
+/// As [`bootstrap_interval`].
+pub fn bootstrap_interval_of_two(
+    num_items: [usize; 2],
+    num_replicates: usize,
+    confidence: f64,
+    seed: u64,
+    mut statistic: impl FnMut(&[usize], &[usize]) -> Option<f64>,
+) -> Result<Interval, Error> {
+    check_enough("number of items", num_items[0].min(num_items[1]), 1)?;
+    check_enough("number of replicates", num_replicates, 2)?;
+    check_share("confidence", confidence)?;
+    let [mut first, mut second] = num_items.map(|count| vec![0; count]);
+    let values = (0..num_replicates as u64)
+        .filter_map(|replicate| {
+            draw(seed, 0, replicate, &mut first);
+            draw(seed, 1, replicate, &mut second);
+            statistic(&first, &second)
+        })
+        .collect();
+    percentile_interval(values, confidence)
+}
+
+/// [`bootstrap_interval`] of a mean.
+///
+/// # Errors
+/// As [`bootstrap_interval`], and [`Error::NotFinite`].
+pub fn bootstrap_interval_of_mean(
+    values: &[f64],
+    num_replicates: usize,
+    confidence: f64,
+    seed: u64,
+) -> Result<Interval, Error> {
+    check_finite("the values", values)?;
+    bootstrap_interval(values.len(), num_replicates, confidence, seed, |positions| {
+        Some(positions.iter().map(|position| values[*position]).sum::<f64>() / values.len() as f64)
+    })
+}
+
+/// How many of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Number that counts.
+    pub count: usize,
+    /// Number of all, at least 1.
+    pub total: usize,
+}
+
+impl Share {
+    /// The share of those that are true.
+    ///
+    /// # Errors
+    /// [`Error::TooFew`] without any.
+    pub fn of(flags: &[bool]) -> Result<Self, Error> {
+        check_enough("number of items", flags.len(), 1)?;
+        Ok(Self { count: flags.iter().filter(|flag| **flag).count(), total: flags.len() })
+    }
+
+    /// In 0..=1.
+    pub fn value(self) -> f64 {
+        self.count as f64 / self.total as f64
+    }
+
+    /// The score interval (Wilson 1927), which unlike a bootstrap has a width where nobody or everybody counts. It takes
+    /// the items for independent: several images of one patient make it too narrow.
+    ///
+    /// # Errors
+    /// [`Error::TooFew`] of nothing, [`Error::OutOfRange`] for a confidence outside 0 to 1, both excluded.
+    pub fn interval(self, confidence: f64) -> Result<Interval, Error> {
+        check_enough("number of items", self.total, 1)?;
+        check_share("confidence", confidence)?;
+        let (share, total) = (self.value(), self.total as f64);
+        let z = normal_quantile(0.5 * (1.0 + confidence));
+        let scale = 1.0 + z * z / total;
+        let centre = (share + z * z / (2.0 * total)) / scale;
+        let half = z / scale * (share * (1.0 - share) / total + (z / (2.0 * total)).powi(2)).sqrt();
+        // Exactly 0 and 1 at the extremes, where rounding would leave a trace.
+        let low = if self.count == 0 { 0.0 } else { (centre - half).max(0.0) };
+        let high = if self.count == self.total { 1.0 } else { (centre + half).min(1.0) };
+        Ok(Interval { low, high })
+    }
+}
+
+/// The range that holds the middle `confidence` of replicates; NaN does not count.
+pub(crate) fn percentile_interval(mut values: Vec<f64>, confidence: f64) -> Result<Interval, Error> {
+    values.retain(|value| !value.is_nan());
+    check_enough("number of replicates with a value", values.len(), 2)?;
+    values.sort_by(f64::total_cmp);
+    let tail = 0.5 * (1.0 - confidence);
+    Ok(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) })
+}
+
+/// Fills `positions` with draws from `0..positions.len()` with replacement, by `seed`, `set` and `replicate` alone.
+pub(crate) fn draw(seed: u64, set: u64, replicate: u64, positions: &mut [usize]) {
+    let num_items = positions.len();
+    let set = set.wrapping_mul(0xD1B5_4A32_D192_ED03); // any odd constant keeps the sets' keys apart
+    let key = mix(mix(seed ^ set).wrapping_add(replicate));
+    for (draw, position) in positions.iter_mut().enumerate() {
+        *position = below(mix(key.wrapping_add((draw as u64).wrapping_mul(GOLDEN))), num_items);
+    }
+}
+
+/// 2^64 divided by the golden ratio, made odd: the increment of SplitMix64.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The output function of SplitMix64 (Steele, Lea and Flood 2014).
+pub(crate) fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(GOLDEN);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
+}
+
+/// A position in `0..len` from a random word, by the high half of their product; its bias is below `len / 2^64`.
+pub(crate) fn below(word: u64, len: usize) -> usize {
+    ((u128::from(word) * len as u128) >> 64) as usize
+}
+
+/// The value below which a share of sorted values lies, straight between neighbours.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let (lower, upper, weight) = quantile_position(sorted.len(), share);
+    between(sorted[lower], sorted[upper], weight)
+}
+
+/// The two ranks, counted from 0, between which the quantile of `count` sorted values lies, and the upper one's weight.
+pub(crate) fn quantile_position(count: usize, share: f64) -> (usize, usize, f64) {
+    let position = share * (count - 1) as f64;
+    (position.floor() as usize, position.ceil() as usize, position - position.floor())
+}
+
+/// Straight between two values, which may be infinite where they are equal.
+pub(crate) fn between(lower: f64, upper: f64, weight: f64) -> f64 {
+    if weight == 0.0 || lower == upper { lower } else { lower + (upper - lower) * weight }
+}
