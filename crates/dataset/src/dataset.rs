@@ -17,8 +17,10 @@ use crate::tensor_file::{REMAKE, TensorFile};
 use crate::writer::partial_len;
 use crate::{Error, ManifestRow, Result, Split};
 
-/// The version of the format that this release writes, and the newest that it reads.
-pub const DATASET_VERSION: u32 = 1;
+/// The version of the format that this release writes, and the newest that it reads; older ones are read too.
+///
+/// Version 2 added `labels_negative` and `labels_uncertain` to the manifest.
+pub const DATASET_VERSION: u32 = 2;
 
 /// The number of images in each split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

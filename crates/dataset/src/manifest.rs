@@ -44,6 +44,8 @@ message manifest {
   optional int64 seed (INTEGER(64, false));
   optional double guidance_scale;
   optional binary model_fingerprint (STRING);
+  required group labels_negative (LIST) { repeated group list { required binary element (STRING); } }
+  required group labels_uncertain (LIST) { repeated group list { required binary element (STRING); } }
 }";
 
 /// The part of a dataset that an image serves in.
@@ -129,8 +131,17 @@ pub struct ManifestRow {
     pub view: Option<String>,
     /// The part of the dataset.
     pub split: Split,
-    /// The labels, in the order of the source; empty where unknown.
+    /// The labels that the image has, in the order of the source; empty where unknown.
+    ///
+    /// A label has one of four states. It is in this list (positive), in `labels_negative` (the source says that it is
+    /// absent), in `labels_uncertain` (the source says that it may be there), or in none of the three: unknown, which
+    /// is not the same as absent. The three lists have no label in common. Whoever asks for presence alone reads this
+    /// one, as in version 1 of the format, which had no others: there, everything that is not listed is unknown.
     pub labels: Vec<String>,
+    /// The labels that the source says are absent.
+    pub labels_negative: Vec<String>,
+    /// The labels that the source says may be there.
+    pub labels_uncertain: Vec<String>,
     /// Whether the image has a mask.
     pub mask: bool,
     /// The collection that the image is from.
@@ -220,6 +231,8 @@ fn write_group<W: Write + Send>(
     columns.optional_integers(provenance().map(|made| made?.seed))?;
     columns.optional_doubles(provenance().map(|made| made?.guidance_scale))?;
     columns.optional_strings(provenance().map(|made| made?.model_fingerprint.as_deref()))?;
+    columns.string_lists(rows.iter().map(|row| row.labels_negative.as_slice()))?;
+    columns.string_lists(rows.iter().map(|row| row.labels_uncertain.as_slice()))?;
     columns.group.close()?;
     Ok(())
 }
@@ -349,6 +362,10 @@ fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<M
     let mut seed = columns.optional_integers("seed")?.into_iter();
     let mut guidance_scale = columns.optional_doubles("guidance_scale")?.into_iter();
     let mut model_fingerprint = columns.optional_strings("model_fingerprint")?.into_iter();
+    // Version 1 had only the labels that are there.
+    let list = |name| if columns.has_list(name) { columns.string_lists(name) } else { Ok(vec![Vec::new(); num_rows]) };
+    let mut labels_negative = list("labels_negative")?.into_iter();
+    let mut labels_uncertain = list("labels_uncertain")?.into_iter();
     // Every column has `num_rows` entries, else reading it has failed above.
     let mut row = || -> Option<Result<ManifestRow, ParquetError>> {
         let split = match split.next()?.parse() {
@@ -366,6 +383,8 @@ fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<M
             view: view.next()?,
             split,
             labels: labels.next()?,
+            labels_negative: labels_negative.next()?,
+            labels_uncertain: labels_uncertain.next()?,
             mask: mask.next()?,
             collection: collection.next()?,
             licence: licence.next()?,

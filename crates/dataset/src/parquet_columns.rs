@@ -139,6 +139,12 @@ impl ColumnsReader<'_> {
         self.optional::<Int64Type, _>(path, |value| Ok(value.cast_unsigned()))
     }
 
+    /// Whether there is a list column of that name.
+    pub(crate) fn has_list(&self, name: &str) -> bool {
+        let path = format!("{name}.list.element");
+        self.group.metadata().columns().iter().any(|column| column.column_path().string() == path)
+    }
+
     pub(crate) fn string_lists(&self, name: &str) -> Result<Vec<Vec<String>>> {
         let column = self.read::<ByteArrayType>(&format!("{name}.list.element"), [1, 1])?;
         let mut values = column.values.iter();

@@ -154,6 +154,8 @@ mod tests {
             view: None,
             split,
             labels: vec![],
+            labels_negative: Vec::new(),
+            labels_uncertain: Vec::new(),
             mask: false,
             collection: None,
             licence: None,

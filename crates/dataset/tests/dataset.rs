@@ -37,6 +37,8 @@ fn row(index: usize) -> ManifestRow {
         view: None,
         split: Split::ALL[index / 2 % 3],
         labels: vec![["normal", "effusion"][index % 2].into()],
+        labels_negative: Vec::new(),
+        labels_uncertain: Vec::new(),
         mask: false,
         collection: Some("drawn".into()),
         licence: None,
@@ -175,8 +177,8 @@ fn what_is_no_dataset_is_told_apart() {
     assert!(message(&dir.path().join("nowhere")).contains("it does not exist"));
     assert!(message(dir.path()).contains("it has no dataset.toml"));
     assert!(!Dataset::is_dataset(dir.path()));
-    fs::write(dir.path().join("dataset.toml"), "version = 2\nsomething = \"new\"").unwrap();
-    assert!(message(dir.path()).contains("format version 2, this program reads up to 1; update"));
+    fs::write(dir.path().join("dataset.toml"), "version = 3\nsomething = \"new\"").unwrap();
+    assert!(message(dir.path()).contains("format version 3, this program reads up to 2; update"));
     fs::write(dir.path().join("dataset.toml"), "version = 1\n").unwrap();
     assert!(message(dir.path()).contains("missing field"));
     fs::write(dir.path().join("dataset.toml"), "vers").unwrap();
@@ -319,4 +321,35 @@ fn encodings_of_another_dataset_are_refused() {
     let error = other.encodings("net", "abc123").unwrap_err().to_string();
     assert!(error.contains("those here belong to dataset"), "{error}");
     assert!(matches!(other.write_encodings("net", "abc123", &specs()), Err(Error::OtherSettings { .. })));
+}
+
+#[test]
+fn a_dataset_of_version_1_reads_with_all_other_labels_unknown() {
+    // Written by the release before `labels_negative` came: two drawn images of folders `normal` and `effusion`.
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/version-1");
+    let dataset = Dataset::open(&dir).unwrap();
+    assert_eq!(dataset.info().version, 1);
+    assert!(dataset.verify().is_empty(), "{:?}", dataset.verify());
+    let rows: Vec<_> = dataset.rows().unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows.iter().map(|row| row.labels.join(",")).collect::<Vec<_>>(), ["effusion", "normal"]);
+    assert!(rows.iter().all(|row| row.labels_negative.is_empty() && row.labels_uncertain.is_empty()));
+}
+
+#[test]
+fn all_states_of_a_label_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = DatasetWriter::create_or_resume(dir.path(), settings()).unwrap();
+    let labels = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let stated = ManifestRow {
+        labels: labels(&["effusion"]),
+        labels_negative: labels(&["mass", "nodule"]),
+        labels_uncertain: labels(&["edema"]),
+        ..row(0)
+    };
+    writer.push(stated.clone(), &image(0), None).unwrap();
+    let dataset = writer.finish().unwrap();
+    assert_eq!(dataset.rows().unwrap().next().unwrap().unwrap(), stated);
+    // Class numbers are those of labels that occur.
+    assert_eq!(dataset.info().labels, ["effusion"]);
+    assert_eq!(dataset.info().version, dataset::DATASET_VERSION);
 }

@@ -3,7 +3,7 @@
 //! Images are decoded in parallel and written in the order of the source, so the result does not depend on the number
 //! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
 //! memory are one batch of decoded images, one shard of small ones, and 16 bytes for each image seen (to find
-//! duplicates).
+//! duplicates); for public collections also the tables that are joined, and 8 bytes for each file.
 //!
 //! Patient identifiers are hashed with a salt that lies in `private/patient-salt` of the dataset. It is needed to
 //! continue an unfinished preparation and to give the same patient the same hash in another dataset (`salt_file`); for
@@ -11,9 +11,11 @@
 //! identifiers by trying them out.
 
 mod decode;
+mod exclude;
+mod sources;
 mod splits;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,9 +25,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
-use crate::presets::{self, Columns, Preset, SourceItem};
+use crate::presets::{self, Columns, SourceItem};
 use crate::progress::Progress;
 use decode::{Decoded, decode};
+use exclude::Exclusions;
+use sources::Sources;
 use splits::GivenSplits;
 
 /// Images decoded between two writes: enough to keep all threads busy, few enough to fit anywhere once reduced.
@@ -57,14 +61,30 @@ impl From<Fit> for radiograph::Fit {
     }
 }
 
+/// A folder with the preset that reads it, where sources are of several kinds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionSource {
+    /// A name from [`presets::names`].
+    pub preset: String,
+    /// The file or folder.
+    pub folder: PathBuf,
+}
+
 /// What to prepare, how, and where to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrepareConfig {
     /// Files and folders, in any mix.
     pub sources: Vec<PathBuf>,
-    /// How to read them: a name from [`presets::PRESETS`]. Default `folder`.
+    /// How to read them: a name from [`presets::names`]. Default `folder`.
     pub preset: String,
+    /// More sources, each with a preset of its own.
+    pub collections: Vec<CollectionSource>,
+    /// Take at most so many images of each collection, drawn by their names; none takes all.
+    pub max_per_collection: Option<usize>,
+    /// A table of collections, patients and images to leave out, or a dataset whose images and patients are left out.
+    pub exclude: Option<PathBuf>,
     /// The columns of the preset `csv`.
     pub csv: Columns,
     /// Height and width of the images to make, in pixels. Default 256.
@@ -91,6 +111,9 @@ impl Default for PrepareConfig {
         Self {
             sources: Vec::new(),
             preset: "folder".into(),
+            collections: Vec::new(),
+            max_per_collection: None,
+            exclude: None,
             csv: Columns::default(),
             image_size: 256,
             fit: Fit::Pad,
@@ -121,6 +144,8 @@ pub struct PrepareSummary {
     pub labels: Vec<String>,
     /// Of what was skipped, images whose pixels were there already.
     pub num_duplicates: usize,
+    /// Images that `exclude` left out, in this session.
+    pub num_excluded: usize,
     /// Images decoded in a second, in this session; none where all was there.
     pub images_per_sec: Option<f64>,
     /// What was skipped, and why: files that are no images, rows without a file, duplicates.
@@ -137,44 +162,83 @@ pub struct PrepareSummary {
 /// are never errors: see [`PrepareSummary::skipped`].
 pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSummary> {
     check(config)?;
-    let preset = presets::open(&config.preset, &config.csv)?;
-    if let Some(finished) = already_finished(config)? {
+    // Names that do not exist come first: everything else is about files.
+    Sources::new(config, &Exclusions::default())?;
+    let exclusions = read_exclusions(config, progress)?;
+    if let Some(finished) = already_finished(config, &exclusions)? {
         progress.say("the dataset is finished already; delete it to prepare it anew");
         return Ok(finished);
     }
-    let sources = Sources::new(config, &*preset)?;
+    let sources = Sources::new(config, &exclusions)?;
     progress.begin("looking for images", 0, "images");
-    let given = GivenSplits::collect(sources.items()?, |amount| progress.advance(amount, ""));
+    let given = GivenSplits::collect(sources.choosing(sources.items()?), |amount| progress.advance(amount, ""));
     progress.end();
     let given = given?;
+    exclusions.check_collections(&sources.collections())?;
     ensure!(
         given.num_items > 0,
-        "the sources hold no images; give files or folders that do: {}",
-        config.sources[0].display()
+        "the sources hold no images{}; give files or folders that do: {}",
+        if sources.num_excluded() > 0 { " but those that are excluded" } else { "" },
+        first_source(config).display()
     );
 
     let salt = open_salt(config)?;
-    let mut session = Session::begin(config, &given, salt)?;
+    let mut session = Session::begin(config, &given, &exclusions, salt)?;
     progress.begin("preparing images", given.num_items, "images");
     let result = session.take_all(&sources, progress);
     progress.end();
     result?;
+    if let Some(sentence) = exclusions.unmatched() {
+        progress.say(&sentence);
+    }
     session.finish()
+}
+
+/// What `exclude` says. The patients of a dataset can be compared with the salt that is given or that an unfinished
+/// dataset has; one that is yet to be drawn is like no other.
+fn read_exclusions(config: &PrepareConfig, progress: &dyn Progress) -> Result<Exclusions> {
+    let Some(path) = &config.exclude else { return Ok(Exclusions::default()) };
+    let own = config.out.join("private/patient-salt");
+    let salt = match &config.salt_file {
+        Some(path) => PatientSalt::open(path)?,
+        None if own.is_file() => PatientSalt::open(own)?,
+        None => PatientSalt::random()?,
+    };
+    Exclusions::read(path, &salt, |sentence| progress.say(sentence))
+}
+
+fn first_source(config: &PrepareConfig) -> &Path {
+    let more = || config.collections.first().map(|source| source.folder.as_path());
+    config.sources.first().map(PathBuf::as_path).or_else(more).unwrap_or(Path::new(""))
 }
 
 /// Checks what does not need the disk.
 fn check(config: &PrepareConfig) -> Result<()> {
-    ensure!(!config.sources.is_empty(), "there is nothing to prepare; give files or folders");
+    ensure!(
+        !config.sources.is_empty() || !config.collections.is_empty(),
+        "there is nothing to prepare; give files or folders"
+    );
     ensure!(!config.out.as_os_str().is_empty(), "there is no place for the dataset; give `--out`");
     let size = config.image_size;
     ensure!((8..=4096).contains(&size), "the image size is {size}; it must be between 8 and 4096 pixels");
     ensure!(config.shard_size > 0, "the shard size is 0; it must be at least 1");
+    ensure!(config.max_per_collection != Some(0), "at most 0 images of each collection leaves none; give 1 or more");
     config.split.check()?;
     Ok(())
 }
 
 /// The settings that make the images what they are; a dataset continues with the same ones only.
-fn settings(config: &PrepareConfig, salt_fingerprint: Option<String>) -> Result<DatasetSettings> {
+fn settings(
+    config: &PrepareConfig,
+    exclusions: &Exclusions,
+    salt_fingerprint: Option<String>,
+) -> Result<DatasetSettings> {
+    /// What whoever passes the images on must know.
+    #[derive(Serialize)]
+    struct Terms {
+        licence: &'static str,
+        citation: &'static str,
+    }
     #[derive(Serialize)]
     struct Preparation<'a> {
         preset: &'a str,
@@ -185,10 +249,29 @@ fn settings(config: &PrepareConfig, salt_fingerprint: Option<String>) -> Result<
         deduplicate: bool,
         split: SplitPlan,
         csv: Columns,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        collections: Vec<CollectionSource>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_per_collection: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exclude: Option<&'a str>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        terms: BTreeMap<&'static str, Terms>,
     }
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut csv = config.csv.clone();
     csv.root = csv.root.as_ref().map(|root| PathBuf::from(name(root)));
+    let collections: Vec<_> = config
+        .collections
+        .iter()
+        .map(|source| CollectionSource { preset: source.preset.clone(), folder: name(&source.folder).into() })
+        .collect();
+    let main_preset = (!config.sources.is_empty()).then_some(config.preset.as_str());
+    let presets = main_preset.into_iter().chain(config.collections.iter().map(|source| source.preset.as_str()));
+    let terms = presets
+        .filter_map(presets::about)
+        .map(|about| (about.name, Terms { licence: about.licence, citation: about.citation }))
+        .collect();
     let preparation = Preparation {
         preset: &config.preset,
         sources: config.sources.iter().map(name).collect(),
@@ -197,6 +280,10 @@ fn settings(config: &PrepareConfig, salt_fingerprint: Option<String>) -> Result<
         deduplicate: config.deduplicate,
         split: config.split,
         csv,
+        collections,
+        max_per_collection: config.max_per_collection,
+        exclude: config.exclude.is_some().then_some(exclusions.fingerprint.as_str()),
+        terms,
     };
     Ok(DatasetSettings {
         image_size: config.image_size,
@@ -208,12 +295,12 @@ fn settings(config: &PrepareConfig, salt_fingerprint: Option<String>) -> Result<
 }
 
 /// The summary of a dataset that was finished with the same settings, `None` where there is none.
-fn already_finished(config: &PrepareConfig) -> Result<Option<PrepareSummary>> {
+fn already_finished(config: &PrepareConfig, exclusions: &Exclusions) -> Result<Option<PrepareSummary>> {
     if !config.out.join("dataset.toml").is_file() {
         return Ok(None);
     }
     let dataset = Dataset::open(&config.out)?;
-    let (info, wanted) = (dataset.info(), settings(config, None)?);
+    let (info, wanted) = (dataset.info(), settings(config, exclusions, None)?);
     if (info.image_size, &info.preparation) != (wanted.image_size, &wanted.preparation) {
         bail!(
             "the folder holds a dataset that was prepared with other settings; choose another output folder, or delete \
@@ -224,12 +311,13 @@ fn already_finished(config: &PrepareConfig) -> Result<Option<PrepareSummary>> {
     let path = config.out.join(SKIPPED_FILE);
     let skipped = std::fs::read_to_string(&path).unwrap_or_default();
     let skipped: Vec<Skipped> = skipped.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    Ok(Some(summary(&dataset, dataset.len(), skipped, None)))
+    Ok(Some(summary(&dataset, dataset.len(), 0, skipped, None)))
 }
 
 fn summary(
     dataset: &Dataset,
     num_continued: usize,
+    num_excluded: usize,
     skipped: Vec<Skipped>,
     images_per_sec: Option<f64>,
 ) -> PrepareSummary {
@@ -242,6 +330,7 @@ fn summary(
         counts: info.counts,
         labels: info.labels.clone(),
         num_duplicates: skipped.iter().filter(|skipped| skipped.reason.starts_with(DUPLICATE)).count(),
+        num_excluded,
         images_per_sec,
         skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
         skipped,
@@ -269,47 +358,11 @@ fn holds_other_files(dir: &Path) -> Result<bool> {
     Ok(entries.flatten().any(|entry| !known(&entry.file_name().to_string_lossy())))
 }
 
-/// The sources with their preset.
-struct Sources<'a> {
-    paths: &'a [PathBuf],
-    preset: &'a dyn Preset,
-    /// Files in here are the dataset's own, should it lie inside a source.
-    out: Option<PathBuf>,
-}
-
-impl<'a> Sources<'a> {
-    fn new(config: &'a PrepareConfig, preset: &'a dyn Preset) -> Result<Self> {
-        Ok(Self { paths: &config.sources, preset, out: std::path::absolute(&config.out).ok() })
-    }
-
-    /// All items of all sources. With several sources, names begin with the number and the name of the source, so that
-    /// they stay different.
-    fn items(&self) -> Result<impl Iterator<Item = Result<SourceItem, Skipped>> + '_> {
-        let mut all = Vec::new();
-        for (number, path) in self.paths.iter().enumerate() {
-            let source = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let prefix = if self.paths.len() > 1 { format!("{}-{source}/", number + 1) } else { String::new() };
-            all.push((prefix, self.preset.items(path)?));
-        }
-        let named = all.into_iter().flat_map(|(prefix, items)| {
-            items.map(move |item| match item {
-                Ok(item) => Ok(SourceItem { name: format!("{prefix}{}", item.name), ..item }),
-                Err(skipped) => Err(Skipped { item: format!("{prefix}{}", skipped.item), ..skipped }),
-            })
-        });
-        Ok(named.filter(|item| !matches!(item, Ok(item) if self.is_own(&item.path))))
-    }
-
-    fn is_own(&self, path: &Path) -> bool {
-        let Some(out) = &self.out else { return false };
-        std::path::absolute(path).is_ok_and(|path| path.starts_with(out))
-    }
-}
-
 /// One call of [`run`] at work.
 struct Session<'a> {
     config: &'a PrepareConfig,
     given: &'a GivenSplits,
+    exclusions: &'a Exclusions,
     salt: PatientSalt,
     writer: DatasetWriter,
     num_continued: usize,
@@ -319,12 +372,19 @@ struct Session<'a> {
     seen: HashSet<[u8; 16]>,
     skipped: Vec<Skipped>,
     num_decoded: usize,
+    num_excluded: usize,
     started: Instant,
 }
 
 impl<'a> Session<'a> {
-    fn begin(config: &'a PrepareConfig, given: &'a GivenSplits, salt: PatientSalt) -> Result<Self> {
-        let writer = DatasetWriter::create_or_resume(&config.out, settings(config, Some(salt.fingerprint()))?)?;
+    fn begin(
+        config: &'a PrepareConfig,
+        given: &'a GivenSplits,
+        exclusions: &'a Exclusions,
+        salt: PatientSalt,
+    ) -> Result<Self> {
+        let settings = settings(config, exclusions, Some(salt.fingerprint()))?;
+        let writer = DatasetWriter::create_or_resume(&config.out, settings)?;
         let (mut committed, mut seen) = (HashSet::new(), HashSet::new());
         for row in writer.committed_rows() {
             let row = row?;
@@ -336,6 +396,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             config,
             given,
+            exclusions,
             salt,
             writer,
             num_continued,
@@ -343,6 +404,7 @@ impl<'a> Session<'a> {
             seen,
             skipped: Vec::new(),
             num_decoded: 0,
+            num_excluded: 0,
             started,
         })
     }
@@ -362,6 +424,7 @@ impl<'a> Session<'a> {
                 }
             }
             if num_items == 0 {
+                self.num_excluded += sources.num_excluded();
                 return Ok(());
             }
             let config = self.config;
@@ -381,6 +444,13 @@ impl<'a> Session<'a> {
     /// Adds an image to the dataset, unless its pixels are there.
     fn take(&mut self, item: SourceItem, decoded: Decoded) -> Result<()> {
         self.num_decoded += 1;
+        // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
+        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
+        let hashed = self.salt.hash(&patient);
+        if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.sha256) {
+            self.num_excluded += 1;
+            return Ok(());
+        }
         let mut id = decoded.sha256[..16].to_owned();
         if !self.seen.insert(pixel_key(&decoded.sha256)) {
             if self.config.deduplicate {
@@ -391,21 +461,24 @@ impl<'a> Session<'a> {
             id = format!("{id}-{}", self.writer.len());
         }
         if let Some(reason) = decoded.mask_problem {
-            let item = item.mask.as_deref().map_or_else(String::new, |mask| mask.to_string_lossy().into_owned());
+            let item = item.mask.first().map_or_else(String::new, |mask| mask.to_string_lossy().into_owned());
             self.skipped.push(Skipped { item, reason });
         }
-        // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
-        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
-        let split =
-            item.split.or_else(|| self.given.of(&patient)).unwrap_or_else(|| self.config.split.assign(&patient));
+        let split = item.split.or_else(|| self.given.of(&patient)).unwrap_or_else(|| {
+            let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
+            let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
+            plan.assign(&patient)
+        });
         let row = ManifestRow {
             id,
             source_file: item.name,
             sha256: decoded.sha256,
-            patient: self.salt.hash(&patient),
+            patient: hashed,
             view: item.view.or(decoded.view).map(|view| view.to_uppercase()),
             split,
             labels: item.labels,
+            labels_negative: item.labels_negative,
+            labels_uncertain: item.labels_uncertain,
             mask: decoded.mask.is_some(),
             collection: item.collection,
             licence: item.licence,
@@ -415,7 +488,7 @@ impl<'a> Session<'a> {
     }
 
     fn finish(self) -> Result<PrepareSummary> {
-        let Self { config, writer, skipped, num_continued, num_decoded, started, .. } = self;
+        let Self { config, writer, skipped, num_continued, num_decoded, num_excluded, started, .. } = self;
         let list = config.out.join(SKIPPED_FILE);
         if skipped.is_empty() {
             // A former session may have skipped what is sound by now.
@@ -429,12 +502,13 @@ impl<'a> Session<'a> {
             dataset::write_file(&list, &lines)?;
         }
         if writer.is_empty() {
+            ensure!(num_excluded == 0, "nothing is left: the exclude list leaves out {num_excluded} images; check it");
             let first = skipped.first().map_or_else(String::new, |first| format!("{}: {}", first.item, first.reason));
             bail!("none of the {} files can be used; the first: {first}", skipped.len());
         }
         let dataset = writer.finish()?;
         let rate = num_decoded as f64 / started.elapsed().as_secs_f64();
-        Ok(summary(&dataset, num_continued, skipped, (num_decoded > 0).then_some(rate)))
+        Ok(summary(&dataset, num_continued, num_excluded, skipped, (num_decoded > 0).then_some(rate)))
     }
 }
 

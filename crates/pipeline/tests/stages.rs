@@ -37,6 +37,8 @@ fn encoded_phantoms(folder: &Path) -> PathBuf {
             view: None,
             split: if index < 16 { Split::Train } else { Split::Val },
             labels: vec![["even", "odd"][index % 2].into()],
+            labels_negative: Vec::new(),
+            labels_uncertain: Vec::new(),
             mask: false,
             collection: None,
             licence: None,

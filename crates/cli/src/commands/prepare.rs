@@ -2,37 +2,52 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use pipeline::prepare::{self, PrepareConfig};
+use clap::builder::PossibleValuesParser;
+use pipeline::prepare::{self, CollectionSource, PrepareConfig};
+use pipeline::presets;
 
 use super::{word, words};
 use crate::context::Context;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, nearest};
 
-const PRESETS: [&str; 3] = ["folder", "csv", "kermany"];
 const FITS: [&str; 3] = ["pad", "centre-crop", "stretch"];
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Presets:
+Presets for any source:
   folder   image files and folders; the names of folders are splits and labels
   csv      a table with a row for each image; usual column names are found, others are given with --column:
            path, patient, view, labels, split, lung_mask, collection, licence
-  kermany  paediatric pneumonia (Kermany et al. 2018), folders NORMAL and PNEUMONIA")]
+and for public collections, which know their files, tables, labels and official splits: --list-presets says which, and
+what to download.
+
+Several collections in one dataset:
+  prepare --source chexpert=CheXpert-v1.0-small --source nih-chestxray14=NIH --per-collection 50000 --out BOTH")]
 pub struct Arguments {
     /// DICOM, PNG and JPEG files, folders of them, or tables
-    #[arg(required = true, value_name = "SOURCE")]
+    #[arg(required_unless_present_any = ["source", "list_presets"], value_name = "SOURCE")]
     sources: Vec<PathBuf>,
-    /// How the sources say what an image is
-    #[arg(long, value_name = "NAME", default_value = "folder", value_parser = words(PRESETS))]
+    /// How the sources say what an image is; --list-presets tells more
+    #[arg(long, value_name = "NAME", default_value = "folder", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(presets::names()))]
     preset: String,
+    /// A source with a preset of its own; may be given several times, for several collections in one dataset
+    #[arg(long, value_name = "PRESET=FOLDER", value_parser = parse_source)]
+    source: Vec<CollectionSource>,
+    /// Takes at most so many images of each collection, so that none outweighs the others [default: all]
+    #[arg(long, value_name = "N")]
+    per_collection: Option<usize>,
+    /// Leaves out what a table (columns collection, patient, sha256) lists, or all images and patients of a dataset
+    #[arg(long, value_name = "FILE|DATASET")]
+    exclude: Option<PathBuf>,
     /// Height and width of the images to make, in pixels
     #[arg(long, value_name = "N", default_value_t = 256)]
     image_size: usize,
     /// The dataset: a new folder, or an unfinished one to continue
-    #[arg(long, value_name = "DATASET")]
-    out: PathBuf,
+    #[arg(long, value_name = "DATASET", required_unless_present = "list_presets")]
+    out: Option<PathBuf>,
     /// How a rectangle becomes a square
     #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
     fit: String,
@@ -52,6 +67,21 @@ pub struct Arguments {
     /// Keeps images whose pixels are there already
     #[arg(long)]
     keep_duplicates: bool,
+    /// Lists the presets, with what to download, licence and citation, and does nothing else
+    #[arg(long)]
+    list_presets: bool,
+}
+
+fn parse_source(text: &str) -> Result<CollectionSource, String> {
+    let Some((preset, folder)) = text.split_once('=').filter(|(_, folder)| !folder.is_empty()) else {
+        return Err("write it as `preset=folder`, for example `chexpert=CheXpert-v1.0-small`".into());
+    };
+    let known = presets::names();
+    if !known.contains(&preset) {
+        let hint = nearest(preset, known.iter().copied()).map(|name| format!("; did you mean `{name}`?"));
+        return Err(format!("there is no preset `{preset}`{}", hint.unwrap_or("; --list-presets lists them".into())));
+    }
+    Ok(CollectionSource { preset: preset.to_owned(), folder: folder.into() })
 }
 
 fn parse_column(text: &str) -> Result<(String, String), String> {
@@ -62,19 +92,42 @@ fn parse_column(text: &str) -> Result<(String, String), String> {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
+    if arguments.list_presets {
+        context.terminal.print(&list_presets())?;
+        return Ok(Outcome::default());
+    }
     let config: PrepareConfig = context.with_overrides(&resolve(arguments, context.seed())?)?;
     context.perform(&config, |terminal| prepare::run(&config, terminal))
+}
+
+/// One paragraph for each preset.
+fn list_presets() -> String {
+    let mut paragraphs = vec![
+        "folder\n  image files and folders; the names of folders are splits and labels".to_owned(),
+        "csv\n  a table with a row for each image; --column names its columns".to_owned(),
+    ];
+    paragraphs.extend(presets::about_all().map(|about| {
+        format!(
+            "{}\n  {}\n  download: {}\n  size:     {}\n  access:   {}\n  licence:  {}\n  cite:     {}",
+            about.name, about.title, about.download, about.size, about.access, about.licence, about.citation
+        )
+    }));
+    paragraphs.join("\n\n")
 }
 
 fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
     let mut config = PrepareConfig {
         sources: arguments.sources,
         preset: arguments.preset,
+        collections: arguments.source,
+        max_per_collection: arguments.per_collection,
+        exclude: arguments.exclude,
         image_size: arguments.image_size,
         fit: word(&arguments.fit)?,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
-        out: arguments.out,
+        // The parser lets it be missing with `--list-presets` only.
+        out: arguments.out.context("the dataset's folder is missing; give `--out DATASET`")?,
         ..PrepareConfig::default()
     };
     let [train, val, test] = arguments.split[..] else {
@@ -104,6 +157,8 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::Parser;
 
@@ -120,8 +175,10 @@ mod tests {
 
     #[test]
     fn every_preset_and_fit_that_the_parser_accepts_is_known() {
-        let known: Vec<&str> = pipeline::presets::PRESETS.iter().map(|(name, _)| *name).collect();
-        assert_eq!(known, PRESETS);
+        for preset in presets::names() {
+            assert!(typed(&["--preset", preset]).is_ok(), "{preset}");
+        }
+        assert!(typed(&["--preset", "kermani"]).is_err());
         for fit in FITS {
             assert!(typed(&["--fit", fit]).is_ok(), "{fit}");
         }
@@ -137,6 +194,36 @@ mod tests {
         assert_eq!((config.split.train, config.split.seed), (0.5, 3));
         assert!(typed(&["--column", "age=a"]).unwrap_err().to_string().contains("age"));
         assert!(typed(&["--split", "0.5,0.5"]).unwrap_err().to_string().contains("three"));
+    }
+
+    #[test]
+    fn sources_of_several_presets_reach_the_settings() {
+        let typed = |more: &[&str]| -> Result<PrepareConfig> {
+            let words = ["prepare", "--out", "x"].iter().chain(more);
+            resolve(Typed::try_parse_from(words)?.arguments, 3)
+        };
+        let config = typed(&["--source", "chexpert=a/b", "--source", "siim=c=d", "--per-collection", "5"]).unwrap();
+        let sources: Vec<_> = config.collections.iter().map(|source| (&*source.preset, &*source.folder)).collect();
+        assert_eq!(sources, [("chexpert", Path::new("a/b")), ("siim", Path::new("c=d"))]);
+        assert_eq!(config.max_per_collection, Some(5));
+        let message = |source| typed(&["--source", source]).unwrap_err().to_string();
+        assert!(message("chexprt=a").contains("did you mean `chexpert`?"), "{}", message("chexprt=a"));
+        assert!(message("chexpert").contains("preset=folder"));
+        assert!(message("chexpert=").contains("preset=folder"));
+        assert!(typed(&[]).unwrap_err().to_string().contains("SOURCE"));
+    }
+
+    #[test]
+    fn the_list_of_presets_says_what_each_needs() {
+        let list = list_presets();
+        for about in presets::about_all() {
+            let paragraph = list.split("\n\n").find(|text| text.starts_with(&format!("{}\n", about.name))).unwrap();
+            for part in [about.download, about.size, about.licence, about.citation, &about.access.to_string()] {
+                assert!(!part.is_empty() && paragraph.contains(part), "{}: {part}", about.name);
+            }
+        }
+        let typed = Typed::try_parse_from(["prepare", "--list-presets"]).unwrap();
+        assert!(typed.arguments.list_presets, "it needs neither sources nor --out");
     }
 
     #[test]

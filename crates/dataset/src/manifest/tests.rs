@@ -13,6 +13,8 @@ fn row(index: usize) -> ManifestRow {
         view: some(0, "PA"),
         split: Split::ALL[index % 3],
         labels: (0..index % 4).map(|label| format!("label {label}")).collect(),
+        labels_negative: (0..index % 3).map(|label| format!("absent {label}")).collect(),
+        labels_uncertain: (0..index % 2).map(|label| format!("doubtful {label}")).collect(),
         mask: index.is_multiple_of(5),
         collection: some(1, "collection"),
         licence: some(2, "licence"),

@@ -58,6 +58,8 @@ fn row(config: &DemoConfig, number: usize, image: &PhantomImage, size: usize) ->
         id: name,
         view: Some("PA".into()),
         labels: image.findings.labels().into_iter().map(str::to_owned).collect(),
+        labels_negative: Vec::new(),
+        labels_uncertain: Vec::new(),
         mask: true,
         collection: Some("phantoms".into()),
         licence: None,

@@ -115,6 +115,8 @@ fn dataset_with_encodings(path: &Path) -> PathBuf {
             view: None,
             split: dataset::Split::Train,
             labels: vec!["normal".into()],
+            labels_negative: Vec::new(),
+            labels_uncertain: Vec::new(),
             mask: false,
             collection: None,
             licence: None,

@@ -1,10 +1,12 @@
 //! From a file to what the dataset stores, on whichever thread.
 
+use std::path::{Path, PathBuf};
+
 use dataset::pixels_sha256;
-use radiograph::{DecodeError, DecodeOptions, Mask, Radiograph, decode_file, fit_square, fit_square_mask};
+use radiograph::{DecodeError, DecodeOptions, Fit, Mask, Radiograph, decode_file, fit_square, fit_square_mask};
 
 use super::PrepareConfig;
-use crate::presets::SourceItem;
+use crate::presets::{RawPixels, SourceItem};
 
 /// A decoded image, reduced.
 pub(super) struct Decoded {
@@ -28,18 +30,14 @@ const SHAPE_TOLERANCE: f64 = 0.005;
 /// Decodes an image and its mask, or says why the image is of no use.
 pub(super) fn decode(item: &SourceItem, config: &PrepareConfig) -> Result<Decoded, String> {
     let options = DecodeOptions { stretch_plain_images: config.stretch_plain_images, ..Default::default() };
-    let sentence = |error: DecodeError| error.reason().to_string();
-    let picture = decode_file(&item.path, &options).map_err(sentence)?;
+    let picture = match &item.raw {
+        Some(raw) => decode_raw(&item.path, raw)?,
+        None => decode_file(&item.path, &options).map_err(sentence)?,
+    };
     let (size, fit) = (config.image_size, config.fit.into());
-    let mask = item.mask.as_ref().map(|path| {
-        let mask = decode_file(path, &DecodeOptions::default()).map_err(sentence)?;
-        check_shapes(&mask, &picture)?;
-        Ok::<_, String>(fit_square_mask(&Mask::from_radiograph(&mask), size, fit))
-    });
-    let (mask, mask_problem) = match mask {
-        None => (None, None),
-        Some(Ok(mask)) => (Some(mask), None),
-        Some(Err(reason)) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
+    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, size, fit) {
+        Ok(mask) => (mask, None),
+        Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
     Ok(Decoded {
         image: fit_square(&picture, size, fit),
@@ -49,6 +47,46 @@ pub(super) fn decode(item: &SourceItem, config: &PrepareConfig) -> Result<Decode
         patient: picture.metadata.patient_id,
         view: picture.metadata.view,
     })
+}
+
+fn sentence(error: DecodeError) -> String {
+    error.reason().to_string()
+}
+
+/// The union of the files, none where there are none. 0 or 1, `[size, size]`.
+fn decode_mask(parts: &[PathBuf], picture: &Radiograph, size: usize, fit: Fit) -> Result<Option<Vec<u8>>, String> {
+    let mut union: Option<Vec<u8>> = None;
+    for part in parts {
+        let mask = decode_file(part, &DecodeOptions::default()).map_err(sentence)?;
+        check_shapes(&mask, picture)?;
+        let mask = fit_square_mask(&Mask::from_radiograph(&mask), size, fit);
+        union = Some(match union {
+            None => mask,
+            Some(union) => union.iter().zip(&mask).map(|(a, b)| a | b).collect(),
+        });
+    }
+    Ok(union)
+}
+
+/// A file that is nothing but pixels.
+fn decode_raw(path: &Path, raw: &RawPixels) -> Result<Radiograph, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("it cannot be read ({error}); check its permissions"))?;
+    let expected = raw.height * raw.width * 2;
+    if bytes.len() != expected {
+        return Err(format!(
+            "it has {} bytes, an image of {} x {} pixels without a header has {expected}; download it again",
+            bytes.len(),
+            raw.height,
+            raw.width
+        ));
+    }
+    let highest = f32::from(u16::MAX >> (16 - raw.bits.clamp(1, 16)));
+    let brightness = |value: u16| {
+        let value = f32::from(value) / highest;
+        if raw.is_inverted { 1.0 - value } else { value }
+    };
+    let pixels = bytes.as_chunks::<2>().0.iter().map(|&pair| brightness(u16::from_be_bytes(pair))).collect();
+    Radiograph::from_pixels(pixels, raw.height, raw.width).ok_or_else(|| "it has no pixels".to_owned())
 }
 
 /// A mask of another resolution fits its image, one of another shape does not.

@@ -1,10 +1,10 @@
 //! The splits that sources prescribe, collected and checked before the first image is decoded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Result, bail};
-use dataset::Split;
+use dataset::{Split, SplitPlan};
 
 use crate::Skipped;
 use crate::presets::SourceItem;
@@ -12,12 +12,15 @@ use crate::presets::SourceItem;
 /// Contradictions that an error shows.
 const MAX_SHOWN: usize = 3;
 
-/// Which patient the sources put where. Holds 16 bytes for each patient that has a given split.
+/// Which patient the sources put where. Holds 16 bytes for each patient that has a given split, and 8
+/// for each that is only known not to be in the test set.
 #[derive(Debug, Default)]
 pub(super) struct GivenSplits {
     /// Images and bad rows in all sources.
     pub num_items: u64,
     splits: HashMap<u64, Split>,
+    /// Patients with an image that an official test set left to training and validation.
+    not_test: HashSet<u64>,
 }
 
 impl GivenSplits {
@@ -36,7 +39,11 @@ impl GivenSplits {
             if given.num_items.is_multiple_of(1000) {
                 advance(1000);
             }
-            let Ok(SourceItem { name, patient: Some(patient), split: Some(split), .. }) = item else { continue };
+            let Ok(SourceItem { name, patient: Some(patient), split, is_not_test, .. }) = item else { continue };
+            if is_not_test {
+                given.not_test.insert(short_hash(&patient));
+            }
+            let Some(split) = split else { continue };
             let first = *given.splits.entry(short_hash(&patient)).or_insert(split);
             if first != split {
                 // The file is named and not the patient: errors end up in logs.
@@ -59,6 +66,18 @@ impl GivenSplits {
     pub(super) fn of(&self, patient: &str) -> Option<Split> {
         self.splits.get(&short_hash(patient)).copied()
     }
+
+    /// Whether a patient is to be drawn for training or validation only.
+    pub(super) fn is_not_test(&self, patient: &str) -> bool {
+        self.not_test.contains(&short_hash(patient))
+    }
+}
+
+/// The plan for patients that an official test set does not have: its other two shares, in their ratio.
+pub(super) fn without_test(plan: SplitPlan) -> SplitPlan {
+    let rest = plan.train + plan.val;
+    let (train, val) = if rest > 0.0 { (plan.train / rest, plan.val / rest) } else { (1.0, 0.0) };
+    SplitPlan { train, val, test: 0.0, ..plan }
 }
 
 /// Among a million names two are the same with a chance of one in 37 million. The same within one run of the program

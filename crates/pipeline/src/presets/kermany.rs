@@ -11,7 +11,24 @@ use std::path::Path;
 use anyhow::Result;
 use dataset::Split;
 
-use super::{Items, Preset, SourceItem, files};
+use super::labels::NORMAL;
+use super::{About, Access, Items, Preset, SourceItem, files};
+
+/// What is to be known about the collection.
+pub(super) static ABOUT: About = About {
+    name: "kermany",
+    title: "Paediatric pneumonia (Kermany et al.)",
+    download: "Mendeley Data rscbjbr9sj version 2, ChestXRay2017.zip, or Kaggle chest-xray-pneumonia (folder chest_xray)",
+    size: "1.2 GB",
+    access: Access::Open,
+    licence: "CC BY 4.0",
+    citation: "Kermany et al., Identifying medical diagnoses and treatable diseases by image-based deep learning, Cell \
+               172:1122-1131, 2018; doi:10.17632/rscbjbr9sj.2",
+    patients: "kermany",
+};
+
+/// An image has one of these, the most specific that its name tells.
+const PNEUMONIAS: [&str; 3] = ["pneumonia", "bacterial_pneumonia", "viral_pneumonia"];
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +50,7 @@ fn describe(source: &Path, parts: &[&str], item: &mut SourceItem) {
     let (patient, label) = patient_and_label(stem);
     let label = label.or_else(|| {
         folders().find_map(|folder| match folder.to_ascii_uppercase().as_str() {
-            "NORMAL" => Some("normal"),
+            "NORMAL" => Some(NORMAL),
             "PNEUMONIA" => Some("pneumonia"),
             _ => None,
         })
@@ -42,9 +59,14 @@ fn describe(source: &Path, parts: &[&str], item: &mut SourceItem) {
     item.patient = patient.map(|patient| format!("kermany-{official}-{patient}"));
     item.view = Some("AP".into());
     item.labels.extend(label.map(str::to_owned));
+    item.labels_negative = match label {
+        Some(NORMAL) => PNEUMONIAS.map(str::to_owned).to_vec(),
+        Some(_) => vec![NORMAL.to_owned()],
+        None => Vec::new(),
+    };
     item.split = is_test.then_some(Split::Test);
-    item.collection = Some("kermany".into());
-    item.licence = Some("CC BY 4.0".into());
+    item.collection = Some(ABOUT.name.into());
+    item.licence = Some(ABOUT.licence.into());
 }
 
 fn patient_and_label(stem: &str) -> (Option<String>, Option<&'static str>) {
@@ -61,7 +83,7 @@ fn patient_and_label(stem: &str) -> (Option<String>, Option<&'static str>) {
     // `IM` and the number that follows it, with whatever comes before.
     let parts: Vec<&str> = stem.split('-').collect();
     let patient = parts.iter().position(|&part| part == "IM").and_then(|at| parts.get(..at + 2));
-    (patient.map(|parts| parts.join("-")), patient.map(|_| "normal"))
+    (patient.map(|parts| parts.join("-")), patient.map(|_| NORMAL))
 }
 
 #[cfg(test)]

@@ -187,9 +187,10 @@ fn item(record: &StringRecord, positions: &Positions, width: usize, root: &Path)
         view: cell(positions.view).map(str::to_owned),
         labels: labels.map(str::to_owned).collect(),
         split: cell(positions.split).map(str::parse).transpose().map_err(|error: dataset::Error| error.to_string())?,
-        mask: cell(positions.lung_mask).map(|mask| root.join(mask)),
+        mask: cell(positions.lung_mask).map(|mask| root.join(mask)).into_iter().collect(),
         collection: cell(positions.collection).map(str::to_owned),
         licence: cell(positions.licence).map(str::to_owned),
+        ..Default::default()
     })
 }
 
@@ -270,9 +271,8 @@ mod tests {
             view: Some("PA".into()),
             labels: vec!["Effusion".into(), "Mass".into()],
             split: Some(Split::Val),
-            mask: Some("/data/m/1.png".into()),
-            collection: None,
-            licence: None,
+            mask: vec!["/data/m/1.png".into()],
+            ..Default::default()
         };
         assert_eq!(found[0], Ok(expected));
         let bare = SourceItem { path: "/data/b,2.png".into(), name: "b,2.png".into(), ..Default::default() };

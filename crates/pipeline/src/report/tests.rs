@@ -21,6 +21,8 @@ fn write_dataset(folder: &Path, synthetic: bool) {
             view: None,
             split: Split::ALL[usize::from(index) % 3],
             labels: vec!["<effusion>".into()],
+            labels_negative: Vec::new(),
+            labels_uncertain: Vec::new(),
             mask: false,
             collection: None,
             licence: None,

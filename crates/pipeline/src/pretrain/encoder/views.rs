@@ -128,6 +128,8 @@ mod tests {
                 view: None,
                 split: Split::Train,
                 labels: Vec::new(),
+                labels_negative: Vec::new(),
+                labels_uncertain: Vec::new(),
                 mask: false,
                 collection: None,
                 licence: None,

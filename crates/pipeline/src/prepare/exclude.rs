@@ -1,0 +1,302 @@
+//! What is left out, so that an evaluation set never leaks into training.
+//!
+//! The list is a table with a header and any of the columns `collection`, `patient` and `sha256`; each row leaves out
+//! what all of its filled-in cells say: a whole collection, a patient, an image by the hash of its pixels (64 digits as
+//! in a manifest, or the 16 of its id). Or it is a dataset that `prepare` wrote: then its images are left out, and its
+//! patients too where both hash patients with the same salt.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use csv::ReaderBuilder;
+use dataset::{Dataset, PatientSalt};
+use sha2::{Digest, Sha256};
+
+use crate::presets::{self, SourceItem};
+
+const COLUMNS: [&str; 3] = ["collection", "patient", "sha256"];
+
+/// Hexadecimal digits that tell images apart: an id has as many.
+const DIGITS: usize = 16;
+
+/// Lines that a sentence shows.
+const MAX_SHOWN: usize = 3;
+
+/// The things to leave out.
+#[derive(Debug, Default)]
+pub(super) struct Exclusions {
+    /// Twelve digits that change with the list, for the record of a dataset's settings.
+    pub fingerprint: String,
+    rows: Vec<Entry>,
+    /// Rows by collection alone, by patient without leading zeros, by image.
+    collections: HashMap<String, usize>,
+    patients: HashMap<String, Vec<usize>>,
+    images: HashMap<String, Vec<usize>>,
+    /// A dataset's images and hashed patients.
+    dataset_images: HashSet<String>,
+    dataset_patients: HashSet<String>,
+    matched: RefCell<HashSet<usize>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: u64,
+    collection: Option<String>,
+    patient: Option<String>,
+}
+
+impl Exclusions {
+    /// Reads a list or a dataset. `say` hears what limits it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, columns or cells that are not what they should be.
+    pub(super) fn read(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
+        if path.is_dir() { Self::from_dataset(path, salt, say) } else { Self::from_table(path) }
+    }
+
+    fn from_dataset(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
+        let dataset = Dataset::open(path).context("`exclude` takes a table or a dataset")?;
+        let comparable = dataset.info().salt_fingerprint.as_deref() == Some(salt.fingerprint().as_str());
+        if !comparable {
+            say("the dataset to exclude hashes patients with another salt, so only its images are left out; give the \
+                 salt file of both to compare patients too");
+        }
+        let mut all = Self { fingerprint: dataset.fingerprint().to_owned(), ..Default::default() };
+        for row in dataset.rows()? {
+            let row = row?;
+            all.dataset_images.insert(row.sha256.chars().take(DIGITS).collect());
+            if comparable {
+                all.dataset_patients.insert(row.patient);
+            }
+        }
+        Ok(all)
+    }
+
+    fn from_table(path: &Path) -> Result<Self> {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("the exclude list cannot be read: {}", path.display()))?;
+        let digest = Sha256::digest(&bytes);
+        let fingerprint = digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut all = Self { fingerprint, ..Default::default() };
+        let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(&bytes[..]);
+        let unreadable = || format!("the exclude list cannot be read: {}", path.display());
+        let header = reader.headers().with_context(unreadable)?.clone();
+        for name in &header {
+            ensure!(
+                COLUMNS.contains(&name.trim_start_matches('\u{feff}')),
+                "the exclude list has a column {name:?}; its columns are {}: {}",
+                COLUMNS.join(", "),
+                path.display()
+            );
+        }
+        let position = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
+        let positions = COLUMNS.map(position);
+        for record in reader.records() {
+            let record = record.with_context(unreadable)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let [collection, patient, sha256] =
+                positions.map(|at| at.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty()).map(str::to_owned));
+            all.add(line, collection, patient, sha256)
+                .with_context(|| format!("line {line} of the exclude list: {}", path.display()))?;
+        }
+        ensure!(
+            !all.rows.is_empty(),
+            "the exclude list has no rows; fill it, or leave `exclude` out: {}",
+            path.display()
+        );
+        Ok(all)
+    }
+
+    fn add(
+        &mut self,
+        line: u64,
+        collection: Option<String>,
+        patient: Option<String>,
+        sha256: Option<String>,
+    ) -> Result<()> {
+        let number = self.rows.len();
+        match (&collection, &patient, &sha256) {
+            (_, _, Some(sha256)) => {
+                let sha256 = sha256.to_lowercase();
+                let is_hash = sha256.len() >= DIGITS && sha256.chars().all(|digit| digit.is_ascii_hexdigit());
+                ensure!(
+                    is_hash,
+                    "sha256 = {sha256:?} is no hash; give the 64 digits of a manifest's column sha256, or the 16 of an id"
+                );
+                self.images.entry(sha256[..DIGITS].to_owned()).or_default().push(number);
+            }
+            (_, Some(patient), None) => self.patients.entry(without_zeros(patient)).or_default().push(number),
+            (Some(collection), None, None) => {
+                self.collections.insert(collection.clone(), number);
+            }
+            (None, None, None) => bail!("the row is empty; fill in collection, patient or sha256, or remove it"),
+        }
+        self.rows.push(Entry { line, collection, patient });
+        Ok(())
+    }
+
+    /// The collections that rows name and that neither a preset nor a source is called.
+    ///
+    /// # Errors
+    /// There are some.
+    pub(super) fn check_collections(&self, seen: &BTreeSet<String>) -> Result<()> {
+        for Entry { line, collection, .. } in &self.rows {
+            let Some(name) = collection else { continue };
+            if presets::about(name).is_none() && !seen.contains(name) {
+                let known: BTreeSet<&str> =
+                    presets::about_all().map(|about| about.name).chain(seen.iter().map(String::as_str)).collect();
+                bail!(
+                    "the exclude list names the collection {name:?} in line {line}, which does not exist; the collections \
+                     are {}",
+                    known.into_iter().collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is known before decoding leaves an image out.
+    pub(super) fn has_item(&self, item: &SourceItem) -> bool {
+        let collection = item.collection.as_deref();
+        if let Some(&row) = collection.and_then(|name| self.collections.get(name)) {
+            return self.note(row);
+        }
+        item.patient.as_deref().is_some_and(|patient| self.has_patient(collection, patient))
+    }
+
+    /// Whether a patient is left out: by the identifier as the source has it, and in every collection that numbers the
+    /// same people alike.
+    pub(super) fn has_patient(&self, collection: Option<&str>, patient: &str) -> bool {
+        let (space, bare) = bare(patient);
+        for row in [patient, bare].iter().filter_map(|key| self.patients.get(&without_zeros(key))).flatten() {
+            let wanted = self.rows[*row].collection.as_deref();
+            let same_people = wanted.and_then(presets::about).map(|about| about.patients);
+            if wanted.is_none() || wanted == collection || (space.is_some() && same_people == space) {
+                return self.note(*row);
+            }
+        }
+        false
+    }
+
+    /// Whether an image is left out by its pixels, or by a dataset's hash of its patient.
+    pub(super) fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, sha256: &str) -> bool {
+        let digits = &sha256[..DIGITS.min(sha256.len())];
+        if self.dataset_images.contains(digits) || self.dataset_patients.contains(hashed) {
+            return true;
+        }
+        let rows = self.images.get(digits).into_iter().flatten();
+        let mut rows = rows.filter(|row| {
+            let Entry { collection: wanted, patient: person, .. } = &self.rows[**row];
+            let same_person = |person: &String| [patient, bare(patient).1].contains(&person.as_str());
+            wanted.as_deref().is_none_or(|wanted| Some(wanted) == collection) && person.as_ref().is_none_or(same_person)
+        });
+        match rows.next() {
+            Some(row) => self.note(*row),
+            None => self.has_patient(collection, patient),
+        }
+    }
+
+    fn note(&self, row: usize) -> bool {
+        self.matched.borrow_mut().insert(row);
+        true
+    }
+
+    /// A sentence about rows that left nothing out, which may be typing mistakes. It shows lines and no patients.
+    pub(super) fn unmatched(&self) -> Option<String> {
+        let matched = self.matched.borrow();
+        let lines: Vec<String> = (0..self.rows.len())
+            .filter(|row| !matched.contains(row))
+            .map(|row| self.rows[row].line.to_string())
+            .collect();
+        let shown = &lines[..lines.len().min(MAX_SHOWN)];
+        (!lines.is_empty()).then(|| {
+            format!(
+                "{} of the {} rows of the exclude list left nothing out (line {}{}); check them if they should have",
+                lines.len(),
+                self.rows.len(),
+                shown.join(", "),
+                if lines.len() > MAX_SHOWN { ", ..." } else { "" }
+            )
+        })
+    }
+}
+
+/// What a collection's patients begin with, and the identifier without it.
+fn bare(patient: &str) -> (Option<&'static str>, &str) {
+    let mut spaces = presets::about_all().map(|about| about.patients);
+    let found = spaces.find_map(|space| Some((space, patient.strip_prefix(space)?.strip_prefix('-')?)));
+    found.map_or((None, patient), |(space, bare)| (Some(space), bare))
+}
+
+/// A number without leading zeros, since file names pad what tables do not; anything else as it is.
+fn without_zeros(patient: &str) -> String {
+    let is_number = !patient.is_empty() && patient.chars().all(|digit| digit.is_ascii_digit());
+    if is_number { format!("{:0>1}", patient.trim_start_matches('0')) } else { patient.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Exclusions> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("exclude.csv");
+        std::fs::write(&path, text).unwrap();
+        Exclusions::read(&path, &PatientSalt::from_bytes(*b"a salt of 16 bytes"), |_| {})
+    }
+
+    fn item(collection: &str, patient: &str) -> SourceItem {
+        SourceItem { collection: Some(collection.into()), patient: Some(patient.into()), ..Default::default() }
+    }
+
+    #[test]
+    fn rows_leave_out_collections_patients_and_images() {
+        let hash = "ab".repeat(32);
+        let list = read(&format!(
+            "collection,patient,sha256\nbrax,,\nnih-chestxray14,00000007,\n,mrn 3,\n,,{}\nsiim,,{}\n",
+            hash.to_uppercase(),
+            "cd".repeat(8)
+        ))
+        .unwrap();
+        assert!(list.has_item(&item("brax", "brax-1")));
+        assert!(list.has_item(&item("nih-chestxray14", "nih-chestxray14-7")));
+        assert!(!list.has_item(&item("nih-chestxray14", "nih-chestxray14-70")));
+        // The same person's images in the challenge that used them.
+        assert!(list.has_item(&item("rsna-pneumonia", "nih-chestxray14-7")));
+        assert!(!list.has_item(&item("padchest", "padchest-7")), "another collection's patient 7");
+        assert!(list.has_item(&item("own", "mrn 3")) && list.has_item(&item("chexpert", "chexpert-mrn 3")));
+        assert!(!list.has_item(&item("mimic-cxr", "mimic-cxr-1")));
+        assert!(list.has_decoded(None, "x", "y", &hash));
+        assert!(!list.has_decoded(Some("jsrt"), "x", "y", &"cd".repeat(32)));
+        assert!(list.unmatched().unwrap().contains("1 of the 5 rows of the exclude list left nothing out (line 6)"));
+        assert!(list.has_decoded(Some("siim"), "x", "y", &"cd".repeat(32)));
+        assert_eq!(list.unmatched(), None);
+        assert!(list.has_decoded(None, "mrn 3", "y", &"00".repeat(32)), "a patient known from the header only");
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        let message = |text: &str| format!("{:#}", read(text).unwrap_err());
+        assert!(
+            message("colection,patient\na,b\n").contains("a column \"colection\"; its columns are collection, patient")
+        );
+        assert!(message("sha256\nabc\n").contains("line 2 of the exclude list"), "{}", message("sha256\nabc\n"));
+        assert!(message("sha256\nabc\n").contains("\"abc\" is no hash"));
+        assert!(message("collection,patient\n,\n").contains("the row is empty"));
+        assert!(message("collection\n").contains("has no rows"));
+        let list = read("collection\nchexprt\n").unwrap();
+        let error = list.check_collections(&BTreeSet::new()).unwrap_err().to_string();
+        assert!(error.contains("\"chexprt\" in line 2") && error.contains("chexpert-plus"), "{error}");
+        assert!(list.check_collections(&BTreeSet::from(["chexprt".to_owned()])).is_ok());
+    }
+
+    #[test]
+    fn leading_zeros_do_not_matter() {
+        assert_eq!(
+            [without_zeros("007"), without_zeros("000"), without_zeros("0x7"), without_zeros("")],
+            ["7", "0", "0x7", ""]
+        );
+    }
+}
