@@ -35,12 +35,13 @@ def encoder():
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            config = ViTConfig(hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768,
+            config = ViTConfig(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, intermediate_size=768,
                                image_size=128, patch_size=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
             self.encoder = ViTModel(config, add_pooling_layer=False, attn_implementation="sdpa")
+            norm = lambda: torch.nn.BatchNorm1d(HIDDEN, affine=False, track_running_stats=False)  # noqa: E731
             self.head = torch.nn.Sequential(
-                torch.nn.Linear(192, HIDDEN), torch.nn.GELU(), torch.nn.Linear(HIDDEN, HIDDEN), torch.nn.GELU(),
-                torch.nn.Linear(HIDDEN, BOTTLENECK))
+                torch.nn.Linear(192, HIDDEN), norm(), torch.nn.GELU(), torch.nn.Linear(HIDDEN, HIDDEN), norm(),
+                torch.nn.GELU(), torch.nn.Linear(HIDDEN, BOTTLENECK))
             self.prototypes = torch.nn.Parameter(torch.randn(PROTOTYPES, BOTTLENECK))
 
         def embed(self, images):

@@ -11,6 +11,7 @@ use pipeline::{
     evaluate::{
         conditioning::{self, ConditioningConfig},
         fidelity::{self, FidelityConfig},
+        memorisation::{self, MemorisationConfig},
     },
     generate::{self, GenerateConfig, PairRule, Strategy},
     progress::Silent,
@@ -202,6 +203,9 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     assert!(found.synthetic.kernel_distance > found.held_out.kernel_distance, "{:?}", found.synthetic);
     assert!(found.synthetic.frechet_distance > found.held_out.frechet_distance, "{:?}", found.held_out);
     assert!(std::fs::read_to_string(folder.path().join("fidelity.json")).unwrap().contains("\"num_images\": 6"));
+    let drift = found.drift.unwrap();
+    assert!(drift.num_images == 6 && drift.left_right_consistency.interval[0] < 1.0, "{drift:?}");
+    assert!(found.synthetic.precision.value <= found.held_out.precision.value, "{:?}", found.synthetic);
     // The reference's own images cannot be told from it.
     fidelity.synthetic = dataset;
     let own = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
@@ -236,6 +240,52 @@ fn a_condition_counts_as_followed_where_its_own_source_is_recognised() {
     assert!((followed.similarity - 1.0).abs() < 1e-6 && followed.similarity_to_another < followed.similarity);
     assert_eq!(ignored.top_1, 0.0);
     assert!(ignored.similarity < followed.similarity);
+}
+
+#[test]
+fn copies_of_training_images_are_found_and_other_real_images_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let real = Dataset::open(&dataset).unwrap();
+    // Images of a split, all said to be drawn from its first one.
+    let audit = |split: Split, name: &str| {
+        let rows = real.indices(split).unwrap();
+        let out = folder.path().join(name);
+        let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
+        let first = real.rows_at(&rows[..1]).unwrap()[0].id.clone();
+        for index in &rows {
+            let mut row = real.rows_at(&[*index]).unwrap().remove(0);
+            row.provenance = Some(Provenance { source_ids: vec![first.clone()], ..Provenance::default() });
+            writer.push(row, &real.image(*index).unwrap(), None).unwrap();
+        }
+        writer.finish().unwrap();
+        let config = MemorisationConfig {
+            real: dataset.clone(),
+            synthetic: out,
+            features: "random:vit-tiny/16".into(),
+            held_out_split: Split::Val,
+            seed: 0,
+            out: folder.path().join(format!("{name}-audit")),
+        };
+        memorisation::run(&config, &device::parse("cpu").unwrap(), &Silent).unwrap()
+    };
+    let copies = audit(Split::Train, "copies");
+    for nearness in [&copies.embeddings, &copies.pixels] {
+        assert!(nearness.synthetic.least < 1e-6 && nearness.authentic_percentage.value == 0.0, "{nearness:?}");
+        // The first image is a copy of its seed alone.
+        let share = (copies.num_train - 1) as f64 / copies.num_train as f64;
+        assert!(nearness.synthetic.share_near.value >= share, "{nearness:?}");
+        assert!(nearness.held_out.mean.value > nearness.synthetic.mean.value);
+        assert!(nearness.to_seed.unwrap().value > 0.0);
+    }
+    assert!(copies.picture.is_file() && copies.picture.with_file_name("memorisation.json").is_file());
+    // Held-out images against themselves: no difference at all.
+    let honest = audit(Split::Val, "honest");
+    for nearness in [&honest.embeddings, &honest.pixels] {
+        assert!(nearness.synthetic.mean == nearness.held_out.mean && nearness.synthetic.least > 0.0, "{nearness:?}");
+        assert!(nearness.to_seed.is_none(), "the seed is no training image");
+        assert!(nearness.authentic_percentage.value > 0.0);
+    }
 }
 
 #[test]

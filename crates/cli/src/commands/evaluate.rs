@@ -8,6 +8,7 @@ use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
 use pipeline::evaluate::conditioning::{self, ConditioningConfig};
 use pipeline::evaluate::encoder::{self, EncoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
+use pipeline::evaluate::memorisation::{self, MemorisationConfig};
 
 use super::{SPLITS, word, words};
 use crate::context::Context;
@@ -23,6 +24,8 @@ pub struct Arguments {
 enum What {
     /// Distance of synthetic images to real ones in an encoder's features, beside the floor that held-out real images set
     Fidelity(Fidelity),
+    /// Whether synthetic images are copies of training images, beside what held-out real images do
+    Memorisation(Memorisation),
     /// How often an image that was drawn from an embedding is recognised as its source's among all real images
     Conditioning(Conditioning),
     /// What an autoencoder keeps of a dataset's images: signal-to-noise ratio, structural similarity, pictures
@@ -50,6 +53,23 @@ struct Fidelity {
     /// Also writes the result to this JSON file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Memorisation {
+    /// The dataset that the generator was trained on
+    real: PathBuf,
+    /// The dataset of synthetic images
+    synthetic: PathBuf,
+    /// The encoder in whose embeddings nearness is measured; of a run or model its encoder
+    #[arg(long, value_name = "FOLDER")]
+    features: PathBuf,
+    /// Real images that no network saw
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    held_out: String,
+    /// A folder for memorisation.json and closest-pairs.png
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +138,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("evaluate")?;
     match arguments.what {
         What::Fidelity(arguments) => fidelity(arguments, context),
+        What::Memorisation(arguments) => memorisation(arguments, context),
         What::Autoencoder(arguments) => autoencoder(arguments, context),
         What::Conditioning(arguments) => conditioning(arguments, context),
         What::Encoder(arguments) => encoder(arguments, context),
@@ -136,6 +157,14 @@ fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
         out,
     };
     context.perform(&config, |terminal| fidelity::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn memorisation(arguments: Memorisation, context: &Context<'_>) -> Result<Outcome> {
+    let Memorisation { real, synthetic, features, held_out, out } = arguments;
+    let (held_out_split, seed) = (word(&held_out)?, context.seed.unwrap_or(0));
+    let config = MemorisationConfig { real, synthetic, features, held_out_split, seed, out };
+    context
+        .perform(&config, |terminal| memorisation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome> {

@@ -111,8 +111,8 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
         let start = Initialisation::TruncatedNormal(deviation as f32);
         randomise(encoder.config().init(device), start, config.seed).with_scaled_positions(positions / deviation)
     };
-    // DINO's start, and one at which even an untrained network of any width tells images apart.
-    let (published, wide) = (random(0.02, 0.02), random((dim as f64).sqrt().recip(), 1.0));
+    // DINO's start, and the one that the built-in recipe takes: there even an untrained network tells images apart.
+    let (published, wide) = (random(0.02, 0.02), random((dim as f64).sqrt().recip(), 2.0));
     let size = dataset.image_size();
     let embed = |network: &Vit, pictures: &[u8]| {
         let images = encoder.preprocessing().apply(pictures, size, size, device)?;

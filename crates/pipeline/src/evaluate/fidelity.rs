@@ -1,4 +1,5 @@
-//! Fidelity: how far synthetic images are from real ones in the feature space of an encoder.
+//! Fidelity: how far synthetic images are from real ones in the feature space of an encoder, whether they look like
+//! real ones and show all that these show, and what happened to an image on the way from its source.
 //!
 //! Both the synthetic images and real ones that no network was trained on are compared with the same reference, at the
 //! same number of images. The real ones give the floor: distances grow as images get fewer, so a distance without the
@@ -9,9 +10,23 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
 use diffusion::random;
-use metrics::{Moments, Rows, frechet_distance, intensity, kernel_distance};
+use metrics::{
+    DEFAULT_NEIGHBOURS, Moments, Neighbourhoods, Quality, Rows, frechet_distance, frechet_distance_interval, intensity,
+    kernel_distance, kernel_distance_interval,
+};
 use serde::Serialize;
 use std::path::PathBuf;
+
+mod drift;
+
+pub use drift::Drift;
+
+use super::{CONFIDENCE, Estimate, REPLICATES};
+
+/// Replicates behind the interval of a kernel distance, each of which costs a look at all pairs.
+const KERNEL_REPLICATES: usize = 200;
+/// Replicates behind the interval of a Fréchet distance, each of which costs as much as a distance.
+const FRECHET_REPLICATES: usize = 50;
 
 /// What to compare.
 #[derive(Debug, Clone, Serialize)]
@@ -49,6 +64,9 @@ pub struct FidelitySummary {
     pub synthetic: Distances,
     /// The held-out real images against the reference: the floor.
     pub held_out: Distances,
+    /// Synthetic images beside their own sources; absent where none says from which single image it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// The reference's own brightness, 0..=1, mean over images.
     pub reference_brightness: f64,
     /// The reference's own contrast, mean over images.
@@ -60,18 +78,30 @@ pub struct FidelitySummary {
 pub struct Distances {
     /// Unbiased; around 0 for equal distributions (Binkowski et al. 2018).
     pub kernel_distance: f64,
+    /// Bootstrap over the images of both sets, 95 %.
+    pub kernel_distance_interval: [f64; 2],
     /// Biased upwards the more, the fewer images there are (Heusel et al. 2017).
     pub frechet_distance: f64,
+    /// How it varies between sets of this size, 95 %; says nothing of the bias.
+    pub frechet_distance_interval: [f64; 2],
     /// Mean over images of the mean pixel, 0..=1.
     pub brightness: f64,
     /// Mean over images of the standard deviation of their pixels.
     pub contrast: f64,
+    /// Share of the images that lie among real ones (Kynkäänniemi et al. 2019); of 5 neighbours, as the next three.
+    pub precision: Estimate,
+    /// Share of real images that lie among them.
+    pub recall: Estimate,
+    /// In how many real neighbourhoods one lies, over 5 (Naeem et al. 2020).
+    pub density: Estimate,
+    /// Share of real images that have one in their neighbourhood.
+    pub coverage: Estimate,
 }
 
 /// Compares. Embeddings that a dataset lacks are made and kept first; features are those, in half precision.
 ///
 /// # Errors
-/// Fewer than two images on a side, datasets of different image sizes, an encoder that cannot be used.
+/// Fewer than six images on a side, datasets of different image sizes, an encoder that cannot be used.
 pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) -> Result<FidelitySummary> {
     ensure!(
         config.reference_split != config.held_out_split,
@@ -94,7 +124,8 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         (format!("real images in the split `{}`", config.held_out_split), held_out.len()),
         ("synthetic images".to_owned(), synthetic.len()),
     ] {
-        ensure!(count >= 2, "there are {count} {what}; a distance needs at least 2, an honest one hundreds");
+        let fewest = DEFAULT_NEIGHBOURS + 1;
+        ensure!(count >= fewest, "there are {count} {what}; it takes at least {fewest}, for an honest figure hundreds");
     }
     let encoder = network_of(&config.features, "encoder")?;
     let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
@@ -107,6 +138,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         order.into_iter().take(num_images).map(|position| rows[position]).collect()
     };
     let all_synthetic: Vec<usize> = (0..synthetic.len()).collect();
+    let drift = Drift::of(&real, &synthetic, config.seed)?;
     let synthetic = Set::read(&synthetic, &synthetic_features, &chosen(&all_synthetic), dim)?;
     let held_out = Set::read(&real, &real_features, &chosen(&held_out), dim)?;
     let moments = Moments::of(reference.rows()?)?;
@@ -118,8 +150,9 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         note: (num_images < dim).then(|| {
             format!("{num_images} images are fewer than {dim} features: read the kernel distance, not the Fréchet one")
         }),
-        synthetic: synthetic.against(&reference, &moments)?,
-        held_out: held_out.against(&reference, &moments)?,
+        synthetic: synthetic.against(&reference, &moments, config.seed)?,
+        held_out: held_out.against(&reference, &moments, config.seed)?,
+        drift,
         reference_brightness: reference.brightness,
         reference_contrast: reference.contrast,
     };
@@ -158,11 +191,22 @@ impl Set {
         Rows::new(&self.features, self.dim).context("the encoder gave features that are not numbers")
     }
 
-    fn against(&self, reference: &Self, moments: &Moments) -> Result<Distances> {
-        let own = self.rows()?;
+    fn against(&self, reference: &Self, moments: &Moments, seed: u64) -> Result<Distances> {
+        let (own, real) = (self.rows()?, reference.rows()?);
+        let found = Neighbourhoods::of(real, own, DEFAULT_NEIGHBOURS)?;
+        let Quality { precision, recall, density, coverage } = found.quality();
+        let intervals = found.intervals(REPLICATES, CONFIDENCE, seed)?;
+        let kernel_interval = kernel_distance_interval(own, real, KERNEL_REPLICATES, CONFIDENCE, seed)?;
+        let frechet_interval = frechet_distance_interval(own, real, FRECHET_REPLICATES, CONFIDENCE, seed)?;
         Ok(Distances {
-            kernel_distance: kernel_distance(own, reference.rows()?)?,
+            kernel_distance: kernel_distance(own, real)?,
+            kernel_distance_interval: [kernel_interval.low, kernel_interval.high],
             frechet_distance: frechet_distance(&Moments::of(own)?, moments)?,
+            frechet_distance_interval: [frechet_interval.low, frechet_interval.high],
+            precision: Estimate::new(precision, intervals.precision),
+            recall: Estimate::new(recall, intervals.recall),
+            density: Estimate::new(density, intervals.density),
+            coverage: Estimate::new(coverage, intervals.coverage),
             brightness: self.brightness,
             contrast: self.contrast,
         })
