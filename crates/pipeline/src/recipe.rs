@@ -53,6 +53,10 @@ pub struct DataRecipe {
     /// autoencoder's own scale. Default true.
     #[serde(default = "yes")]
     pub standardise_latents: bool,
+    /// Take the network's latent channels and width of the condition from the dataset's encodings instead of the section
+    /// `unet`, so that one recipe serves any autoencoder and encoder. Default false.
+    #[serde(default)]
+    pub fit_network: bool,
 }
 
 /// Which of the encoder's output becomes the condition. Patch tokens are not offered: with them models copy the image

@@ -53,6 +53,27 @@ struct EncodedImages {
     stored_tokens: usize,
 }
 
+/// The recipe with a network for these encodings, where it asks for that.
+///
+/// # Errors
+/// Encodings that hold no latents.
+pub fn fitted(recipe: &Recipe, frozen: &Frozen) -> Result<Recipe> {
+    let mut recipe = recipe.clone();
+    if recipe.data.fit_network {
+        let [_, _, channels] = latent_shape(frozen)?;
+        recipe.unet.in_channels = channels;
+        recipe.unet.out_channels = channels;
+        recipe.unet.cross_attention_dim = frozen.embeddings.shape()[1];
+    }
+    Ok(recipe)
+}
+
+/// `[height, width, channels]`
+fn latent_shape(frozen: &Frozen) -> Result<[usize; 3]> {
+    let shape = frozen.latents.row_shape("mean").and_then(|shape| shape.try_into().ok());
+    shape.context("the encodings hold no latents; run `encode` again")
+}
+
 impl TrainingData {
     /// Opens the encodings and measures their scale.
     ///
@@ -66,11 +87,7 @@ impl TrainingData {
             dataset.dir().display()
         );
         let ids = dataset.rows_at(&rows)?.into_iter().map(|row| row.id).collect();
-        let latent_shape: [usize; 3] = frozen
-            .latents
-            .row_shape("mean")
-            .and_then(|shape| shape.try_into().ok())
-            .context("the encodings hold no latents; run `encode` again")?;
+        let latent_shape = latent_shape(frozen)?;
         let [height, width, channels] = latent_shape;
         let unet = &recipe.unet;
         ensure!(

@@ -90,6 +90,7 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
     );
     let frozen =
         encode::find_or_make(&dataset, config.autoencoder.as_deref(), config.encoder.as_deref(), device, progress)?;
+    let recipe = &data::fitted(recipe, &frozen)?;
     let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
     let run_dir = run::open(&config.out, config.resume, recipe, &identity)?;
     let _lock = run_dir.lock()?;
