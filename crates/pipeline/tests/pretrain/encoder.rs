@@ -26,6 +26,7 @@ fn recipe(changes: &[(&str, &str)]) -> EncoderRecipe {
     let tiny = [
         ("image_size", "64"),
         ("network.num_layers", "2"),
+        ("network.half_precision", "false"),
         ("views.global_size", "48"),
         ("views.local_size", "32"),
         ("views.num_local", "2"),
@@ -200,7 +201,7 @@ fn any_encoder_can_be_judged_beside_its_rivals() {
     let summary = evaluation::run(&config, &Device::flex(), &Silent).unwrap();
     assert_eq!((summary.num_train, summary.num_val), ([8, 8], [4, 4]));
     let dims: Vec<usize> = summary.features.iter().map(|features| features.dim).collect();
-    assert_eq!(dims, [192, 192, 192, 4 * 4 * 16]);
+    assert_eq!(dims, [192, 192, 192, 192, 4 * 4 * 16]);
     for features in &summary.features {
         for score in [&features.linear_probe, &features.nearest_neighbours] {
             assert!((0.0..=1.0).contains(&score.auc) && score.interval[0] <= score.interval[1], "{features:?}");
