@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use diffusion::segment::{
-    Affinity, Aggregator, AttentionMaps, DiffSeg, Error, Grid, MaskCut, Ncut, SoftMaps, Walk, WalkGraph,
+    Affinity, Aggregator, AttentionMaps, DiffSeg, Error, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph,
 };
 
 /// Numbers in 0..1 without pattern.
@@ -75,9 +75,8 @@ fn aggregation_is_a_weighted_mean() {
 #[test]
 fn the_threshold_runs_from_every_anchor_to_one_segment() {
     let (maps, device) = (maps(8), Device::flex());
-    let segments = |threshold: f32| {
-        DiffSeg { anchors: 8, threshold, iterations: 3 }.segment(&maps, &device).unwrap().len()
-    };
+    let segments =
+        |threshold: f32| DiffSeg { anchors: 8, threshold, iterations: 3 }.segment(&maps, &device).unwrap().len();
     assert_eq!(segments(1e-6), 64, "nothing is merged");
     assert_eq!(segments(1e3), 1, "everything is");
     assert!((2..64).contains(&segments(0.2)), "{}", segments(0.2));
@@ -158,7 +157,7 @@ fn an_image_without_structure_is_one_segment() {
     assert_eq!(Ncut::default().tree(&one).unwrap().labels(1.0), [0]);
     let nothing = Affinity::new(vec![0.0; 9], 3).unwrap();
     assert_eq!(Ncut::default().tree(&nothing).unwrap().labels(0.5).len(), 3);
-    let masks = MaskCut::mask_cut().masks(&vec![0.0; tokens * 4], 4, Grid::square(10).unwrap(), &device).unwrap();
+    let masks = ObjectCut::mask_cut().masks(&vec![0.0; tokens * 4], 4, Grid::square(10).unwrap(), &device).unwrap();
     assert!(masks.iter().all(|mask| mask.inside.len() == tokens));
 }
 
@@ -193,8 +192,8 @@ fn bad_input_is_an_error_with_its_value() {
     assert!(Ncut { threshold: -0.1, min_tokens: 1 }.tree(&affinity).is_err());
     assert!(Ncut { threshold: 0.1, min_tokens: 0 }.tree(&affinity).is_err());
     assert!(Walk { steps: 0, graph: WalkGraph::Flow }.affinity(&maps(4), &device).is_err());
-    assert!(MaskCut::token_cut().masks(&[1.0; 3], 3, Grid::square(1).unwrap(), &device).is_err());
-    assert!(MaskCut::token_cut().masks(&[1.0; 3], 3, grid, &device).is_err());
+    assert!(ObjectCut::token_cut().masks(&[1.0; 3], 3, Grid::square(1).unwrap(), &device).is_err());
+    assert!(ObjectCut::token_cut().masks(&[1.0; 3], 3, grid, &device).is_err());
     assert!(SoftMaps::new(vec![], grid).is_err());
     assert!(SoftMaps::from_labels(&[0; 15], grid).is_err());
     assert!(SoftMaps::from_features(&[0; 16], &[], 0, grid).is_ok(), "features of no length are alike");
@@ -209,11 +208,9 @@ fn merging_keeps_its_time() {
         let (maps, device) = (maps(side), Device::flex());
         let begin = Instant::now();
         let found = DiffSeg { threshold: 0.1, ..DiffSeg::default() }.segment(&maps, &device).unwrap();
-        let merged = begin.elapsed().as_secs_f64();
         let labels = found.label_map(512, 512);
         let seconds = begin.elapsed().as_secs_f64();
         assert_eq!(labels.len(), 512 * 512);
-        eprintln!("{side} {merged:.3} {seconds:.3} segments {}", found.len());
         assert!(seconds < limit, "{side} x {side}: {seconds} s");
     }
 }

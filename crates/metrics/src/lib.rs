@@ -12,6 +12,7 @@ pub mod images;
 pub mod probe;
 pub mod retrieval;
 mod rows;
+pub mod segmentation;
 pub mod spread;
 
 pub use agreement::{Interval, area_under_curve, bootstrap_interval, dice};

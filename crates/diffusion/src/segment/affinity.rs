@@ -102,7 +102,8 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn new(weights: Vec<f32>, nodes: usize) -> Self {
-        let degrees = weights.chunks_exact(nodes).map(|row| row.iter().map(|&weight| f64::from(weight)).sum()).collect();
+        let degrees =
+            weights.chunks_exact(nodes).map(|row| row.iter().map(|&weight| f64::from(weight)).sum()).collect();
         Self { nodes, weights, degrees }
     }
 

@@ -31,8 +31,7 @@ pub(crate) fn second_eigenvector(graph: &Graph) -> Result<Vec<f64>, Error> {
     let floor = (mean * 1e-12).max(f64::MIN_POSITIVE.sqrt());
     let roots: Vec<f64> = graph.degrees.iter().map(|degree| degree.max(floor).sqrt()).collect();
     let known = scaled(roots.clone());
-    let mut vector =
-        if nodes <= DENSE_NODES { dense(graph, &roots, &known)? } else { lanczos(graph, &roots, &known)? };
+    let mut vector = if nodes <= DENSE_NODES { dense(graph, &roots, &known)? } else { lanczos(graph, &roots, &known)? };
     vector.iter_mut().zip(&roots).for_each(|(value, root)| *value /= root);
     let mut largest = 0.0_f64;
     for &value in &vector {

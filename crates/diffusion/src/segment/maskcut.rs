@@ -17,7 +17,7 @@ const WEAK: f32 = 1e-5;
 /// eigenvector is cut at its mean; the foreground is the side of its value of largest magnitude, and of it the piece
 /// joined to that token over edges of the grid. Then the features of that piece are set to 0 and the next is sought.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MaskCut {
+pub struct ObjectCut {
     /// Cosine similarity above which tokens are joined, in `-1..1`. Published: 0.2 for TokenCut, 0.15 for MaskCut.
     pub threshold: f32,
     /// Objects to look for, at least 1.
@@ -35,7 +35,7 @@ pub struct ForegroundMask {
     pub eigenvector: Vec<f64>,
 }
 
-impl MaskCut {
+impl ObjectCut {
     /// TokenCut: one object.
     pub fn token_cut() -> Self {
         Self { threshold: 0.2, objects: 1, corners_are_background: false }
@@ -65,7 +65,12 @@ impl MaskCut {
     ) -> Result<Vec<ForegroundMask>, Error> {
         let tokens = grid.tokens();
         check_range("tokens of the grid", tokens as f64, tokens > 1, "at least 2")?;
-        check_range("threshold", self.threshold.into(), (-1.0..1.0).contains(&self.threshold), "in -1 to 1, 1 excluded")?;
+        check_range(
+            "threshold",
+            self.threshold.into(),
+            (-1.0..1.0).contains(&self.threshold),
+            "in -1 to 1, 1 excluded",
+        )?;
         check_range("objects", self.objects as f64, self.objects > 0, "at least 1")?;
         check_size("the table of features", features.len(), tokens * dim)?;
         let similarity = cosines(features, tokens, device)?;

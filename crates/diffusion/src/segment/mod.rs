@@ -5,7 +5,7 @@
 //! | DiffSeg (Tian et al. 2023) | self-attention of several resolutions | [`Aggregator`], then [`DiffSeg::segment`] |
 //! | DiffCut (Couairon et al. 2024) | features of tokens, or an attention map | [`Affinity`], then [`Ncut::tree`] |
 //! | random walk (after Ivanova et al. 2024) | an attention map | [`Walk::affinity`], then [`CutTree::automatic_threshold`] |
-//! | TokenCut, MaskCut (Wang et al. 2022, 2023) | patch features of an encoder | [`MaskCut::masks`] |
+//! | TokenCut, MaskCut (Wang et al. 2022, 2023) | patch features of an encoder | [`ObjectCut::masks`] |
 //!
 //! The networks are elsewhere: maps, features and affinities come in as plain row-major `f32` slices of one image, and
 //! large products run as Burn tensors on the device that is given. DiffSeg ends in [`SoftMaps`]; the partitions of the
@@ -27,7 +27,7 @@ pub use affinity::Affinity;
 pub use aggregate::{Aggregator, AttentionMaps};
 pub use diffseg::DiffSeg;
 pub use error::Error;
-pub use maskcut::{ForegroundMask, MaskCut};
+pub use maskcut::{ForegroundMask, ObjectCut};
 pub use ncut::{Cut, CutTree, Ncut};
 pub use soft::SoftMaps;
 pub use walk::{Walk, WalkGraph};

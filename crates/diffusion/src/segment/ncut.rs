@@ -57,7 +57,12 @@ impl Ncut {
                 let (cost, first) = best_cut(&graph, &second_eigenvector(&graph)?, self.min_tokens);
                 if cost < self.threshold {
                     let side = |wanted: bool| Cut {
-                        tokens: tokens.iter().zip(&first).filter(|(_, first)| **first == wanted).map(|(t, _)| *t).collect(),
+                        tokens: tokens
+                            .iter()
+                            .zip(&first)
+                            .filter(|(_, first)| **first == wanted)
+                            .map(|(t, _)| *t)
+                            .collect(),
                         cost: None,
                         children: None,
                     };

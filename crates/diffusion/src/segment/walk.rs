@@ -11,8 +11,8 @@
 
 use burn::tensor::Device;
 
-use super::aggregate::AttentionMaps;
 use super::affinity::Affinity;
+use super::aggregate::AttentionMaps;
 use super::diffseg::{host, matrix};
 use super::error::{Error, check_range};
 use super::ncut::CutTree;
@@ -83,7 +83,9 @@ impl CutTree {
     /// cheaper than those above. The first cut of the image is always below; with none, there is nothing to choose and
     /// the tree's own threshold comes back.
     ///
-    /// The tree should be made with threshold 1, so that all cuts better than blind ones are in it. This rule is not
+    /// The tree should be made with threshold 1, so that all cuts better than blind ones are in it. Where costs crowd
+    /// together far below 1, the gap beneath 1 is the widest and every cut is made; `min_tokens` bounds their number.
+    /// This rule is not
     /// that of the paper named in the head of this file, which could not be established.
     pub fn automatic_threshold(&self) -> f64 {
         let better_than_blind = self.reaching_costs().into_iter().filter(|cost| *cost < 1.0);
