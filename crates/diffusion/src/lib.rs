@@ -1,5 +1,5 @@
 //! Diffusion without networks and without files: noise schedules, preconditioning, samplers, guidance, losses,
-//! averages of weights and random numbers.
+//! averages of weights, random numbers, and segments from what a network attends to ([`segment`]).
 //!
 //! Network, preconditioning, loss and sampler are four things that meet in one call,
 //! `denoise(noisy, sigma) -> denoised`. A [`Preconditioning`] turns a network of any prediction type into that call,
@@ -58,6 +58,7 @@ pub mod precondition;
 pub mod random;
 pub mod samplers;
 pub mod schedule;
+pub mod segment;
 
 pub use error::Error;
 pub use guidance::{Guidance, guided};

@@ -26,6 +26,7 @@ mod ranks;
 pub mod resample;
 pub mod retrieval;
 mod rows;
+pub mod segmentation;
 pub mod spread;
 
 pub use agreement::{area_under_curve, dice};

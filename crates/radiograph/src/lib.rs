@@ -6,6 +6,7 @@
 //! | [`Augmentation`] | random views of one picture, for networks that learn without labels |
 //! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
 //! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
+//! | [`guided_filter`] | soft masks moved to the edges of the picture |
 //! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
 //! | [`Phantom`] | drawn chest X-rays with known lungs and findings, for demonstrations and tests |
 //!
@@ -21,6 +22,7 @@ mod overlay;
 mod phantom;
 mod picture;
 mod random;
+mod refine;
 mod resample;
 mod transform;
 mod write;
@@ -32,6 +34,7 @@ pub use figure::{Border, Grid, RgbImage};
 pub use overlay::{outline_mask, overlay_labels, overlay_mask};
 pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
+pub use refine::{RefineError, guided_filter};
 pub use resample::resize;
 pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
 pub use write::{
