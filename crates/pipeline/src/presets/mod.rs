@@ -1,6 +1,6 @@
 //! Collections of images: how files, folders and tables tell patient, view, labels, split and mask.
 //!
-//! A public collection is a table of facts in `collections`, which one reader interprets ([`Collection`] in
+//! A public collection is a table of facts in `collections`, which one reader interprets (`Collection` in
 //! `collection.rs`); a way to read that is truly different is a type of its own that implements [`Preset`].
 
 mod collection;
