@@ -7,6 +7,7 @@
 //!   [`euclidean`] finds nearest rows, [`partition`] parts them into cells.
 //! - [`images`] compares pictures; [`retrieval`] finds neighbours by angle and lets them vote; [`probe`] fits linear
 //!   classifiers; [`spread`] says how much of their space embeddings use.
+//! - [`segmentation`] compares masks by overlap and by their surfaces.
 //! - [`agreement`] scores masks and classifiers, [`ranking`] several classifiers and labels; [`resample`] says how sure a
 //!   number is, [`comparison`] whether one method beats another and by how much.
 
