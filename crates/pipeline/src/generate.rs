@@ -244,15 +244,14 @@ fn row_of(
     let sources: Vec<&ManifestRow> = job.sources.iter().filter_map(|row| described.rows.get(row)).collect();
     let id = format!("{}-{index:06}", config.strategy.name());
     // An interpolation between different label sets has no label that anybody could vouch for.
-    let same = |a: &ManifestRow, b: &ManifestRow| a.labels == b.labels;
-    let same_states = |a: &ManifestRow, b: &ManifestRow| {
-        same(a, b) && a.labels_negative == b.labels_negative && a.labels_uncertain == b.labels_uncertain
-    };
-    let (agreed, first) = match sources.first() {
-        Some(first) => (sources.iter().all(|row| same(row, first)), Some(*first)),
-        None => (false, None),
-    };
-    let states = first.filter(|first| sources.iter().all(|row| same_states(row, first)));
+    let first = sources.first().copied();
+    let agreed = first.filter(|first| sources.iter().all(|row| row.labels == first.labels));
+    let states = agreed.filter(|first| {
+        let same = |row: &&ManifestRow| {
+            row.labels_negative == first.labels_negative && row.labels_uncertain == first.labels_uncertain
+        };
+        sources.iter().all(same)
+    });
     ManifestRow {
         source_file: String::new(),
         sha256: dataset::pixels_sha256(picture, image_size, image_size),
@@ -261,7 +260,7 @@ fn row_of(
         id,
         view: first.and_then(|first| first.view.clone()),
         split: first.map_or(config.split, |first| first.split),
-        labels: first.filter(|_| agreed).map(|first| first.labels.clone()).unwrap_or_default(),
+        labels: agreed.map(|first| first.labels.clone()).unwrap_or_default(),
         labels_negative: states.map(|first| first.labels_negative.clone()).unwrap_or_default(),
         labels_uncertain: states.map(|first| first.labels_uncertain.clone()).unwrap_or_default(),
         mask: false,

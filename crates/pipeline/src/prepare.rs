@@ -12,23 +12,25 @@
 
 mod decode;
 mod exclude;
+mod settings;
 mod sources;
 mod splits;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use dataset::{Counts, Dataset, DatasetSettings, DatasetWriter, ManifestRow, PatientSalt, SplitPlan};
+use dataset::{Counts, Dataset, DatasetWriter, ManifestRow, PatientSalt, SplitPlan};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
-use crate::presets::{self, Columns, SourceItem};
+use crate::presets::{Columns, SourceItem};
 use crate::progress::Progress;
 use decode::{Decoded, decode};
 use exclude::Exclusions;
+use settings::settings;
 use sources::Sources;
 use splits::GivenSplits;
 
@@ -65,7 +67,7 @@ impl From<Fit> for radiograph::Fit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionSource {
-    /// A name from [`presets::names`].
+    /// A name from [`crate::presets::names`].
     pub preset: String,
     /// The file or folder.
     pub folder: PathBuf,
@@ -77,7 +79,7 @@ pub struct CollectionSource {
 pub struct PrepareConfig {
     /// Files and folders, in any mix.
     pub sources: Vec<PathBuf>,
-    /// How to read them: a name from [`presets::names`]. Default `folder`.
+    /// How to read them: a name from [`crate::presets::names`]. Default `folder`.
     pub preset: String,
     /// More sources, each with a preset of its own.
     pub collections: Vec<CollectionSource>,
@@ -225,73 +227,6 @@ fn check(config: &PrepareConfig) -> Result<()> {
     ensure!(config.max_per_collection != Some(0), "at most 0 images of each collection leaves none; give 1 or more");
     config.split.check()?;
     Ok(())
-}
-
-/// The settings that make the images what they are; a dataset continues with the same ones only.
-fn settings(
-    config: &PrepareConfig,
-    exclusions: &Exclusions,
-    salt_fingerprint: Option<String>,
-) -> Result<DatasetSettings> {
-    /// What whoever passes the images on must know.
-    #[derive(Serialize)]
-    struct Terms {
-        licence: &'static str,
-        citation: &'static str,
-    }
-    #[derive(Serialize)]
-    struct Preparation<'a> {
-        preset: &'a str,
-        /// Names only: where the sources lie is nobody's business.
-        sources: Vec<String>,
-        fit: Fit,
-        stretch_plain_images: bool,
-        deduplicate: bool,
-        split: SplitPlan,
-        csv: Columns,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        collections: Vec<CollectionSource>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        max_per_collection: Option<usize>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exclude: Option<&'a str>,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        terms: BTreeMap<&'static str, Terms>,
-    }
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut csv = config.csv.clone();
-    csv.root = csv.root.as_ref().map(|root| PathBuf::from(name(root)));
-    let collections: Vec<_> = config
-        .collections
-        .iter()
-        .map(|source| CollectionSource { preset: source.preset.clone(), folder: name(&source.folder).into() })
-        .collect();
-    let main_preset = (!config.sources.is_empty()).then_some(config.preset.as_str());
-    let presets = main_preset.into_iter().chain(config.collections.iter().map(|source| source.preset.as_str()));
-    let terms = presets
-        .filter_map(presets::about)
-        .map(|about| (about.name, Terms { licence: about.licence, citation: about.citation }))
-        .collect();
-    let preparation = Preparation {
-        preset: &config.preset,
-        sources: config.sources.iter().map(name).collect(),
-        fit: config.fit,
-        stretch_plain_images: config.stretch_plain_images,
-        deduplicate: config.deduplicate,
-        split: config.split,
-        csv,
-        collections,
-        max_per_collection: config.max_per_collection,
-        exclude: config.exclude.is_some().then_some(exclusions.fingerprint.as_str()),
-        terms,
-    };
-    Ok(DatasetSettings {
-        image_size: config.image_size,
-        shard_size: config.shard_size,
-        seed: config.split.seed,
-        salt_fingerprint,
-        preparation: toml::Table::try_from(preparation)?,
-    })
 }
 
 /// The summary of a dataset that was finished with the same settings, `None` where there is none.

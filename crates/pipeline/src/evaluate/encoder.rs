@@ -15,7 +15,7 @@ use nets::init::{Initialisation, randomise};
 use nets::vit::Vit;
 use serde::Serialize;
 
-use super::{CONFIDENCE, REPLICATES};
+use super::{CONFIDENCE, REPLICATES, reduced_side};
 use crate::encode;
 use crate::model::network_of;
 use crate::progress::Progress;
@@ -26,8 +26,6 @@ const NEIGHBOURS: usize = 20;
 const TEMPERATURE: f64 = 0.07;
 /// Strength of the linear probe against its penalty, on standardised features; scikit-learn's `C`.
 const PROBE_STRENGTH: f64 = 0.01;
-/// Pixels are averaged down to at most this side before their principal components are taken.
-const PIXELS_SIDE: usize = 32;
 /// Latents are averaged in so many cells along each axis.
 const LATENT_CELLS: usize = 4;
 
@@ -141,7 +139,7 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
         let apply = |pictures: &[u8]| embed(network, pictures);
         features.push(judge(name, &read(name, &train, &apply)?, &read(name, &val, &apply)?, dim)?);
     }
-    let side = (1..=PIXELS_SIDE).rev().find(|side| size.is_multiple_of(*side)).unwrap_or(1);
+    let side = reduced_side(size);
     let pixels = |pictures: &[u8]| pooled(images_from_bytes(pictures, size, device), side);
     let name = "principal components of pixels";
     let (learnt, judged) = (read(name, &train, &pixels)?, read(name, &val, &pixels)?);

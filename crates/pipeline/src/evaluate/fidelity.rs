@@ -21,7 +21,7 @@ mod drift;
 
 pub use drift::Drift;
 
-use super::{CONFIDENCE, Estimate, REPLICATES};
+use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes};
 
 /// Replicates behind the interval of a kernel distance, each of which costs a look at all pairs.
 const KERNEL_REPLICATES: usize = 200;
@@ -109,13 +109,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         config.held_out_split
     );
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
-    ensure!(
-        real.image_size() == synthetic.image_size(),
-        "the real images have {} px, the synthetic ones {} px; prepare the real ones with `--image-size {}`",
-        real.image_size(),
-        synthetic.image_size(),
-        synthetic.image_size()
-    );
+    check_sizes(&real, &synthetic)?;
     let reference = real.indices(config.reference_split)?;
     let held_out = real.indices(config.held_out_split)?;
     let num_images = held_out.len().min(synthetic.len());

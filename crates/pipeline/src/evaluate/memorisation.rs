@@ -18,12 +18,10 @@ use metrics::{
 use radiograph::{Border, Grid};
 use serde::Serialize;
 
-use super::{CONFIDENCE, Estimate, REPLICATES};
+use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes, reduced_side};
 use crate::encode;
 use crate::progress::Progress;
 
-/// Pixels are averaged down to at most this side before they are compared.
-const PIXELS_SIDE: usize = 32;
 /// Share of pairs of different patients that are nearer than what counts as suspiciously near.
 const NEAR_SHARE: f64 = 0.01;
 /// Cells for the statistic of Meehan et al.; fewer where images are few.
@@ -112,13 +110,7 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
         "training images cannot be their own yardstick; choose another split of held-out images than `train`"
     );
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
-    ensure!(
-        real.image_size() == synthetic.image_size(),
-        "the real images have {} px, the synthetic ones {} px; prepare the real ones with `--image-size {}`",
-        real.image_size(),
-        synthetic.image_size(),
-        synthetic.image_size()
-    );
+    check_sizes(&real, &synthetic)?;
     let sets = [
         (&real, real.indices(Split::Train)?, "training images"),
         (&real, real.indices(config.held_out_split)?, "held-out images"),
@@ -264,10 +256,6 @@ fn unit_rows(values: Vec<f32>, dim: usize) -> Vec<f64> {
         }
     }
     rows
-}
-
-fn reduced_side(size: usize) -> usize {
-    (1..=PIXELS_SIDE).rev().find(|side| size.is_multiple_of(*side)).unwrap_or(1)
 }
 
 /// Reduced images, scaled so that the distance of two rows is the root mean squared difference.

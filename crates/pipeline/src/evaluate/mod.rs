@@ -7,6 +7,8 @@ pub mod encoder;
 pub mod fidelity;
 pub mod memorisation;
 
+use anyhow::{Result, ensure};
+use dataset::Dataset;
 use metrics::Interval;
 use serde::Serialize;
 
@@ -14,6 +16,26 @@ use serde::Serialize;
 const REPLICATES: usize = 1000;
 /// Of the intervals.
 const CONFIDENCE: f64 = 0.95;
+
+/// Pixels are averaged down to at most this side before they are features.
+const PIXELS_SIDE: usize = 32;
+
+/// The largest side up to [`PIXELS_SIDE`] that divides the images' side.
+fn reduced_side(size: usize) -> usize {
+    (1..=PIXELS_SIDE).rev().find(|side| size.is_multiple_of(*side)).unwrap_or(1)
+}
+
+/// Real and synthetic images can only be compared at one size.
+fn check_sizes(real: &Dataset, synthetic: &Dataset) -> Result<()> {
+    ensure!(
+        real.image_size() == synthetic.image_size(),
+        "the real images have {} px, the synthetic ones {} px; prepare the real ones with `--image-size {}`",
+        real.image_size(),
+        synthetic.image_size(),
+        synthetic.image_size()
+    );
+    Ok(())
+}
 
 /// A figure and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
