@@ -24,6 +24,14 @@ impl Partition {
     /// [`Error::TooFew`] for no cell and for fewer rows than cells; [`Error::NotFinite`] for rows whose squared length
     /// overflows.
     pub fn of(rows: Rows<'_>, num_cells: usize, seed: u64) -> Result<Self, Error> {
+        Self::in_rounds(rows, num_cells, MOST_ROUNDS, seed)
+    }
+
+    /// [`Partition::of`] in at most so many rounds: where many rows are parted, the last ones change little.
+    ///
+    /// # Errors
+    /// As [`Partition::of`].
+    pub fn in_rounds(rows: Rows<'_>, num_cells: usize, most_rounds: usize, seed: u64) -> Result<Self, Error> {
         check_enough("number of cells", num_cells, 1)?;
         check_enough("number of rows to part", rows.len(), num_cells)?;
         let mut centres: Vec<f64> = Vec::with_capacity(num_cells * rows.dim());
@@ -49,7 +57,7 @@ impl Partition {
                 *square = if draw == 0 { distance } else { square.min(distance) };
             }
         }
-        Self::from_centres(rows, Rows::new(&centres, rows.dim())?)
+        Self::moved(rows, Rows::new(&centres, rows.dim())?, most_rounds)
     }
 
     /// Cells around given centres as they are.
@@ -69,11 +77,15 @@ impl Partition {
     /// [`Error::TooFew`] without a centre or row, [`Error::SizeMismatch`] for another length,
     /// [`Error::NotFinite`] for rows whose squared length overflows.
     pub fn from_centres(rows: Rows<'_>, centres: Rows<'_>) -> Result<Self, Error> {
+        Self::moved(rows, centres, MOST_ROUNDS)
+    }
+
+    fn moved(rows: Rows<'_>, centres: Rows<'_>, most_rounds: usize) -> Result<Self, Error> {
         check_enough("number of rows to part", rows.len(), 1)?;
         let dim = rows.dim();
         let mut partition = Self::around(centres)?;
         let mut cells = partition.cells(rows)?;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..most_rounds {
             let num_cells = partition.num_cells();
             let (mut sums, mut counts) = (vec![0.0; num_cells * dim], vec![0usize; num_cells]);
             for (index, cell) in cells.iter().enumerate() {
@@ -128,6 +140,7 @@ mod tests {
             let cells = partition.cells(rows).unwrap();
             assert_eq!(partition.num_cells(), 3);
             assert!((0..60).all(|n| cells[n] == cells[n % 3]), "{cells:?}");
+            assert_eq!(Partition::in_rounds(rows, 3, 2, seed).unwrap(), partition, "two rounds are enough here");
             assert!(cells[0] != cells[1] && cells[1] != cells[2] && cells[0] != cells[2]);
             assert!(partition.centres().chunks(2).all(|centre| (centre[1] - 9.5).abs() < 1e-9));
         }

@@ -7,7 +7,7 @@ use nets::{
     Checkpoint, HostTensor,
     init::{Initialisation, randomise},
     load_weights,
-    unet::{AttentionMap, UNet, UNetConfig},
+    unet::{AttentionMap, Observation, UNet, UNetConfig},
     weights_of,
 };
 use std::{
@@ -103,7 +103,15 @@ fn attention_maps_agree_with_diffusers_and_leave_the_output_alone() {
         let golden = Checkpoint::open(&golden(name).join("golden.safetensors")).unwrap();
         let Inputs { noisy, timesteps, condition } = inputs(&golden, &device);
         let unet = golden_unet(name, &device);
-        let (output, maps) = unet.forward_with_attention(noisy, timesteps, condition);
+        let mut maps = Vec::new();
+        let mut up_blocks = Vec::new();
+        let output = unet.forward_observed(noisy, timesteps, condition, &mut |observation| match observation {
+            Observation::Attention(map) => maps.push(map),
+            Observation::UpBlock { index, features } => up_blocks.push((index, features.dims())),
+        });
+        let levels = unet.config().block_out_channels.len();
+        assert_eq!(up_blocks.iter().map(|(index, _)| *index).collect::<Vec<_>>(), Vec::from_iter(0..levels), "{name}");
+        assert_eq!(up_blocks[levels - 1].1[..3], output.dims()[..3], "{name}");
         let error = relative_error(output, tensor(&golden, "output", &device));
         assert!(error <= 1e-4, "{name}: {error:e}");
 

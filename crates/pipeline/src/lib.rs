@@ -17,6 +17,7 @@ pub mod progress;
 pub mod recipe;
 pub mod report;
 mod run;
+pub mod segment;
 pub mod settings;
 pub mod tensors;
 pub mod train;

@@ -9,6 +9,7 @@ use pipeline::evaluate::conditioning::{self, ConditioningConfig};
 use pipeline::evaluate::encoder::{self, EncoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 use pipeline::evaluate::memorisation::{self, MemorisationConfig};
+use pipeline::evaluate::segmentation::{self, SegmentationConfig};
 
 use super::{SPLITS, word, words};
 use crate::context::Context;
@@ -33,6 +34,8 @@ enum What {
     /// How well simple classifiers tell two groups of images apart by an encoder's embeddings, beside a random network,
     /// pixels and an autoencoder's latents
     Encoder(Encoder),
+    /// How well lungs are found without labels, by every method and rule, beside controls that use no diffusion model
+    Segmentation(Segmentation),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +137,35 @@ struct Encoder {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct Segmentation {
+    /// A run, or a model folder
+    model: PathBuf,
+    /// A dataset whose images have masks of lungs
+    dataset: PathBuf,
+    /// The images with masks; whatever learns, learns from training images
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    split: String,
+    /// Share of the patients on whom settings are chosen; figures come from the others
+    #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
+    search_share: f64,
+    /// Annotated training images that prototypes are learned from
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,5")]
+    annotated: Vec<usize>,
+    /// Timesteps to show images at
+    #[arg(long, value_name = "T,T,...", value_delimiter = ',', default_value = "50,200,400")]
+    timesteps: Vec<f64>,
+    /// Also follows the best settings through all checkpoints of the run
+    #[arg(long)]
+    checkpoints: bool,
+    /// Images that go through a network together
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    batch_size: usize,
+    /// A folder for segmentation.json, gallery.png and segmenter/
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("evaluate")?;
     match arguments.what {
@@ -142,6 +174,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         What::Autoencoder(arguments) => autoencoder(arguments, context),
         What::Conditioning(arguments) => conditioning(arguments, context),
         What::Encoder(arguments) => encoder(arguments, context),
+        What::Segmentation(arguments) => segmentation(arguments, context),
     }
 }
 
@@ -186,4 +219,24 @@ fn conditioning(arguments: Conditioning, context: &Context<'_>) -> Result<Outcom
     let config = ConditioningConfig { real, synthetic, features, seed: context.seed.unwrap_or(0), out };
     context
         .perform(&config, |terminal| conditioning::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn segmentation(arguments: Segmentation, context: &Context<'_>) -> Result<Outcome> {
+    let Segmentation { model, dataset, split, search_share, annotated, timesteps, checkpoints, batch_size, out } =
+        arguments;
+    let (split, seed, num_annotated) = (word(&split)?, context.seed(), annotated);
+    let config = SegmentationConfig {
+        model,
+        dataset,
+        split,
+        search_share,
+        num_annotated,
+        timesteps,
+        checkpoints,
+        batch_size,
+        seed,
+        out,
+    };
+    context
+        .perform(&config, |terminal| segmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

@@ -10,6 +10,7 @@ mod prepare;
 mod pretrain;
 mod recipes;
 mod report;
+mod segment;
 mod train;
 
 use anyhow::Result;
@@ -37,6 +38,8 @@ pub enum Command {
     Train(train::Arguments),
     /// Generates a synthetic dataset
     Generate(generate::Arguments),
+    /// Finds the lungs in every image, without labels
+    Segment(segment::Arguments),
     /// Says what synthetic images are worth
     Evaluate(evaluate::Arguments),
     /// Writes one self-contained HTML page about runs, datasets and models
@@ -59,6 +62,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
         Command::Encode(arguments) => encode::run(arguments, context),
         Command::Train(arguments) => train::run(arguments, context),
         Command::Generate(arguments) => generate::run(arguments, context),
+        Command::Segment(arguments) => segment::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Report(arguments) => report::run(arguments, context),
         Command::Embed(arguments) => embed::run(arguments, context),

@@ -2,7 +2,7 @@
 //!
 //! Rombach et al. 2022 (arXiv 2112.10752), appendix E.2.1. Fields are named like checkpoint keys.
 
-use super::{AttentionMap, config::Level};
+use super::{AttentionMap, Observation, config::Level};
 use crate::layers::{Conv2d, GroupNorm, LayerNorm, Linear};
 use burn::{
     module::Module,
@@ -13,15 +13,14 @@ use burn::{
 const GROUP_NORM_EPSILON: f64 = 1e-6;
 const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// What every block of one forward pass receives beside the image, and where attention maps are collected.
-#[derive(Debug)]
-pub(super) struct Conditioning {
+/// What every block of one forward pass receives beside the image, and who looks on.
+pub(super) struct Conditioning<'a> {
     /// SiLU of the time embedding, `[batch, time_dim]`: each residual block begins with it, so it is taken once.
     pub time: Tensor<2>,
     /// `[batch, tokens, cross_attention_dim]`
     pub condition: Tensor<3>,
-    /// `None` where nobody asked: averaging the maps over heads needs the whole score matrix in memory.
-    pub attention_maps: Option<Vec<AttentionMap>>,
+    /// `None` where nobody asked: a map is a whole matrix of scores.
+    pub observer: Option<&'a mut dyn FnMut(Observation)>,
 }
 
 /// Settings that all transformers of a network share.
@@ -64,16 +63,16 @@ impl Transformer {
 
     /// # Shapes
     /// `[batch, height, width, channels]`, kept
-    pub(super) fn forward(&self, images: Tensor<4>, conditioning: &mut Conditioning) -> Tensor<4> {
+    pub(super) fn forward(&self, images: Tensor<4>, conditioning: &mut Conditioning<'_>) -> Tensor<4> {
         let [batch, height, width, channels] = images.dims();
         let normalised = self.proj_in.forward(self.norm.forward(images.clone()));
         let mut tokens = normalised.reshape([batch, height * width, channels]);
         for (index, block) in self.transformer_blocks.iter().enumerate() {
             let (output, maps) = block.forward(tokens, conditioning);
             tokens = output;
-            if let (Some(maps), Some(collected)) = (maps, &mut conditioning.attention_maps) {
+            if let (Some(maps), Some(observe)) = (maps, &mut conditioning.observer) {
                 let block_name = format!("{}.transformer_blocks.{index}", self.name);
-                collected.push(AttentionMap { height, width, maps, block_name });
+                observe(Observation::Attention(AttentionMap { height, width, maps, block_name }));
             }
         }
         self.proj_out.forward(tokens.reshape([batch, height, width, channels])) + images
@@ -133,12 +132,12 @@ impl TransformerBlock {
     ///
     /// # Shapes
     /// `[batch, tokens, dim]`, kept
-    fn forward(&self, tokens: Tensor<3>, conditioning: &Conditioning) -> (Tensor<3>, Option<Tensor<3>>) {
+    fn forward(&self, tokens: Tensor<3>, conditioning: &Conditioning<'_>) -> (Tensor<3>, Option<Tensor<3>>) {
         let condition = &conditioning.condition;
         let normalised = self.norm1.forward(tokens.clone());
         let (attended, maps) = if self.only_cross_attention {
             (self.attn1.forward(normalised, condition.clone()), None)
-        } else if conditioning.attention_maps.is_some() {
+        } else if conditioning.observer.is_some() {
             let (attended, maps) = self.attn1.forward_with_maps(normalised);
             (attended, Some(maps))
         } else {

@@ -61,7 +61,7 @@ impl ResnetBlock {
 
     /// # Shapes
     /// `[batch, height, width, channels_in]` to `[batch, height, width, channels_out]`
-    fn forward(&self, images: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
+    fn forward(&self, images: Tensor<4>, conditioning: &Conditioning<'_>) -> Tensor<4> {
         let hidden = self.conv1.forward(self.norm1.forward_silu(images.clone()));
         let shortcut = match &self.conv_shortcut {
             Some(layer) => layer.forward(images),
@@ -74,7 +74,7 @@ impl ResnetBlock {
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` twice, `channels_in` together, to `[batch, height, width, channels_out]`
-    fn forward_with_skip(&self, images: Tensor<4>, skip: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
+    fn forward_with_skip(&self, images: Tensor<4>, skip: Tensor<4>, conditioning: &Conditioning<'_>) -> Tensor<4> {
         let hidden = self.conv1.forward(self.norm1.forward_silu_joined(images.clone(), skip.clone()));
         let shortcut = match &self.conv_shortcut {
             Some(layer) => layer.forward_joined(images, skip),
@@ -84,7 +84,7 @@ impl ResnetBlock {
     }
 
     /// What follows the first convolution.
-    fn finish(&self, hidden: Tensor<4>, shortcut: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
+    fn finish(&self, hidden: Tensor<4>, shortcut: Tensor<4>, conditioning: &Conditioning<'_>) -> Tensor<4> {
         let [batch, _, _, channels_out] = hidden.dims();
         let time = self.time_emb_proj.forward(conditioning.time.clone()); // [batch, channels_out]
         let hidden = hidden + time.reshape([batch, 1, 1, channels_out]);
@@ -142,7 +142,7 @@ impl DownBlock {
         &self,
         mut images: Tensor<4>,
         skips: &mut Vec<Tensor<4>>,
-        conditioning: &mut Conditioning,
+        conditioning: &mut Conditioning<'_>,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
             images = resnet.forward(images, conditioning);
@@ -179,7 +179,7 @@ impl MidBlock {
 
     /// # Shapes
     /// `[batch, height, width, channels]`, kept
-    pub(super) fn forward(&self, mut images: Tensor<4>, conditioning: &mut Conditioning) -> Tensor<4> {
+    pub(super) fn forward(&self, mut images: Tensor<4>, conditioning: &mut Conditioning<'_>) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
             images = resnet.forward(images, conditioning);
             if let Some(attention) = self.attentions.get(layer) {
@@ -232,7 +232,7 @@ impl UpBlock {
         &self,
         mut images: Tensor<4>,
         skips: &mut Vec<Tensor<4>>,
-        conditioning: &mut Conditioning,
+        conditioning: &mut Conditioning<'_>,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
             images = match skips.pop() {

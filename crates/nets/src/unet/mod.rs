@@ -36,6 +36,20 @@ pub struct AttentionMap {
     pub block_name: String,
 }
 
+/// What a pass shows on its way, see [`UNet::forward_observed`].
+#[derive(Debug, Clone)]
+pub enum Observation {
+    /// The self-attention of a transformer block.
+    Attention(AttentionMap),
+    /// What a block of the expanding half gave, its upsampling included.
+    UpBlock {
+        /// From 0, the coarsest.
+        index: usize,
+        /// `[batch, height, width, channels]`
+        features: Tensor<4>,
+    },
+}
+
 /// Predicts the training target (noise, velocity or flow) from noisy latents, the time and a condition.
 #[derive(Module, Debug)]
 pub struct UNet {
@@ -104,19 +118,20 @@ impl UNet {
     /// # Panics
     /// Where the shapes differ from these.
     pub fn forward(&self, noisy: Tensor<4>, timesteps: Tensor<1>, condition: Tensor<3>) -> Tensor<4> {
-        self.run(noisy, timesteps, condition, None).0
+        self.run(noisy, timesteps, condition, None)
     }
 
-    /// [`UNet::forward`] that also returns the self-attention of every transformer block, in the order of execution.
-    /// Blocks under `only_cross_attention` have none.
-    pub fn forward_with_attention(
+    /// [`UNet::forward`] that shows the self-attention of every transformer block and the result of every block of the
+    /// expanding half to `observe`, in the order of execution. What is not kept there is gone before the next block runs,
+    /// so that no more than one map need be in memory. Blocks under `only_cross_attention` have no self-attention.
+    pub fn forward_observed(
         &self,
         noisy: Tensor<4>,
         timesteps: Tensor<1>,
         condition: Tensor<3>,
-    ) -> (Tensor<4>, Vec<AttentionMap>) {
-        let (output, maps) = self.run(noisy, timesteps, condition, Some(Vec::new()));
-        (output, maps.unwrap_or_default())
+        observe: &mut dyn FnMut(Observation),
+    ) -> Tensor<4> {
+        self.run(noisy, timesteps, condition, Some(observe))
     }
 
     fn run(
@@ -124,12 +139,12 @@ impl UNet {
         noisy: Tensor<4>,
         timesteps: Tensor<1>,
         condition: Tensor<3>,
-        attention_maps: Option<Vec<AttentionMap>>,
-    ) -> (Tensor<4>, Option<Vec<AttentionMap>>) {
+        observer: Option<&mut dyn FnMut(Observation)>,
+    ) -> Tensor<4> {
         let UNetConfig { center_input_sample, flip_sin_to_cos, freq_shift, block_out_channels, .. } = &self.config;
         let sinusoids = sinusoids(timesteps, block_out_channels[0], *flip_sin_to_cos, *freq_shift);
         let time = kernels::silu(self.time_embedding.forward(sinusoids));
-        let mut conditioning = Conditioning { time, condition, attention_maps };
+        let mut conditioning = Conditioning { time, condition, observer };
 
         let noisy = if *center_input_sample { noisy * 2.0 - 1.0 } else { noisy };
         let mut images = self.conv_in.forward(noisy);
@@ -138,10 +153,12 @@ impl UNet {
             images = block.forward(images, &mut skips, &mut conditioning);
         }
         images = self.mid_block.forward(images, &mut conditioning);
-        for block in &self.up_blocks {
+        for (index, block) in self.up_blocks.iter().enumerate() {
             images = block.forward(images, &mut skips, &mut conditioning);
+            if let Some(observe) = &mut conditioning.observer {
+                observe(Observation::UpBlock { index, features: images.clone() });
+            }
         }
-        let output = self.conv_out.forward(self.conv_norm_out.forward_silu(images));
-        (output, conditioning.attention_maps)
+        self.conv_out.forward(self.conv_norm_out.forward_silu(images))
     }
 }

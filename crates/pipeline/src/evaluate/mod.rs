@@ -6,6 +6,7 @@ pub mod conditioning;
 pub mod encoder;
 pub mod fidelity;
 pub mod memorisation;
+pub mod segmentation;
 
 use anyhow::{Result, ensure};
 use dataset::Dataset;

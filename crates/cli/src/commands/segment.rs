@@ -1,0 +1,60 @@
+//! `segment`: masks of lungs from a model that was never shown one.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use pipeline::segment::{self, SegmentConfig, SegmenterSettings};
+
+use super::{SPLITS, word, words};
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A model may carry a segmenter; another one is fitted where settings are changed, for example by
+`--set num_annotated=5` or `--set 'method={kind=\"diffseg\",threshold=0.03}'`; `--dry-run` lists the settings.
+Masks are those of the dataset's images, 255 inside; the right lung is the patient's, on the left of the picture.")]
+pub struct Arguments {
+    /// A run, or a model folder
+    model: PathBuf,
+    /// The dataset whose images are segmented
+    dataset: PathBuf,
+    /// A folder for masks, overlays and annotations: a new one, or an unfinished one to continue
+    #[arg(long, value_name = "MASKS")]
+    out: PathBuf,
+    /// Only images of this split [default: all]
+    #[arg(long, value_name = "SPLIT", value_parser = words(SPLITS))]
+    split: Option<String>,
+    /// At most so many images [default: all]
+    #[arg(long, value_name = "N")]
+    max_images: Option<usize>,
+    /// A segmenter that `evaluate segmentation` wrote [default: the model's]
+    #[arg(long, value_name = "FOLDER")]
+    segmenter: Option<PathBuf>,
+    /// Also writes where every pixel looks, one file of 16-bit numbers for each image
+    #[arg(long)]
+    attention: bool,
+    /// Images that go through the networks together
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch_size: usize,
+}
+
+pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
+    let Arguments { model, dataset, out, split, max_images, segmenter, attention, batch_size } = arguments;
+    let given = SegmenterSettings::default();
+    let changed = context.with_overrides(&given)?;
+    let config = SegmentConfig {
+        model,
+        dataset,
+        out,
+        split: split.as_deref().map(word).transpose()?,
+        max_images,
+        segmenter,
+        settings: (changed != given).then_some(changed),
+        attention,
+        batch_size,
+        seed: context.seed(),
+    };
+    context.perform(&config, |terminal| segment::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}

@@ -1,0 +1,81 @@
+//! The best, median and worst images, and the three kinds of failure that the paper names, found by measures.
+
+use anyhow::Result;
+use radiograph::{Border, Grid, RgbImage, outline_mask};
+
+use super::MaskedImage;
+use super::measure::ImageScore;
+use super::search::{Bench, Shown, distinct};
+use crate::model::Model;
+use crate::progress::Progress;
+use crate::segment::{Segmenter, overlay};
+
+/// Images of each row.
+const COLUMNS: usize = 6;
+/// Side of a tile.
+const TILE: usize = 160;
+/// Outlines that people drew.
+const TRUTH: [u8; 3] = [80, 220, 80];
+
+/// What the segmenter makes of the images of the report.
+pub(super) fn draw(
+    bench: &Bench<'_>,
+    segmenter: &Segmenter,
+    model: &Model,
+    images: &[MaskedImage],
+    progress: &dyn Progress,
+) -> Result<RgbImage> {
+    let size = bench.dataset.image_size();
+    let shown = bench.lungs(segmenter, model, images, progress)?;
+    let scores: Vec<ImageScore> = images
+        .iter()
+        .zip(&shown)
+        .map(|(image, shown)| ImageScore::new(&image.id, &shown.lungs, &image.mask, distinct(&shown.labels), size))
+        .collect::<Result<_>>()?;
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by(|a, b| scores[*b].dice.total_cmp(&scores[*a].dice));
+    let most = |value: &dyn Fn(usize) -> f64| -> Vec<usize> {
+        let mut order = order.clone();
+        order.sort_by(|a, b| value(*b).total_cmp(&value(*a)));
+        order
+    };
+    let middle = (order.len() / 2).saturating_sub(COLUMNS / 2);
+    let worst: Vec<usize> = order.iter().rev().copied().collect();
+    let dice = |at: usize| format!("Dice {:.3}", scores[at].dice);
+    let rows: [(&str, Vec<usize>, &dyn Fn(usize) -> String); 6] = [
+        ("best", order.clone(), &dice),
+        ("median", order[middle..].to_vec(), &dice),
+        ("worst", worst, &dice),
+        ("most of the lungs missing", most(&|at| 1.0 - scores[at].recall), &|at| {
+            format!("{:.0} % found", 100.0 * scores[at].recall)
+        }),
+        ("most segments inside lungs", most(&|at| inside(&shown[at], &images[at].mask) as f64), &|at| {
+            format!("{} segments", inside(&shown[at], &images[at].mask))
+        }),
+        ("most holes and debris", most(&|at| debris(&shown[at])), &|at| format!("{:.1} %", 100.0 * debris(&shown[at]))),
+    ];
+    let mut grid = Grid::new(TILE).columns(COLUMNS);
+    for (label, order, caption) in rows {
+        grid.start_row(label);
+        for at in order.into_iter().take(COLUMNS) {
+            let mut picture = overlay(&shown[at].picture, &shown[at].lungs, size)?;
+            outline_mask(&mut picture, &images[at].mask, TRUTH)?;
+            grid.push(picture, caption(at), Border::None);
+        }
+    }
+    Ok(grid.render())
+}
+
+/// Segments that have pixels inside the true lungs.
+fn inside(shown: &Shown, truth: &[u8]) -> usize {
+    let labels: Vec<u16> =
+        shown.labels.iter().zip(truth).filter(|(_, inside)| **inside != 0).map(|(label, _)| *label).collect();
+    distinct(&labels)
+}
+
+/// The share of what was chosen that cleaning changed.
+fn debris(shown: &Shown) -> f64 {
+    let clean = shown.lungs.both();
+    let changed = shown.raw.iter().zip(&clean).filter(|(raw, clean)| (**raw != 0) != (**clean != 0)).count();
+    changed as f64 / clean.iter().filter(|inside| **inside != 0).count().max(1) as f64
+}

@@ -1,0 +1,436 @@
+//! How well lungs are found without labels: every method, every rule that turns segments into lungs, and controls that
+//! use no diffusion model, on the same images.
+//!
+//! Images with masks are divided by patient: settings are chosen on some patients, figures come from the others. Three
+//! rules stand side by side. *Oracle* takes the segments that lie inside the mask by more than a half, which nobody can
+//! do who does not know the mask; *prototype* learns the choice from `n` annotated training images; *unsupervised* from
+//! none, beginning with a template of the anatomy.
+
+mod gallery;
+mod measure;
+mod search;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use dataset::{Dataset, RunDir, Split};
+use diffusion::random;
+use nets::init::{Initialisation, randomise};
+use serde::Serialize;
+
+use crate::Skipped;
+use crate::model::{Denoiser, Model};
+use crate::progress::Progress;
+use crate::run;
+use crate::segment::{Lungs, SegmenterSettings, template_mask};
+pub use measure::{ImageScore, Scores};
+use search::{Bench, Candidate, Fitted, REFINEMENTS, Rule, Tried, candidates, mean, winners};
+
+/// What to evaluate on what.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentationConfig {
+    /// A run or a model folder.
+    pub model: PathBuf,
+    /// A dataset with masks of lungs.
+    pub dataset: PathBuf,
+    /// The images with masks; those to learn from are training images always.
+    pub split: Split,
+    /// Share of the patients on whom settings are chosen, above 0 and below 1.
+    pub search_share: f64,
+    /// Numbers of annotated training images that prototypes are learned from.
+    pub num_annotated: Vec<usize>,
+    /// Timesteps to try.
+    pub timesteps: Vec<f64>,
+    /// Also follows the best settings through the checkpoints of the run.
+    pub checkpoints: bool,
+    /// Images that go through the networks together.
+    pub batch_size: usize,
+    /// Of divisions, draws and intervals.
+    pub seed: u64,
+    /// A folder for `segmentation.json`, `gallery.png` and `segmenter/`.
+    pub out: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentationSummary {
+    /// Fingerprint of the UNet.
+    pub model: String,
+    /// Images it was trained on.
+    pub images_seen: u64,
+    /// Fingerprint of the images' dataset.
+    pub dataset: String,
+    /// On whom settings were chosen.
+    pub search: Counted,
+    /// On whom the figures were measured.
+    pub report: Counted,
+    /// One row for each method and rule.
+    pub results: Vec<ResultRow>,
+    /// What the search found, by setting; in the file alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<TriedRow>,
+    /// The same by checkpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<CheckpointRow>,
+    /// Images that could not be used.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A set of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// Images.
+    pub images: usize,
+    /// Patients they are of.
+    pub patients: usize,
+}
+
+/// A method with a rule, at the settings that were best in the search.
+#[derive(Debug, Clone, Serialize)]
+pub struct ResultRow {
+    /// What cuts, and on which network.
+    pub method: String,
+    /// What chooses.
+    pub rule: String,
+    /// Mean Dice in the search.
+    pub search_dice: f64,
+    /// On the images of the report.
+    pub scores: Scores,
+    /// The settings; none where there is nothing to set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SegmenterSettings>,
+}
+
+/// One setting that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct TriedRow {
+    /// What cuts, and on which network.
+    pub method: String,
+    /// Mean number of segments.
+    pub mean_segments: f64,
+    /// Mean Dice by rule, in the search.
+    pub dice: Vec<RuleDice>,
+    /// The setting.
+    pub settings: SegmenterSettings,
+}
+
+/// A rule and what it gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleDice {
+    /// The rule.
+    pub rule: String,
+    /// Mean Dice.
+    pub dice: f64,
+}
+
+/// One checkpoint with one method.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckpointRow {
+    /// Images seen.
+    pub images_seen: u64,
+    /// What cuts.
+    pub method: String,
+    /// Mean Dice by rule, in the search.
+    pub dice: Vec<RuleDice>,
+}
+
+/// An image with a mask that can be used.
+#[derive(Debug, Clone)]
+struct MaskedImage {
+    index: usize,
+    id: String,
+    patient: String,
+    mask: Vec<u8>,
+}
+
+/// Searches, measures, draws.
+///
+/// # Errors
+/// No image with a mask, or too few patients; a model that cannot be used.
+pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress) -> Result<SegmentationSummary> {
+    check(config)?;
+    let model = Model::open(&config.model, device)?;
+    let random = with_random_weights(&config.model, config.seed, device)?;
+    let models = [&model, &random];
+    let dataset = Dataset::open(&config.dataset)?;
+    let (images, skipped) = masked_images(&dataset, config.split)?;
+    let [search, report] = divide(images, config)?;
+    std::fs::create_dir_all(&config.out)
+        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+
+    let rules = rules(config);
+    let bench = Bench { dataset: &dataset, config, rules: &rules, device };
+    let tried = bench.try_all(&candidates(config), &models, &search, progress)?;
+    let mut fitted = winners(&tried, &rules);
+    refine(&bench, &mut fitted, &models, &search, progress)?;
+    let scores = bench.score(&fitted, &models, &report, progress)?;
+    let patients: Vec<String> = report.iter().map(|image| image.patient.clone()).collect();
+    let mut results = fitted
+        .iter()
+        .zip(&scores)
+        .map(|(fitted, scores)| {
+            Ok(ResultRow {
+                method: fitted.family.clone(),
+                rule: fitted.rule.name(),
+                search_dice: fitted.search_dice,
+                scores: Scores::of(scores, &patients, config.seed)?,
+                settings: Some(fitted.segmenter.settings.clone()),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    results.extend(places_alone(&bench, &search, &report, &patients)?);
+
+    let unsupervised = fitted.iter().filter(|one| one.model == 0 && one.rule == Rule::Learned(0));
+    let best = unsupervised.max_by(|a, b| a.search_dice.total_cmp(&b.search_dice));
+    let best = &best.context("no method was tried without labels")?.segmenter;
+    best.save(&config.out.join("segmenter"))?;
+    gallery::draw(&bench, best, &model, &report, progress)?.write_png(&config.out.join("gallery.png"))?;
+    let checkpoints =
+        if config.checkpoints { follow(config, &bench, &model, &fitted, &search, progress)? } else { Vec::new() };
+    let summary = SegmentationSummary {
+        model: model.fingerprint.clone(),
+        images_seen: model.info.images_seen,
+        dataset: dataset.fingerprint().to_owned(),
+        search: counted(&search),
+        report: counted(&report),
+        results,
+        tried: tried.into_iter().map(|tried| row_of(tried, &rules)).collect(),
+        checkpoints,
+        skipped,
+    };
+    let path = config.out.join("segmentation.json");
+    dataset::write_file(&path, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    Ok(SegmentationSummary { tried: Vec::new(), ..summary })
+}
+
+fn check(config: &SegmentationConfig) -> Result<()> {
+    ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    ensure!(
+        config.search_share > 0.0 && config.search_share < 1.0,
+        "the share of patients to search on is {}; it must be above 0 and below 1",
+        config.search_share
+    );
+    ensure!(!config.timesteps.is_empty(), "there is no timestep to try; give for example 50,200,400");
+    Ok(())
+}
+
+fn rules(config: &SegmentationConfig) -> Vec<Rule> {
+    let mut numbers: BTreeSet<usize> = config.num_annotated.iter().copied().collect();
+    numbers.insert(0);
+    [Rule::Oracle].into_iter().chain(numbers.into_iter().map(Rule::Learned)).collect()
+}
+
+/// The same network before it was trained: the control of what training did.
+fn with_random_weights(path: &std::path::Path, seed: u64, device: &Device) -> Result<Model> {
+    let mut model = Model::open(path, device)?;
+    model.denoiser.unet = randomise(model.denoiser.unet.config().init(device)?, Initialisation::FanInUniform, seed);
+    Ok(model)
+}
+
+/// The images of a split that have a mask, and those whose mask says nothing.
+fn masked_images(dataset: &Dataset, split: Split) -> Result<(Vec<MaskedImage>, Vec<Skipped>)> {
+    let indices = dataset.indices_where(|row| row.mask && row.split == split)?;
+    let (mut images, mut skipped) = (Vec::new(), Vec::new());
+    for (index, row) in indices.iter().copied().zip(dataset.rows_at(&indices)?) {
+        match dataset.mask(index)? {
+            Some(mask) if mask.contains(&1) => {
+                images.push(MaskedImage { index, id: row.id, patient: row.patient, mask })
+            }
+            _ => skipped.push(Skipped { item: row.id, reason: "its mask is empty, so nothing can be compared".into() }),
+        }
+    }
+    ensure!(
+        !images.is_empty(),
+        "the dataset has no image with a mask of lungs in the split `{split}`; prepare it with masks (the presets `csv`, \
+         `montgomery`, `shenzhen` and `jsrt` know them), or choose another `--split`: {}",
+        dataset.dir().display()
+    );
+    Ok((images, skipped))
+}
+
+/// Patients by lot, to the search and to the report.
+fn divide(images: Vec<MaskedImage>, config: &SegmentationConfig) -> Result<[Vec<MaskedImage>; 2]> {
+    let patients: BTreeSet<String> = images.iter().map(|image| image.patient.clone()).collect();
+    let patients: Vec<String> = patients.into_iter().collect();
+    ensure!(
+        patients.len() >= 2,
+        "the images with masks are of one patient; settings must be chosen on others than those who are reported"
+    );
+    let for_search = ((patients.len() as f64 * config.search_share).round() as usize).clamp(1, patients.len() - 1);
+    let order = random::permutation(config.seed, u64::MAX, patients.len());
+    let chosen: BTreeSet<&String> = order.into_iter().take(for_search).map(|position| &patients[position]).collect();
+    let (search, report) = images.into_iter().partition(|image| chosen.contains(&image.patient));
+    Ok([search, report])
+}
+
+fn counted(images: &[MaskedImage]) -> Counted {
+    let patients: BTreeSet<&String> = images.iter().map(|image| &image.patient).collect();
+    Counted { images: images.len(), patients: patients.len() }
+}
+
+fn row_of(tried: Tried, rules: &[Rule]) -> TriedRow {
+    TriedRow {
+        dice: rule_dice(&tried, rules),
+        method: tried.candidate.family,
+        mean_segments: tried.mean_segments,
+        settings: tried.candidate.settings,
+    }
+}
+
+fn rule_dice(tried: &Tried, rules: &[Rule]) -> Vec<RuleDice> {
+    rules.iter().map(|rule| RuleDice { rule: rule.name(), dice: mean(&tried.dice[rule]) }).collect()
+}
+
+/// Gives each segmenter the filter that helps most in the search, if one does. The oracle chooses whole segments.
+fn refine(
+    bench: &Bench<'_>,
+    fitted: &mut [Fitted],
+    models: &[&Model],
+    search: &[MaskedImage],
+    progress: &dyn Progress,
+) -> Result<()> {
+    let refined: Vec<(usize, Fitted)> = fitted
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.rule != Rule::Oracle)
+        .flat_map(|(number, one)| {
+            REFINEMENTS.map(|refinement| {
+                (number, Fitted { segmenter: one.segmenter.with_refinement(Some(refinement)), ..one.clone() })
+            })
+        })
+        .collect();
+    let (numbers, refined): (Vec<usize>, Vec<Fitted>) = refined.into_iter().unzip();
+    let scores = bench.score(&refined, models, search, progress)?;
+    for ((number, one), scores) in numbers.into_iter().zip(refined).zip(scores) {
+        let search_dice = mean(&scores.iter().map(|score| score.dice).collect::<Vec<_>>());
+        if search_dice > fitted[number].search_dice {
+            fitted[number] = Fitted { search_dice, ..one };
+        }
+    }
+    Ok(())
+}
+
+/// The control that looks at no image: the template, and the mean of the annotated masks.
+fn places_alone(
+    bench: &Bench<'_>,
+    search: &[MaskedImage],
+    report: &[MaskedImage],
+    patients: &[String],
+) -> Result<Vec<ResultRow>> {
+    let size = bench.dataset.image_size();
+    let annotated = bench.annotated_masks()?;
+    let mut rows = Vec::new();
+    for rule in bench.rules {
+        let mask = match rule {
+            Rule::Oracle => continue,
+            Rule::Learned(0) => template_mask(size),
+            Rule::Learned(n) => majority(&annotated[..(*n).min(annotated.len())]),
+        };
+        let lungs = Lungs::of_mask(&mask, size)?;
+        let score = |images: &[MaskedImage]| -> Result<Vec<ImageScore>> {
+            images.iter().map(|image| ImageScore::new(&image.id, &lungs, &image.mask, 1, size)).collect()
+        };
+        rows.push(ResultRow {
+            method: "place alone".into(),
+            rule: rule.name(),
+            search_dice: mean(&score(search)?.iter().map(|score| score.dice).collect::<Vec<_>>()),
+            scores: Scores::of(&score(report)?, patients, bench.config.seed)?,
+            settings: None,
+        });
+    }
+    Ok(rows)
+}
+
+/// Inside where more than half of the masks are.
+fn majority(masks: &[Vec<u8>]) -> Vec<u8> {
+    let pixels = masks.first().map_or(0, Vec::len);
+    let votes = |pixel: usize| masks.iter().filter(|mask| mask[pixel] != 0).count();
+    (0..pixels).map(|pixel| u8::from(2 * votes(pixel) > masks.len())).collect()
+}
+
+/// The settings that won for the unsupervised rule and for the oracle, on every checkpoint of the run.
+fn follow(
+    config: &SegmentationConfig,
+    bench: &Bench<'_>,
+    model: &Model,
+    fitted: &[Fitted],
+    search: &[MaskedImage],
+    progress: &dyn Progress,
+) -> Result<Vec<CheckpointRow>> {
+    ensure!(
+        RunDir::is_run(&config.model),
+        "`--checkpoints` needs a run; a model folder has none: {}",
+        config.model.display()
+    );
+    let mut followed: Vec<Candidate> = Vec::new();
+    for Fitted { family, segmenter, .. } in fitted.iter().filter(|one| one.model == 0 && one.rule <= Rule::Learned(0)) {
+        let settings = SegmenterSettings { refinement: None, ..segmenter.settings.clone() };
+        let wanted = settings.method.wanted();
+        if (wanted.attention || wanted.features) && followed.iter().all(|one| one.settings != settings) {
+            followed.push(Candidate { family: family.clone(), model: 0, settings });
+        }
+    }
+    let mut rows = Vec::new();
+    for checkpoint in RunDir::open(&config.model)?.checkpoints().list()? {
+        let [tokens, _dim] = model.info.condition_shape;
+        let fresh = Denoiser::new(model.denoiser.unet.config(), tokens, 0, bench.device)?;
+        let (denoiser, optimiser, images_seen) = run::load_state(&checkpoint.path, fresh)?;
+        let mut then = Model::open(&config.model, bench.device)?;
+        then.denoiser = optimiser.averaged(&denoiser);
+        progress.say(&format!("the checkpoint after {images_seen} images"));
+        for tried in bench.try_all(&followed, &[&then], search, progress)? {
+            let dice = rule_dice(&tried, bench.rules);
+            rows.push(CheckpointRow { images_seen, method: tried.candidate.family, dice });
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> SegmentationConfig {
+        SegmentationConfig {
+            model: PathBuf::new(),
+            dataset: PathBuf::new(),
+            split: Split::Val,
+            search_share: 0.6,
+            num_annotated: vec![5, 1],
+            timesteps: vec![200.0],
+            checkpoints: false,
+            batch_size: 4,
+            seed: 0,
+            out: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn patients_are_on_one_side_only() {
+        let image = |index: usize| MaskedImage {
+            index,
+            id: index.to_string(),
+            patient: (index / 3).to_string(),
+            mask: vec![1],
+        };
+        let [search, report] = divide((0..30).map(image).collect(), &config()).unwrap();
+        assert_eq!((counted(&search).patients, counted(&report).patients), (6, 4));
+        assert!(search.iter().all(|a| report.iter().all(|b| a.patient != b.patient)));
+        assert!(divide((0..3).map(image).collect(), &config()).is_err(), "one patient cannot be divided");
+    }
+
+    #[test]
+    fn the_unsupervised_rule_is_always_there() {
+        let names: Vec<String> = rules(&config()).into_iter().map(Rule::name).collect();
+        assert_eq!(names, ["oracle", "unsupervised", "prototype, n = 1", "prototype, n = 5"]);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        assert!(check(&SegmentationConfig { search_share: 1.0, ..config() }).is_err());
+        assert!(check(&SegmentationConfig { timesteps: vec![], ..config() }).is_err());
+        assert!(check(&config()).is_ok());
+    }
+}

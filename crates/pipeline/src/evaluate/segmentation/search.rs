@@ -1,0 +1,364 @@
+//! Settings to try, and what each gives on some images.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use dataset::Dataset;
+use metrics::segmentation::{BinaryMask, overlap};
+use rayon::prelude::*;
+
+use super::measure::ImageScore;
+use super::{MaskedImage, SegmentationConfig};
+use crate::model::Model;
+use crate::progress::Progress;
+use crate::segment::{
+    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, Method, PassSettings, Refinement, Segmenter,
+    SegmenterSettings, Wanted, oracle,
+};
+
+/// How lungs are chosen among segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rule {
+    /// By the true mask.
+    Oracle,
+    /// By what `n` annotated images taught; 0 is the template of the anatomy.
+    Learned(usize),
+}
+
+impl Rule {
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Oracle => "oracle".into(),
+            Self::Learned(0) => "unsupervised".into(),
+            Self::Learned(n) => format!("prototype, n = {n}"),
+        }
+    }
+}
+
+/// A setting to try.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    /// What cuts, on which network: the row of the table.
+    pub family: String,
+    /// Which of the models.
+    pub model: usize,
+    pub settings: SegmenterSettings,
+}
+
+/// What it gave.
+#[derive(Debug, Clone)]
+pub(super) struct Tried {
+    pub candidate: Candidate,
+    /// For each rule the segmenter that was fitted to it.
+    pub fitted: BTreeMap<Rule, Segmenter>,
+    pub mean_segments: f64,
+    /// For each rule one Dice for each image.
+    pub dice: BTreeMap<Rule, Vec<f64>>,
+}
+
+/// A segmenter that is to be measured.
+#[derive(Debug, Clone)]
+pub(super) struct Fitted {
+    /// The row of the table.
+    pub family: String,
+    pub model: usize,
+    pub rule: Rule,
+    pub segmenter: Segmenter,
+    /// Mean Dice in the search.
+    pub search_dice: f64,
+}
+
+const NUM_PARTS: [usize; 3] = [32, 64, 128];
+/// From what a diffuse network needs to what is published for Stable Diffusion.
+const MERGE_DISTANCES: [f32; 8] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 1.0];
+const CUT_COSTS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
+const CUT_ALPHA: f32 = 10.0;
+const WALKS: [usize; 2] = [1, 4];
+const PATCH_SIMILARITIES: [f32; 3] = [0.2, 0.4, 0.6];
+const OBJECTS: usize = 3;
+/// Filters to try on the winner, beside none.
+pub(super) const REFINEMENTS: [Refinement; 2] =
+    [Refinement { radius: 4, epsilon: 1e-3 }, Refinement { radius: 8, epsilon: 1e-3 }];
+
+/// All settings: of the trained model (0) and of the same network with random weights (1).
+pub(super) fn candidates(config: &SegmentationConfig) -> Vec<Candidate> {
+    let passes: Vec<PassSettings> = config
+        .timesteps
+        .iter()
+        .map(|timestep| PassSettings { timesteps: vec![*timestep], ..PassSettings::default() })
+        .collect();
+    let settings = |method, pass: &PassSettings| SegmenterSettings { method, pass: pass.clone(), ..Default::default() };
+    let parts = NUM_PARTS.map(|num_parts| Method::Parts { num_parts });
+    let merges = MERGE_DISTANCES.map(|threshold| Method::Diffseg { threshold });
+    let cuts = CUT_COSTS.map(|threshold| Method::NormalisedCut { alpha: CUT_ALPHA, threshold });
+    let walks = WALKS.map(|steps| Method::RandomWalk { steps });
+    let objects = PATCH_SIMILARITIES.map(|threshold| Method::TokenCut { threshold, objects: OBJECTS });
+    let mut all = Vec::new();
+    for pass in &passes {
+        let of_model = parts.iter().chain(&merges).chain(&cuts).chain(&walks);
+        all.extend(of_model.map(|method| (method.name().to_owned(), 0, settings(*method, pass))));
+        let of_random = parts.iter().chain(&merges);
+        all.extend(
+            of_random.map(|method| (format!("{} on random weights", method.name()), 1, settings(*method, pass))),
+        );
+    }
+    if let Some(pass) = passes.first() {
+        let controls = objects.into_iter().chain([Method::Otsu]);
+        all.extend(controls.map(|method| (method.name().to_owned(), 0, settings(method, pass))));
+    }
+    all.into_iter().map(|(family, model, settings)| Candidate { family, model, settings }).collect()
+}
+
+/// What all trials share.
+pub(super) struct Bench<'a> {
+    pub dataset: &'a Dataset,
+    pub config: &'a SegmentationConfig,
+    pub rules: &'a [Rule],
+    pub device: &'a Device,
+}
+
+impl Bench<'_> {
+    fn most_annotated(&self) -> usize {
+        self.rules.iter().map(|rule| if let Rule::Learned(n) = rule { *n } else { 0 }).max().unwrap_or(0)
+    }
+
+    /// The masks that prototypes are learned from, in their order.
+    pub(super) fn annotated_masks(&self) -> Result<Vec<Vec<u8>>> {
+        ExampleRows::choose(self.dataset, 0, self.most_annotated(), self.config.seed)?.masks(self.dataset)
+    }
+
+    fn examples(
+        &self,
+        model: &Model,
+        settings: &SegmenterSettings,
+        wanted: Wanted,
+        progress: &dyn Progress,
+    ) -> Result<Examples> {
+        let SegmentationConfig { seed, batch_size, .. } = *self.config;
+        let reader = EvidenceReader::new(model, &settings.pass, wanted, seed, self.device)?;
+        let rows = ExampleRows::choose(self.dataset, settings.num_images, self.most_annotated(), seed)?;
+        rows.read(self.dataset, &reader, batch_size, self.device, progress)
+    }
+
+    /// Shows some images to a model, a batch at a time, and calls `visit` with each image and what is known of it.
+    fn show<T: Send>(
+        &self,
+        model: &Model,
+        pass: &PassSettings,
+        wanted: Wanted,
+        images: &[MaskedImage],
+        progress: &dyn Progress,
+        visit: impl Fn(&MaskedImage, &Evidence, &[u8]) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let SegmentationConfig { seed, batch_size, .. } = *self.config;
+        let reader = EvidenceReader::new(model, pass, wanted, seed, self.device)?;
+        let size = self.dataset.image_size();
+        let mut all = Vec::with_capacity(images.len());
+        progress.begin("segmenting", images.len() as u64, "images");
+        for chunk in images.chunks(batch_size) {
+            let indices: Vec<usize> = chunk.iter().map(|image| image.index).collect();
+            let pictures = self.dataset.images(&indices)?;
+            let keys: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
+            let evidence = reader.read(&pictures, size, &keys, self.device)?;
+            let visited: Vec<T> = chunk
+                .par_iter()
+                .zip(&evidence)
+                .zip(pictures.par_chunks_exact(size * size))
+                .map(|((image, evidence), picture)| visit(image, evidence, picture))
+                .collect::<Result<_>>()?;
+            all.extend(visited);
+            progress.advance(chunk.len() as u64, "");
+        }
+        progress.end();
+        Ok(all)
+    }
+
+    /// Every candidate on every image. Candidates of one model and pass share what the networks say.
+    pub(super) fn try_all(
+        &self,
+        candidates: &[Candidate],
+        models: &[&Model],
+        images: &[MaskedImage],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Tried>> {
+        let mut tried = Vec::new();
+        let groups = grouped(candidates, |a, b| a.model == b.model && a.settings.pass == b.settings.pass);
+        for (number, members) in groups.iter().enumerate() {
+            let (model, pass) = (model_of(models, members[0].model)?, &members[0].settings.pass);
+            let wanted = all_wanted(members.iter().map(|member| &member.settings));
+            progress.say(&format!("settings {} of {}: {} of them", number + 1, groups.len(), members.len()));
+            let examples = self.examples(model, &members[0].settings, wanted, progress)?;
+            let fitted =
+                members.iter().map(|member| self.fitted(&member.settings, &examples)).collect::<Result<Vec<_>>>()?;
+            drop(examples);
+            let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
+                fitted.iter().map(|fitted| self.dice_of(fitted, image, evidence, picture)).collect::<Result<Vec<_>>>()
+            })?;
+            for (position, (candidate, fitted)) in members.iter().zip(fitted).enumerate() {
+                let mut dice: BTreeMap<Rule, Vec<f64>> = BTreeMap::new();
+                let mut segments = 0.0;
+                for image in &found {
+                    let (num_segments, scores) = &image[position];
+                    segments += *num_segments as f64 / images.len() as f64;
+                    self.rules.iter().zip(scores).for_each(|(rule, score)| dice.entry(*rule).or_default().push(*score));
+                }
+                let fitted = self.rules.iter().copied().zip(fitted).collect();
+                tried.push(Tried { candidate: (*candidate).clone(), fitted, mean_segments: segments, dice });
+            }
+        }
+        Ok(tried)
+    }
+
+    /// One segmenter for each rule; the oracle's choice of segments is not used.
+    fn fitted(&self, settings: &SegmenterSettings, examples: &Examples) -> Result<Vec<Segmenter>> {
+        let settings = SegmenterSettings { num_annotated: 0, ..settings.clone() };
+        let first = Segmenter::fit(&settings, examples, self.config.seed)?;
+        self.rules
+            .iter()
+            .map(|rule| match rule {
+                Rule::Oracle | Rule::Learned(0) => Ok(first.clone()),
+                Rule::Learned(n) => first.with_annotated(examples, *n),
+            })
+            .collect()
+    }
+
+    /// Number of segments, and Dice by every rule.
+    fn dice_of(
+        &self,
+        fitted: &[Segmenter],
+        image: &MaskedImage,
+        evidence: &Evidence,
+        picture: &[u8],
+    ) -> Result<(usize, Vec<f64>)> {
+        let size = self.dataset.image_size();
+        let labels = fitted[0].cut(evidence, picture, size, self.device)?;
+        let scores = self
+            .rules
+            .iter()
+            .zip(fitted)
+            .map(|(rule, segmenter)| {
+                let found = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?.both();
+                Ok(overlap(BinaryMask::new(&found, size, size)?, BinaryMask::new(&image.mask, size, size)?)?.dice)
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        Ok((distinct(&labels), scores))
+    }
+
+    /// Every measure of some fitted segmenters on some images, for each of them one score for each image.
+    pub(super) fn score(
+        &self,
+        fitted: &[Fitted],
+        models: &[&Model],
+        images: &[MaskedImage],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<ImageScore>>> {
+        let size = self.dataset.image_size();
+        let mut scores = vec![Vec::new(); fitted.len()];
+        let numbered: Vec<(usize, &Fitted)> = fitted.iter().enumerate().collect();
+        for members in grouped(&numbered, |(_, a), (_, b)| {
+            a.model == b.model && a.segmenter.settings.pass == b.segmenter.settings.pass
+        }) {
+            let first = members[0].1;
+            let wanted = all_wanted(members.iter().map(|(_, one)| &one.segmenter.settings));
+            let (model, pass) = (model_of(models, first.model)?, &first.segmenter.settings.pass);
+            let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
+                let score = |Fitted { segmenter, rule, .. }: &Fitted| -> Result<ImageScore> {
+                    let labels = segmenter.cut(evidence, picture, size, self.device)?;
+                    let lungs = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?;
+                    ImageScore::new(&image.id, &lungs, &image.mask, distinct(&labels), size)
+                };
+                members.iter().map(|(_, one)| score(one)).collect::<Result<Vec<_>>>()
+            })?;
+            for image in found {
+                members.iter().zip(image).for_each(|((number, _), score)| scores[*number].push(score));
+            }
+        }
+        Ok(scores)
+    }
+
+    /// What one segmenter finds, by the rule that it was fitted for.
+    pub(super) fn lungs(
+        &self,
+        segmenter: &Segmenter,
+        model: &Model,
+        images: &[MaskedImage],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Shown>> {
+        let size = self.dataset.image_size();
+        let settings = &segmenter.settings;
+        self.show(model, &settings.pass, settings.method.wanted(), images, progress, |_image, evidence, picture| {
+            let labels = segmenter.cut(evidence, picture, size, self.device)?;
+            let raw = segmenter.choose(&labels, evidence, picture, size)?;
+            let lungs = Lungs::of_mask(&raw, size)?;
+            Ok(Shown { picture: picture.to_vec(), labels, raw, lungs })
+        })
+    }
+}
+
+/// One image with everything that a picture of it shows.
+pub(super) struct Shown {
+    pub picture: Vec<u8>,
+    pub labels: Vec<u16>,
+    /// Before it was cleaned.
+    pub raw: Vec<u8>,
+    pub lungs: Lungs,
+}
+
+fn found_by(
+    rule: Rule,
+    segmenter: &Segmenter,
+    labels: &[u16],
+    image: &MaskedImage,
+    evidence: &Evidence,
+    picture: &[u8],
+    size: usize,
+) -> Result<Lungs> {
+    match rule {
+        Rule::Oracle => Ok(Lungs::split(&oracle(labels, &image.mask), size)),
+        Rule::Learned(_) => Lungs::of_mask(&segmenter.choose(labels, evidence, picture, size)?, size),
+    }
+}
+
+pub(super) fn distinct(labels: &[u16]) -> usize {
+    let mut used = labels.to_vec();
+    used.sort_unstable();
+    used.dedup();
+    used.len()
+}
+
+/// For each family and rule the setting with the best mean; the first of equal ones.
+pub(super) fn winners(tried: &[Tried], rules: &[Rule]) -> Vec<Fitted> {
+    let families = grouped(tried, |a, b| a.candidate.family == b.candidate.family);
+    let best = |family: &Vec<&Tried>, rule: &Rule| -> Option<Fitted> {
+        let with_means = family.iter().map(|one| (*one, one.dice.get(rule).map_or(0.0, |dice| mean(dice))));
+        let (one, search_dice) = with_means.reduce(|best, other| if other.1 > best.1 { other } else { best })?;
+        let Candidate { family, model, .. } = one.candidate.clone();
+        Some(Fitted { family, model, rule: *rule, segmenter: one.fitted.get(rule)?.clone(), search_dice })
+    };
+    families.iter().flat_map(|family| rules.iter().filter_map(move |rule| best(family, rule))).collect()
+}
+
+/// Items that are alike together, in the order in which they begin.
+fn grouped<T>(items: &[T], alike: impl Fn(&T, &T) -> bool) -> Vec<Vec<&T>> {
+    let mut groups: Vec<Vec<&T>> = Vec::new();
+    for item in items {
+        match groups.iter_mut().find(|group| alike(group[0], item)) {
+            Some(group) => group.push(item),
+            None => groups.push(vec![item]),
+        }
+    }
+    groups
+}
+
+fn all_wanted<'s>(settings: impl Iterator<Item = &'s SegmenterSettings>) -> Wanted {
+    settings.fold(Wanted::default(), |all, one| all.and(one.method.wanted()))
+}
+
+fn model_of<'m>(models: &[&'m Model], number: usize) -> Result<&'m Model> {
+    models.get(number).copied().context("a candidate names a model that is not there")
+}
+
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
