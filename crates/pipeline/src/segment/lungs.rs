@@ -96,7 +96,7 @@ mod tests {
         rectangle(&mut mask, 12..30, 18..19, 0);
         let Lungs { right, left } = Lungs::of_mask(&mask, 40).unwrap();
         assert!(right.iter().enumerate().all(|(at, value)| *value == 0 || at % 40 < 18));
-        assert!(left.iter().any(|value| *value == 1));
+        assert!(left.contains(&1));
     }
 
     #[test]

@@ -41,28 +41,27 @@ pub(super) fn draw(
     };
     let middle = (order.len() / 2).saturating_sub(COLUMNS / 2);
     let worst: Vec<usize> = order.iter().rev().copied().collect();
-    let dice = |at: usize| format!("Dice {:.3}", scores[at].dice);
-    let rows: [(&str, Vec<usize>, &dyn Fn(usize) -> String); 6] = [
-        ("best", order.clone(), &dice),
-        ("median", order[middle..].to_vec(), &dice),
-        ("worst", worst, &dice),
-        ("most of the lungs missing", most(&|at| 1.0 - scores[at].recall), &|at| {
-            format!("{:.0} % found", 100.0 * scores[at].recall)
-        }),
-        ("most segments inside lungs", most(&|at| inside(&shown[at], &images[at].mask) as f64), &|at| {
-            format!("{} segments", inside(&shown[at], &images[at].mask))
-        }),
-        ("most holes and debris", most(&|at| debris(&shown[at])), &|at| format!("{:.1} %", 100.0 * debris(&shown[at]))),
-    ];
     let mut grid = Grid::new(TILE).columns(COLUMNS);
-    for (label, order, caption) in rows {
+    let mut row = |label: &str, order: &[usize], caption: &dyn Fn(usize) -> String| -> Result<()> {
         grid.start_row(label);
-        for at in order.into_iter().take(COLUMNS) {
+        for &at in order.iter().take(COLUMNS) {
             let mut picture = overlay(&shown[at].picture, &shown[at].lungs, size)?;
             outline_mask(&mut picture, &images[at].mask, TRUTH)?;
             grid.push(picture, caption(at), Border::None);
         }
-    }
+        Ok(())
+    };
+    let dice = |at: usize| format!("Dice {:.3}", scores[at].dice);
+    row("best", &order, &dice)?;
+    row("median", &order[middle..], &dice)?;
+    row("worst", &worst, &dice)?;
+    let missing = most(&|at| 1.0 - scores[at].recall);
+    row("most of the lungs missing", &missing, &|at| format!("{:.0} % found", 100.0 * scores[at].recall))?;
+    let num_inside: Vec<usize> = shown.iter().zip(images).map(|(shown, image)| inside(shown, &image.mask)).collect();
+    let divided = most(&|at| num_inside[at] as f64);
+    row("most segments inside lungs", &divided, &|at| format!("{} segments", num_inside[at]))?;
+    let bubbles: Vec<f64> = shown.iter().map(debris).collect();
+    row("most holes and debris", &most(&|at| bubbles[at]), &|at| format!("{:.1} %", 100.0 * bubbles[at]))?;
     Ok(grid.render())
 }
 

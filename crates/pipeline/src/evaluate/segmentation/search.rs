@@ -70,8 +70,10 @@ pub(super) struct Fitted {
 }
 
 const NUM_PARTS: [usize; 3] = [32, 64, 128];
-/// From what a diffuse network needs to what is published for Stable Diffusion.
-const MERGE_DISTANCES: [f32; 8] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 1.0];
+/// Beside the default.
+const MORE_ROUNDS: usize = 32;
+/// From what a small network with diffuse attention needs to what is published for Stable Diffusion.
+const MERGE_DISTANCES: [f32; 10] = [0.001, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 const CUT_COSTS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 const CUT_ALPHA: f32 = 10.0;
 const WALKS: [usize; 2] = [1, 4];
@@ -98,6 +100,11 @@ pub(super) fn candidates(config: &SegmentationConfig) -> Vec<Candidate> {
     for pass in &passes {
         let of_model = parts.iter().chain(&merges).chain(&cuts).chain(&walks);
         all.extend(of_model.map(|method| (method.name().to_owned(), 0, settings(*method, pass))));
+        // Rounds change the unsupervised choice of parts alone.
+        all.extend(parts.iter().map(|method| {
+            let more = SegmenterSettings { rounds: MORE_ROUNDS, ..settings(*method, pass) };
+            (method.name().to_owned(), 0, more)
+        }));
         let of_random = parts.iter().chain(&merges);
         all.extend(
             of_random.map(|method| (format!("{} on random weights", method.name()), 1, settings(*method, pass))),

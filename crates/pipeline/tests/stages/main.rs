@@ -1,5 +1,7 @@
 //! Training, resuming and generating on a handful of phantoms with tiny random networks: plumbing, not results.
 
+mod segmentation;
+
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
 use diffusion::interpolate::Interpolation;
 use nets::{
@@ -45,7 +47,9 @@ fn encoded_phantoms(folder: &Path) -> PathBuf {
             licence: None,
             provenance: None,
         };
-        writer.push(row, &radiograph::to_u8(pixels), None).unwrap();
+        // One mask says nothing.
+        let mask = if index == NUM_IMAGES - 1 { vec![0; SIZE * SIZE] } else { phantom.lungs().pixels };
+        writer.push(row, &radiograph::to_u8(pixels), Some(&mask)).unwrap();
     }
     writer.finish().unwrap();
     let cpu = device::parse("cpu").unwrap();

@@ -1,0 +1,120 @@
+//! Segmentation of phantoms by networks that have hardly been trained: plumbing, not results.
+
+use dataset::{Dataset, Split};
+use pipeline::device;
+use pipeline::evaluate::segmentation::{self, SegmentationConfig};
+use pipeline::progress::Silent;
+use pipeline::segment::{self, Method, SegmentConfig, SegmentSummary, SegmenterSettings};
+
+use super::{NUM_IMAGES, encoded_phantoms, train_to};
+
+fn segmented(config: &SegmentConfig) -> anyhow::Result<SegmentSummary> {
+    segment::run(config, &device::parse("cpu").unwrap(), &Silent)
+}
+
+#[test]
+fn lungs_are_searched_in_every_image_and_a_killed_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let run = folder.path().join("run");
+    train_to(16, &dataset, &run, false).unwrap();
+    let out = folder.path().join("masks");
+    let settings = SegmenterSettings { method: Method::Parts { num_parts: 8 }, ..SegmenterSettings::default() };
+    let config = SegmentConfig {
+        model: run,
+        dataset: dataset.clone(),
+        out: out.clone(),
+        split: None,
+        max_images: Some(5),
+        segmenter: None,
+        settings: Some(settings),
+        attention: true,
+        batch_size: 2,
+        seed: 0,
+    };
+    assert_eq!(segmented(&config).unwrap().num_images, 5);
+    let kept = std::fs::read(out.join("segments/phantom-03.png")).unwrap();
+    // A line that a kill has cut short.
+    let journal = out.join("segments.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &text[..text.len() - 20]).unwrap();
+    let whole = SegmentConfig { max_images: None, batch_size: 7, ..config.clone() };
+    let summary = segmented(&whole).unwrap();
+    assert_eq!(summary.num_images, NUM_IMAGES);
+    assert_eq!(summary.num_with_both_lungs + summary.skipped.len(), NUM_IMAGES);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), NUM_IMAGES);
+    assert_eq!(std::fs::read(out.join("segments/phantom-03.png")).unwrap(), kept);
+    for place in ["segments", "right_lung", "left_lung", "overlays"] {
+        assert!(out.join(place).join("phantom-23.png").is_file(), "{place}");
+    }
+    assert!(out.join("attention/phantom-00.safetensors").is_file());
+    let coco: serde_json::Value = serde_json::from_slice(&std::fs::read(&summary.annotations).unwrap()).unwrap();
+    assert_eq!(coco["images"].as_array().unwrap().len(), NUM_IMAGES);
+    assert_eq!(coco["categories"][0]["name"], "right_lung");
+
+    let other = SegmenterSettings { method: Method::Otsu, ..SegmenterSettings::default() };
+    let refused = segmented(&SegmentConfig { settings: Some(other), ..whole.clone() }).unwrap_err().to_string();
+    assert!(refused.contains("another segmenter"), "{refused}");
+    let refused = segmented(&SegmentConfig { split: Some(Split::Test), ..whole }).unwrap_err().to_string();
+    assert!(refused.contains("no image to segment"), "{refused}");
+}
+
+#[test]
+fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let run = folder.path().join("run");
+    train_to(16, &dataset, &run, false).unwrap();
+    let config = SegmentationConfig {
+        model: run.clone(),
+        dataset: dataset.clone(),
+        split: Split::Val,
+        search_share: 0.6,
+        num_annotated: vec![2],
+        timesteps: vec![300.0],
+        checkpoints: true,
+        batch_size: 4,
+        seed: 0,
+        out: folder.path().join("found"),
+    };
+    let cpu = device::parse("cpu").unwrap();
+    let summary = segmentation::run(&config, &cpu, &Silent).unwrap();
+    assert_eq!((summary.search.images, summary.report.images), (4, 3));
+    assert_eq!(summary.skipped.len(), 1, "one mask is empty: {:?}", summary.skipped);
+    let dice = |method: &str, rule: &str| {
+        let row = summary.results.iter().find(|row| row.method == method && row.rule == rule);
+        row.unwrap_or_else(|| panic!("{method}, {rule}")).scores.dice.value
+    };
+    for method in ["parts", "diffseg", "normalised_cut", "random_walk", "token_cut", "otsu", "parts on random weights"]
+    {
+        for rule in ["oracle", "unsupervised", "prototype, n = 2"] {
+            assert!((0.0..=1.0).contains(&dice(method, rule)), "{method}, {rule}");
+        }
+    }
+    // Phantoms lie where the template expects them; nobody who knows the mask can do much worse.
+    assert!(dice("place alone", "unsupervised") > 0.3);
+    assert!(dice("parts", "oracle") > 0.3);
+    assert!(!summary.checkpoints.is_empty());
+    assert!(config.out.join("gallery.png").is_file());
+    let json = std::fs::read_to_string(config.out.join("segmentation.json")).unwrap();
+    assert!(json.contains("\"tried\"") && json.contains("\"mean_segments\""));
+
+    // What it found serves `segment`.
+    let masks = SegmentConfig {
+        model: run,
+        dataset: dataset.clone(),
+        out: folder.path().join("masks"),
+        split: Some(Split::Val),
+        max_images: None,
+        segmenter: Some(config.out.join("segmenter")),
+        settings: None,
+        attention: false,
+        batch_size: 3,
+        seed: 0,
+    };
+    assert_eq!(segmented(&masks).unwrap().num_images, Dataset::open(&dataset).unwrap().info().counts.val);
+
+    let none = SegmentationConfig { split: Split::Test, ..config };
+    let error = segmentation::run(&none, &cpu, &Silent).unwrap_err().to_string();
+    assert!(error.contains("no image with a mask"), "{error}");
+}
