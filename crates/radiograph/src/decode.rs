@@ -12,6 +12,8 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+pub use dicom::segmentation::{DicomStructure, dicom_dimensions, dicom_segmentation};
+
 use crate::{DecodeError, Radiograph, SourceFormat};
 
 /// What a decoder may do and how it chooses grey values where the file leaves a choice.
@@ -63,6 +65,11 @@ pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Ra
     read_file(path, options)
         .and_then(|bytes| decode_bytes(&bytes, options))
         .map_err(|reason| DecodeError::InFile { reason: Box::new(reason), path: path.to_path_buf() })
+}
+
+/// Whether bytes are a DICOM file, by content.
+pub fn is_dicom(bytes: &[u8]) -> bool {
+    matches!(sniff(bytes), Ok(SourceFormat::Dicom))
 }
 
 /// Decodes an image from the bytes of its file; otherwise as [`decode_file`].

@@ -6,6 +6,7 @@
 //! | [`Augmentation`] | random views of one picture, for networks that learn without labels |
 //! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
 //! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
+//! | [`dicom_segmentation`] | masks as a DICOM SEG object that belongs to its image |
 //! | [`guided_filter`] | soft masks moved to the edges of the picture |
 //! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
 //! | [`Phantom`] | drawn chest X-rays with known lungs and findings, for demonstrations and tests |
@@ -28,7 +29,9 @@ mod transform;
 mod write;
 
 pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
-pub use decode::{DecodeOptions, decode_bytes, decode_file};
+pub use decode::{
+    DecodeOptions, DicomStructure, decode_bytes, decode_file, dicom_dimensions, dicom_segmentation, is_dicom,
+};
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};
 pub use overlay::{outline_mask, overlay_labels, overlay_mask};

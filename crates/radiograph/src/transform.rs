@@ -51,6 +51,45 @@ pub struct FitGeometry {
     pub target: [usize; 4],
 }
 
+impl FitGeometry {
+    /// A mask of the square, carried back to the original picture of `height * width`: a pixel is inside where the mask,
+    /// enlarged between its pixels' centres, is above a half.
+    ///
+    /// # Shapes
+    /// - mask: `[size * size]`, non-zero inside
+    /// - result: `[height * width]`, 0 or 1
+    pub fn restore_mask(&self, mask: &[u8], size: usize, height: usize, width: usize) -> Vec<u8> {
+        let [source_top, source_left, source_height, source_width] = self.source;
+        let [top, left, inner_height, inner_width] = self.target.map(|value| value as f64);
+        let place = |at: usize, from: f64, length: f64, to: f64, inner: f64| {
+            (to + (at as f64 + 0.5 - from) / length * inner - 0.5).clamp(to - 0.5, to + inner - 0.5)
+        };
+        // What lies outside the square's picture part was never seen.
+        let seen = |at: usize, from: f64, length: f64| (at as f64 + 0.5 - from) / length;
+        let value = |row: f64, column: f64| {
+            let pixel = |row: f64, column: f64| {
+                let (row, column) = (row.clamp(0.0, size as f64 - 1.0), column.clamp(0.0, size as f64 - 1.0));
+                f64::from(u8::from(mask[row as usize * size + column as usize] != 0))
+            };
+            let (row_low, column_low) = (row.floor(), column.floor());
+            let (down, right) = (row - row_low, column - column_low);
+            let line = |row: f64| pixel(row, column_low) * (1.0 - right) + pixel(row, column_low + 1.0) * right;
+            line(row_low) * (1.0 - down) + line(row_low + 1.0) * down
+        };
+        let mut out = vec![0; height * width];
+        for row in 0..height {
+            let square_row = place(row, source_top, source_height, top, inner_height);
+            for column in 0..width {
+                let inside = (0.0..=1.0).contains(&seen(row, source_top, source_height))
+                    && (0.0..=1.0).contains(&seen(column, source_left, source_width));
+                let square_column = place(column, source_left, source_width, left, inner_width);
+                out[row * width + column] = u8::from(inside && value(square_row, square_column) > 0.5);
+            }
+        }
+        out
+    }
+}
+
 /// The picture as a `size * size` square with values in `0..=1`, resized with the antialiased Catmull-Rom filter
 /// (see [`crate::resize`]). A `size` of 0 gives an empty vector.
 pub fn fit_square_f32(picture: &Radiograph, size: usize, fit: Fit) -> Vec<f32> {
@@ -118,6 +157,23 @@ pub fn to_u16(pixels: &[f32]) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masks_go_back_to_where_they_came_from() {
+        let (height, width) = (120, 90);
+        let inside = |row: usize, column: usize| (30..90).contains(&row) && (20..60).contains(&column);
+        let pixels = (0..height * width).map(|at| u8::from(inside(at / width, at % width))).collect();
+        let mask = Mask { pixels, height, width };
+        for fit in [Fit::Pad, Fit::CentreCrop, Fit::Stretch] {
+            for size in [30, 60, 120] {
+                let square = fit_square_mask(&mask, size, fit);
+                let back = fit.geometry(height, width, size).restore_mask(&square, size, height, width);
+                let wrong = back.iter().zip(&mask.pixels).filter(|(a, b)| a != b).count();
+                // Half a pixel of the square along the outline of 200 pixels.
+                assert!(wrong <= 200 * 120 / size / 2, "{fit:?} {size}: {wrong}");
+            }
+        }
+    }
 
     fn ramp(height: usize, width: usize) -> Radiograph {
         let pixels = (0..height * width).map(|i| (i % width) as f32 / (width - 1) as f32).collect();

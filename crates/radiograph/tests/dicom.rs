@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use radiograph::{DecodeError, DecodeOptions, Radiograph, SourceFormat, decode_bytes, decode_file};
+use radiograph::{
+    DecodeError, DecodeOptions, DicomStructure, Radiograph, SourceFormat, decode_bytes, decode_file, dicom_dimensions,
+    dicom_segmentation, is_dicom,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dicom")
@@ -197,4 +200,33 @@ fn deep_nesting_costs_no_stack() {
         nested.extend(b"\x08\0\x15\x11\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff");
     }
     assert!(message(&nested).contains("sequence"), "{}", message(&nested));
+}
+
+/// What pydicom and highdicom make of such a file is checked by `golden/dicom/check_segmentation.py`.
+#[test]
+fn masks_become_a_segmentation_object_of_their_image() {
+    let source = std::fs::read(folder().join("u12_study.dcm")).unwrap();
+    let picture = decode_bytes(&source, &DecodeOptions::default()).unwrap();
+    let pixels = picture.height * picture.width;
+    let right: Vec<u8> = (0..pixels).map(|at| u8::from(at % picture.width < picture.width / 3)).collect();
+    let left: Vec<u8> = (0..pixels).map(|at| u8::from(at % picture.width >= 2 * picture.width / 3)).collect();
+    let lung =
+        |label, modifier, mask| DicomStructure { label, code: ("39607008", "Lung"), modifier: Some(modifier), mask };
+    let structures =
+        [lung("Right lung", ("24028007", "Right"), &right), lung("Left lung", ("7771000", "Left"), &left[..])];
+    let made = dicom_segmentation(&source, &structures, "Lungs, without labels", 7).unwrap();
+    assert!(is_dicom(&made) && dicom_dimensions(&source).unwrap() == [picture.height, picture.width]);
+    if let Some(folder) = std::env::var_os("DINO_DIFFUSION_KEEP") {
+        std::fs::write(Path::new(&folder).join("segmentation.dcm"), &made).unwrap();
+    }
+    // Two frames of one bit are no picture for the decoder, which says so instead of drawing something.
+    assert!(decode_bytes(&made, &DecodeOptions::default()).is_err());
+    let has = |text: &str| made.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("2.25.28") && has("Right lung") && has("SEG"), "identifiers follow from the number");
+    let wrong = [lung("Right lung", ("24028007", "Right"), &right[1..])];
+    assert!(dicom_segmentation(&source, &wrong, "", 7).unwrap_err().to_string().contains("a mask of"));
+    let bare = std::fs::read(folder().join("u8.dcm")).unwrap();
+    let error = dicom_segmentation(&bare, &structures, "", 7).unwrap_err().to_string();
+    assert!(error.contains("SeriesInstanceUID"), "{error}");
+    assert!(dicom_segmentation(b"no image at all", &structures, "", 7).is_err());
 }

@@ -32,6 +32,9 @@ pub struct Arguments {
     /// A segmenter that `evaluate segmentation` wrote [default: the model's]
     #[arg(long, value_name = "FOLDER")]
     segmenter: Option<PathBuf>,
+    /// The folder that was prepared: also writes a DICOM SEG object for each image that came from a DICOM file
+    #[arg(long, value_name = "FOLDER")]
+    dicom_sources: Option<PathBuf>,
     /// Also writes where every pixel looks, one file of 16-bit numbers for each image
     #[arg(long)]
     attention: bool,
@@ -41,7 +44,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    let Arguments { model, dataset, out, split, max_images, segmenter, attention, batch_size } = arguments;
+    let Arguments { model, dataset, out, split, max_images, segmenter, dicom_sources, attention, batch_size } =
+        arguments;
     let given = SegmenterSettings::default();
     let changed = context.with_overrides(&given)?;
     let config = SegmentConfig {
@@ -52,6 +56,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         max_images,
         segmenter,
         settings: (changed != given).then_some(changed),
+        dicom_sources,
         attention,
         batch_size,
         seed: context.seed(),

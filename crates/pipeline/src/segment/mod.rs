@@ -10,6 +10,7 @@
 //! A killed run continues: `segments.jsonl` lists the images that are done.
 
 mod coco;
+mod dicom;
 mod evidence;
 mod lungs;
 mod method;
@@ -35,6 +36,7 @@ use crate::model::Model;
 use crate::progress::Progress;
 pub use coco::RunLengths;
 use coco::{Annotations, CodedMask};
+use dicom::DicomSources;
 pub(crate) use evidence::{Evidence, EvidenceReader, Wanted};
 pub use evidence::{PassCondition, PassSettings};
 pub use lungs::Lungs;
@@ -59,6 +61,8 @@ pub struct SegmentConfig {
     pub segmenter: Option<PathBuf>,
     /// What a new segmenter is fitted with, whatever the model has; none takes the model's own or the defaults.
     pub settings: Option<SegmenterSettings>,
+    /// The folder that was prepared: for images that came from DICOM files a segmentation object is written too.
+    pub dicom_sources: Option<PathBuf>,
     /// Also writes the joined attention maps of every image.
     pub attention: bool,
     /// Images that go through the networks together.
@@ -95,6 +99,9 @@ struct Record {
     num_segments: usize,
     /// In the order of [`STRUCTURES`].
     lungs: [Option<CodedMask>; 2],
+    /// Why there is no segmentation object although one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 /// Structures, as folders and categories are named.
@@ -127,6 +134,11 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     let reader = EvidenceReader::new(&model, &segmenter.settings.pass, wanted, config.seed, device)?;
     let size = dataset.image_size();
     let mut journal = journal;
+    let dicom = config
+        .dicom_sources
+        .as_ref()
+        .map(|folder| DicomSources::new(folder, &dataset, &model.fingerprint, &config.out))
+        .transpose()?;
     let begun = std::time::Instant::now();
     progress.begin("segmenting", pending.len() as u64, "images");
     for chunk in pending.chunks(config.batch_size) {
@@ -141,10 +153,12 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
                 write_attention(&config.out, &row.id, evidence)?;
             }
             let Lungs { right, left } = &segmented.lungs;
+            let written = dicom.as_ref().map(|sources| sources.write(row, &segmented.lungs, size));
             journal.add(Record {
                 id: row.id.clone(),
                 num_segments: number_of_segments(&segmented.labels),
                 lungs: [right, left].map(|mask| CodedMask::of(mask, size)),
+                problem: written.and_then(Result::err).map(|error| format!("{error:#}")),
             })?;
         }
         progress.advance(chunk.len() as u64, "");
@@ -338,7 +352,10 @@ fn summarise(
     let mut skipped = Vec::new();
     let (mut both, mut segments, mut share_sum) = (0, 0, 0.0);
     let records: Vec<&Record> = manifest.iter().filter_map(|row| journal.records.get(&row.id)).collect();
-    for Record { id, num_segments, lungs } in &records {
+    for Record { id, num_segments, lungs, problem } in &records {
+        if let Some(reason) = problem {
+            skipped.push(Skipped { item: id.clone(), reason: reason.clone() });
+        }
         segments += num_segments;
         annotations.add(format!("{id}.png"), size, lungs);
         let share = lungs.iter().flatten().map(|mask| mask.area).sum::<usize>() as f64 / (size * size) as f64;

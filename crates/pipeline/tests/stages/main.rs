@@ -28,7 +28,9 @@ const NUM_IMAGES: usize = 24;
 /// Phantoms, encoded by an untrained autoencoder and an untrained ViT.
 fn encoded_phantoms(folder: &Path) -> PathBuf {
     let out = folder.join("dataset");
-    let mut writer = DatasetWriter::create_or_resume(&out, DatasetSettings::new(SIZE)).unwrap();
+    let mut settings = DatasetSettings::new(SIZE);
+    settings.preparation.insert("fit".into(), "pad".into());
+    let mut writer = DatasetWriter::create_or_resume(&out, settings).unwrap();
     for index in 0..NUM_IMAGES {
         let phantom = radiograph::Phantom::from_seed(1, index as u64).render(SIZE);
         let pixels = &phantom.radiograph.pixels;

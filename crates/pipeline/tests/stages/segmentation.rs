@@ -1,5 +1,7 @@
 //! Segmentation of phantoms by networks that have hardly been trained: plumbing, not results.
 
+use std::path::Path;
+
 use dataset::{Dataset, Split};
 use pipeline::device;
 use pipeline::evaluate::segmentation::{self, SegmentationConfig};
@@ -28,6 +30,7 @@ fn lungs_are_searched_in_every_image_and_a_killed_run_goes_on() {
         max_images: Some(5),
         segmenter: None,
         settings: Some(settings),
+        dicom_sources: None,
         attention: true,
         batch_size: 2,
         seed: 0,
@@ -108,11 +111,24 @@ fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
         max_images: None,
         segmenter: Some(config.out.join("segmenter")),
         settings: None,
+        dicom_sources: None,
         attention: false,
         batch_size: 3,
         seed: 0,
     };
     assert_eq!(segmented(&masks).unwrap().num_images, Dataset::open(&dataset).unwrap().info().counts.val);
+
+    // The first image's source is a DICOM file; the others are missing, which is said and stops nothing.
+    let sources = folder.path().join("sources");
+    std::fs::create_dir(&sources).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../radiograph/tests/golden/dicom/u12_study.dcm");
+    std::fs::copy(golden, sources.join("0.png")).unwrap();
+    let out = folder.path().join("objects");
+    let objects =
+        SegmentConfig { out: out.clone(), split: None, dicom_sources: Some(sources), max_images: Some(2), ..masks };
+    let summary = segmented(&objects).unwrap();
+    assert!(out.join("dicom_seg/phantom-00.dcm").is_file() && !out.join("dicom_seg/phantom-01.dcm").exists());
+    assert!(summary.skipped.iter().any(|skipped| skipped.reason.contains("its source cannot be read")));
 
     let none = SegmentationConfig { split: Split::Test, ..config };
     let error = segmentation::run(&none, &cpu, &Silent).unwrap_err().to_string();

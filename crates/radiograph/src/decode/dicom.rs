@@ -8,6 +8,7 @@ mod grey;
 mod jpeg_ls;
 mod pixels;
 mod rle;
+pub(super) mod segmentation;
 
 use dicom_dictionary_std::tags;
 

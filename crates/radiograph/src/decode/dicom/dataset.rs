@@ -88,6 +88,11 @@ pub(super) struct Dataset {
 impl Dataset {
     /// Reads the data set up to and including the pixel data.
     pub(super) fn read(file: &[u8], options: &DecodeOptions) -> Result<Self, DecodeError> {
+        Self::read_only(file, &WANTED, options)
+    }
+
+    /// [`Dataset::read`] that keeps other attributes of the root.
+    pub(super) fn read_only(file: &[u8], wanted: &[Tag], options: &DecodeOptions) -> Result<Self, DecodeError> {
         let (uid, body) = read_file_meta(file)?;
         let syntax = TransferSyntaxRegistry.get(&uid).ok_or_else(|| {
             unsupported(format!("transfer syntax {uid} is unknown; convert it to explicit little endian"))
@@ -120,7 +125,7 @@ impl Dataset {
             fragments: None,
         };
         let reader = LazyDataSetReader::new_with_ts(Cursor::new(body), syntax).map_err(corrupt)?;
-        dataset.walk(reader, body.len() as u64)?;
+        dataset.walk(reader, wanted, body.len() as u64)?;
         Ok(dataset)
     }
 
@@ -128,6 +133,7 @@ impl Dataset {
     fn walk<R>(
         &mut self,
         mut reader: LazyDataSetReader<dicom_parser::DynStatefulDecoder<R>>,
+        wanted: &[Tag],
         length: u64,
     ) -> Result<(), DecodeError>
     where
@@ -174,7 +180,7 @@ impl Dataset {
                         )));
                     }
                     let place = match open[..] {
-                        [] if WANTED.contains(&tag) => Some(self.values.entry(tag).or_default()),
+                        [] if wanted.contains(&tag) => Some(self.values.entry(tag).or_default()),
                         [(sequence @ (tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE), 1)]
                             if matches!(tag, tags::LUT_DESCRIPTOR | tags::LUT_DATA) =>
                         {
@@ -235,6 +241,11 @@ impl Dataset {
     /// The encapsulated pixel data of the only frame in one piece.
     pub(super) fn encapsulated_frame(&self) -> Option<Vec<u8>> {
         self.fragments.as_ref().map(|fragments| fragments.concat())
+    }
+
+    /// A value as it is stored.
+    pub(super) fn raw(&self, tag: Tag) -> Option<&[u8]> {
+        self.values.get(&tag).map(Vec::as_slice)
     }
 
     /// A text value, trimmed; `None` where missing or empty. Text that is not UTF-8 is read as Latin-1, so that

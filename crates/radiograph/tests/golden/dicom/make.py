@@ -164,6 +164,11 @@ def main():
     files["u8_no_window"] = dataset(picture(8), 8)
     files["u10_window"] = dataset(picture(10), 10, WindowCenter="500", WindowWidth="700")
     files["u12_window"] = dataset(picture(12), 12, **window12, ImagerPixelSpacing=["0.143", "0.15"])
+    files["u12_study"] = dataset(
+        picture(12), 12, **window12, ImagerPixelSpacing=["0.143", "0.15"], StudyInstanceUID="1.2.826.0.1.3680043.8.498.2",
+        SeriesInstanceUID="1.2.826.0.1.3680043.8.498.3", StudyDate="20240229", StudyTime="101500", StudyID="7",
+        AccessionNumber="A-1", PatientBirthDate="19600101", PatientSex="F",
+    )
     files["u12_two_windows"] = dataset(picture(12), 12, WindowCenter=["1500", "9"], WindowWidth=["900", "3"])
     files["u14_sigmoid"] = dataset(picture(14), 14, WindowCenter="7000", WindowWidth="6000", VOILUTFunction="SIGMOID")
     files["u14_exact"] = dataset(picture(14), 14, WindowCenter="7000", WindowWidth="6000", VOILUTFunction="LINEAR_EXACT")
