@@ -24,8 +24,10 @@ fn texts(output: &Output) -> (Option<i32>, String, String) {
 fn help_names_every_command_and_goes_to_stdout() {
     let (code, stdout, stderr) = here(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for verb in ["demo", "prepare", "pretrain", "encode", "train", "generate", "evaluate", "report", "embed", "inspect"]
-    {
+    for verb in [
+        "demo", "prepare", "pretrain", "encode", "train", "generate", "segment", "evaluate", "report", "embed",
+        "inspect",
+    ] {
         assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
         let (code, help, _) = here(&[verb, "--help"]);
         assert_eq!(code, Some(0), "{verb} --help");
@@ -56,6 +58,9 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (vec!["pretrain", "encoder", folder, "--out", "x", "--set", "views.num=1"], "views.num"),
         (vec!["pretrain", "encoder", folder, "--out", "x"], folder),
         (vec!["pretrain", "encoder", folder], "--out"),
+        (vec!["segment", folder, folder, "--out", "x"], folder),
+        (vec!["segment", folder, folder, "--out", "x", "--set", "method.kind=sam"], "sam"),
+        (vec!["evaluate", "segmentation", folder, folder, "--out", "x", "--search-share", "1"], "below 1"),
         (vec!["prepare", folder, "--out", "x"], folder),
         (vec!["prepare", folder, "--preset", "kermani", "--out", "x"], "kermany"),
         (vec!["prepare", "--source", "chexprt=y", "--out", "x"], "did you mean `chexpert`?"),

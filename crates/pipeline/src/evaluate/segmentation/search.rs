@@ -13,7 +13,7 @@ use super::{MaskedImage, SegmentationConfig};
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::segment::{
-    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, Method, PassSettings, Refinement, Segmenter,
+    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, Method, PassCondition, PassSettings, Refinement, Segmenter,
     SegmenterSettings, Wanted, oracle,
 };
 
@@ -74,6 +74,7 @@ const NUM_PARTS: [usize; 3] = [32, 64, 128];
 const MORE_ROUNDS: usize = 32;
 /// From what a small network with diffuse attention needs to what is published for Stable Diffusion.
 const MERGE_DISTANCES: [f32; 10] = [0.001, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
+const NOISE_DRAWS: usize = 4;
 const CUT_COSTS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 const CUT_ALPHA: f32 = 10.0;
 const WALKS: [usize; 2] = [1, 4];
@@ -110,11 +111,33 @@ pub(super) fn candidates(config: &SegmentationConfig) -> Vec<Candidate> {
             of_random.map(|method| (format!("{} on random weights", method.name()), 1, settings(*method, pass))),
         );
     }
+    for pass in averaged(config) {
+        let of_model = parts.iter().chain(&merges);
+        all.extend(of_model.map(|method| (method.name().to_owned(), 0, settings(*method, &pass))));
+    }
     if let Some(pass) = passes.first() {
         let controls = objects.into_iter().chain([Method::Otsu]);
         all.extend(controls.map(|method| (method.name().to_owned(), 0, settings(method, pass))));
     }
     all.into_iter().map(|(family, model, settings)| Candidate { family, model, settings }).collect()
+}
+
+/// Passes that average over timesteps, over draws of noise, and that know the image's own embedding: options that are
+/// kept where they help.
+fn averaged(config: &SegmentationConfig) -> Vec<PassSettings> {
+    let middle = config.timesteps.get(config.timesteps.len() / 2).copied();
+    let several = PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() };
+    let noisy = middle.map(|timestep| PassSettings {
+        timesteps: vec![timestep],
+        noise_draws: NOISE_DRAWS,
+        ..PassSettings::default()
+    });
+    let own = middle.map(|timestep| PassSettings {
+        timesteps: vec![timestep],
+        condition: PassCondition::Own,
+        ..PassSettings::default()
+    });
+    (config.timesteps.len() > 1).then_some(several).into_iter().chain(noisy).chain(own).collect()
 }
 
 /// What all trials share.
