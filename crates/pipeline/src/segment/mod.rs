@@ -292,7 +292,8 @@ pub(crate) fn template_mask(size: usize) -> Vec<u8> {
     prior::template(size, size).into_iter().map(|share| u8::from(share >= 0.5)).collect()
 }
 
-fn number_of_segments(labels: &[u16]) -> usize {
+/// How many different labels there are.
+pub(crate) fn number_of_segments(labels: &[u16]) -> usize {
     let mut used = labels.to_vec();
     used.sort_unstable();
     used.dedup();

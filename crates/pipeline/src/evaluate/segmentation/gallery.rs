@@ -5,10 +5,10 @@ use radiograph::{Border, Grid, RgbImage, outline_mask};
 
 use super::MaskedImage;
 use super::measure::ImageScore;
-use super::search::{Bench, Shown, distinct};
+use super::search::{Bench, Shown};
 use crate::model::Model;
 use crate::progress::Progress;
-use crate::segment::{Segmenter, overlay};
+use crate::segment::{Segmenter, number_of_segments, overlay};
 
 /// Images of each row.
 const COLUMNS: usize = 6;
@@ -30,7 +30,9 @@ pub(super) fn draw(
     let scores: Vec<ImageScore> = images
         .iter()
         .zip(&shown)
-        .map(|(image, shown)| ImageScore::new(&image.id, &shown.lungs, &image.mask, distinct(&shown.labels), size))
+        .map(|(image, shown)| {
+            ImageScore::new(&image.id, &shown.lungs, &image.mask, number_of_segments(&shown.labels), size)
+        })
         .collect::<Result<_>>()?;
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by(|a, b| scores[*b].dice.total_cmp(&scores[*a].dice));
@@ -69,7 +71,7 @@ pub(super) fn draw(
 fn inside(shown: &Shown, truth: &[u8]) -> usize {
     let labels: Vec<u16> =
         shown.labels.iter().zip(truth).filter(|(_, inside)| **inside != 0).map(|(label, _)| *label).collect();
-    distinct(&labels)
+    number_of_segments(&labels)
 }
 
 /// The share of what was chosen that cleaning changed.

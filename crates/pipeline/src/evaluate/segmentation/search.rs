@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::progress::Progress;
 use crate::segment::{
     Evidence, EvidenceReader, ExampleRows, Examples, Lungs, Method, PassCondition, PassSettings, Refinement, Segmenter,
-    SegmenterSettings, Wanted, oracle,
+    SegmenterSettings, Wanted, number_of_segments, oracle,
 };
 
 /// How lungs are chosen among segments.
@@ -272,7 +272,7 @@ impl Bench<'_> {
                 Ok(overlap(BinaryMask::new(&found, size, size)?, BinaryMask::new(&image.mask, size, size)?)?.dice)
             })
             .collect::<Result<Vec<f64>>>()?;
-        Ok((distinct(&labels), scores))
+        Ok((number_of_segments(&labels), scores))
     }
 
     /// Every measure of some fitted segmenters on some images, for each of them one score for each image.
@@ -296,7 +296,7 @@ impl Bench<'_> {
                 let score = |Fitted { segmenter, rule, .. }: &Fitted| -> Result<ImageScore> {
                     let labels = segmenter.cut(evidence, picture, size, self.device)?;
                     let lungs = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?;
-                    ImageScore::new(&image.id, &lungs, &image.mask, distinct(&labels), size)
+                    ImageScore::new(&image.id, &lungs, &image.mask, number_of_segments(&labels), size)
                 };
                 members.iter().map(|(_, one)| score(one)).collect::<Result<Vec<_>>>()
             })?;
@@ -348,13 +348,6 @@ fn found_by(
         Rule::Oracle => Ok(Lungs::split(&oracle(labels, &image.mask), size)),
         Rule::Learned(_) => Lungs::of_mask(&segmenter.choose(labels, evidence, picture, size)?, size),
     }
-}
-
-pub(super) fn distinct(labels: &[u16]) -> usize {
-    let mut used = labels.to_vec();
-    used.sort_unstable();
-    used.dedup();
-    used.len()
 }
 
 /// For each family and rule the setting with the best mean; the first of equal ones.
