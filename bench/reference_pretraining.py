@@ -37,7 +37,7 @@ def encoder():
             super().__init__()
             config = ViTConfig(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, intermediate_size=768,
                                image_size=128, patch_size=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-            self.encoder = ViTModel(config, add_pooling_layer=False, attn_implementation="sdpa")
+            self.encoder = ViTModel._from_config(config, add_pooling_layer=False, attn_implementation="sdpa")
             norm = lambda: torch.nn.BatchNorm1d(HIDDEN, affine=False, track_running_stats=False)  # noqa: E731
             self.head = torch.nn.Sequential(
                 torch.nn.Linear(192, HIDDEN), norm(), torch.nn.GELU(), torch.nn.Linear(HIDDEN, HIDDEN), norm(),
