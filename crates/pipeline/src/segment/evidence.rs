@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
+use dataset::Dataset;
 use diffusion::Preconditioning;
 use diffusion::random::{self, Purpose};
 use diffusion::segment::{Aggregator, AttentionMaps, Grid};
@@ -127,7 +128,7 @@ impl<'a> EvidenceReader<'a> {
     ///
     /// # Errors
     /// An image size that the networks do not divide, a device that failed.
-    pub(crate) fn read(&self, pictures: &[u8], size: usize, indices: &[u64], device: &Device) -> Result<Vec<Evidence>> {
+    fn read(&self, pictures: &[u8], size: usize, indices: &[u64], device: &Device) -> Result<Vec<Evidence>> {
         let mut all = vec![Evidence::default(); indices.len()];
         if self.wanted.attention || self.wanted.features {
             self.pass(pictures, size, indices, &mut all, device)?;
@@ -144,6 +145,22 @@ impl<'a> EvidenceReader<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// Some images of a dataset and the evidence about them; their numbers key the noise.
+    ///
+    /// # Errors
+    /// Damaged images, and as [`EvidenceReader::read`].
+    pub(crate) fn read_rows(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        device: &Device,
+    ) -> Result<(Vec<u8>, Vec<Evidence>)> {
+        let pictures = dataset.images(rows)?;
+        let keys: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
+        let evidence = self.read(&pictures, dataset.image_size(), &keys, device)?;
+        Ok((pictures, evidence))
     }
 
     fn pass(&self, pictures: &[u8], size: usize, indices: &[u64], all: &mut [Evidence], device: &Device) -> Result<()> {

@@ -122,7 +122,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
         .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
-    let journal = Journal::open(&config.out.join("segments.jsonl"))?;
+    let mut journal = Journal::open(&config.out.join("segments.jsonl"))?;
     let manifest = dataset.rows_at(&rows)?;
     let pending: Vec<(usize, &ManifestRow)> =
         rows.iter().copied().zip(&manifest).filter(|(_, row)| !journal.records.contains_key(&row.id)).collect();
@@ -133,7 +133,6 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     let wanted = segmenter.settings.method.wanted().and(Wanted { attention: config.attention, ..Wanted::default() });
     let reader = EvidenceReader::new(&model, &segmenter.settings.pass, wanted, config.seed, device)?;
     let size = dataset.image_size();
-    let mut journal = journal;
     let dicom = config
         .dicom_sources
         .as_ref()
@@ -143,9 +142,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     progress.begin("segmenting", pending.len() as u64, "images");
     for chunk in pending.chunks(config.batch_size) {
         let indices: Vec<usize> = chunk.iter().map(|(index, _)| *index).collect();
-        let pictures = dataset.images(&indices)?;
-        let keys: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
-        let evidence = reader.read(&pictures, size, &keys, device)?;
+        let (pictures, evidence) = reader.read_rows(&dataset, &indices, device)?;
         for (((_, row), picture), evidence) in chunk.iter().zip(pictures.chunks_exact(size * size)).zip(&evidence) {
             let segmented = segmenter.apply(evidence, picture, size, device)?;
             write_pictures(&config.out, &row.id, picture, &segmented, size)?;
@@ -263,9 +260,7 @@ impl ExampleRows {
         let all: Vec<usize> = self.unlabelled.iter().chain(&self.annotated).copied().collect();
         progress.begin("reading examples", all.len() as u64, "images");
         for chunk in all.chunks(batch_size) {
-            let pictures = dataset.images(chunk)?;
-            let keys: Vec<u64> = chunk.iter().map(|index| *index as u64).collect();
-            let evidence = reader.read(&pictures, size, &keys, device)?;
+            let (pictures, evidence) = reader.read_rows(dataset, chunk, device)?;
             for (picture, evidence) in pictures.chunks_exact(size * size).zip(evidence) {
                 examples.push(Example { features: evidence.features, darkness: darkness(picture, size) });
             }

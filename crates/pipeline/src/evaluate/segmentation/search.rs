@@ -188,9 +188,7 @@ impl Bench<'_> {
         progress.begin("segmenting", images.len() as u64, "images");
         for chunk in images.chunks(batch_size) {
             let indices: Vec<usize> = chunk.iter().map(|image| image.index).collect();
-            let pictures = self.dataset.images(&indices)?;
-            let keys: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
-            let evidence = reader.read(&pictures, size, &keys, self.device)?;
+            let (pictures, evidence) = reader.read_rows(self.dataset, &indices, self.device)?;
             let visited: Vec<T> = chunk
                 .par_iter()
                 .zip(&evidence)
