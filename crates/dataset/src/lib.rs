@@ -7,6 +7,7 @@
 //! | [`RunDir`] | `recipe.toml`, `metrics.jsonl`, TensorBoard events, `checkpoints/step-N/`, `samples/`, `model/` |
 //! | [`SplitPlan`], [`find_leaks`] | patient-wise splits and the check that they are sound |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
+//! | [`Table`] | results as CSV and Parquet |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
@@ -26,6 +27,7 @@ mod run;
 mod salt;
 mod shards;
 mod split;
+mod table;
 mod tensor_file;
 mod writer;
 
@@ -39,5 +41,6 @@ pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Rete
 pub use salt::PatientSalt;
 pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks};
+pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
 pub use writer::{DatasetSettings, DatasetWriter};

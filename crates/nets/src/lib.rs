@@ -4,6 +4,7 @@
 //! layout in memory (channels-last, see `kernels`). Nothing here asks which device it runs on.
 
 pub mod autoencoder;
+pub mod classifier;
 pub mod dino;
 pub mod init;
 pub mod layers;

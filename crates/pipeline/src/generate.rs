@@ -22,6 +22,7 @@ use figure::Figure;
 pub use jobs::PairRule;
 use jobs::{Job, Sources};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// What to generate, from what, and where to.
@@ -35,9 +36,9 @@ pub struct GenerateConfig {
     pub out: PathBuf,
     /// Variants or mixtures.
     pub strategy: Strategy,
-    /// Sources come from this split.
+    /// Sources come from this split, unless they are listed.
     pub split: Split,
-    /// How many images.
+    /// How many images; of listed ones at most so many.
     pub num_images: usize,
     /// Instead of the model's own; 1 is off.
     pub guidance_scale: Option<f64>,
@@ -73,6 +74,14 @@ pub enum Strategy {
         /// Straight or along the sphere.
         interpolation: Interpolation,
     },
+    /// Exactly the images that a table lists: the columns `source` (an image's id) and, for mixtures, `target` and
+    /// `fraction`, which may be empty. Sources may be of any split.
+    Listed {
+        /// A CSV file with a head line.
+        table: PathBuf,
+        /// Straight or along the sphere.
+        interpolation: Interpolation,
+    },
     /// The learned null condition: what the model draws by itself, and the control of everything that its condition is
     /// said to do. Guidance has nothing to guide towards and is off.
     Unconditional,
@@ -80,11 +89,11 @@ pub enum Strategy {
 
 impl Strategy {
     /// What the provenance of an image says, and its id begins with.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Reconstruct { .. } => "reconstruction",
-            Self::Interpolate { .. } => "interpolation",
-            Self::Unconditional => "unconditional",
+    fn name(&self, job: &Job) -> &'static str {
+        match (self, job.sources.len()) {
+            (Self::Unconditional, _) => "unconditional",
+            (Self::Interpolate { .. }, _) | (Self::Listed { .. }, 2..) => "interpolation",
+            (Self::Reconstruct { .. } | Self::Listed { .. }, _) => "reconstruction",
         }
     }
 }
@@ -188,6 +197,7 @@ fn check(config: &GenerateConfig) -> Result<()> {
     }
     match &config.strategy {
         Strategy::Reconstruct { variants } => ensure!(*variants > 0, "the number of variants is 0; ask for at least 1"),
+        Strategy::Listed { .. } => {}
         Strategy::Unconditional => ensure!(
             config.guidance_scale.is_none_or(|scale| scale == 1.0),
             "guidance needs a condition to guide towards; leave out the guidance scale for unconditional images"
@@ -209,6 +219,14 @@ fn settings_of(config: &GenerateConfig, model: &Model, image_size: usize) -> Res
     let mut preparation = toml::Table::try_from(config).context("the settings cannot be written as TOML")?;
     for place_or_speed in ["model", "dataset", "out", "batch_size", "png_bits", "figure"] {
         preparation.remove(place_or_speed);
+    }
+    if let (Strategy::Listed { table, .. }, Some(toml::Value::Table(strategy))) =
+        (&config.strategy, preparation.get_mut("strategy"))
+    {
+        // What the table says counts, not where it lies.
+        let bytes = std::fs::read(table).with_context(|| format!("the table cannot be read: {}", table.display()))?;
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        strategy.insert("table".into(), digest.into());
     }
     preparation.insert("model_fingerprint".into(), model.fingerprint.clone().into());
     let mut settings = DatasetSettings::new(image_size);
@@ -242,7 +260,8 @@ fn row_of(
     sampling: &SamplingRecipe,
 ) -> ManifestRow {
     let sources: Vec<&ManifestRow> = job.sources.iter().filter_map(|row| described.rows.get(row)).collect();
-    let id = format!("{}-{index:06}", config.strategy.name());
+    let strategy = config.strategy.name(job);
+    let id = format!("{strategy}-{index:06}");
     // An interpolation between different label sets has no label that anybody could vouch for.
     let first = sources.first().copied();
     let agreed = first.filter(|first| sources.iter().all(|row| row.labels == first.labels));
@@ -267,7 +286,7 @@ fn row_of(
         collection: first.and_then(|first| first.collection.clone()),
         licence: first.and_then(|first| first.licence.clone()),
         provenance: Some(Provenance {
-            strategy: config.strategy.name().into(),
+            strategy: strategy.into(),
             source_ids: sources.iter().map(|row| row.id.clone()).collect(),
             fraction: job.fraction,
             seed: Some(config.seed),

@@ -171,6 +171,10 @@ pub struct TrainingRecipe {
     pub sample_every_images: u64,
     /// Validation images whose reconstructions the grids show.
     pub num_sample_images: usize,
+    /// Between two measurements of fidelity, of which the best model is kept in `best`; 0 (the default) makes none.
+    pub fidelity_every_images: u64,
+    /// Validation images that are reconstructed for each, all where there are fewer.
+    pub num_fidelity_images: usize,
     /// Newest checkpoints that are kept; 0 keeps all.
     pub keep_checkpoints: usize,
     /// Export the UNet's weights in 16 bit: half the size on disk. Training and checkpoints stay at 32. Default false.
@@ -185,6 +189,8 @@ impl Default for TrainingRecipe {
             checkpoint_every_images: 25_600,
             sample_every_images: 25_600,
             num_sample_images: 8,
+            fidelity_every_images: 0,
+            num_fidelity_images: 128,
             keep_checkpoints: 3,
             half_precision: false,
         }
@@ -290,6 +296,9 @@ impl Settings for Recipe {
 
     fn resumed_with(mut self, given: &Self) -> Self {
         self.description.clone_from(&given.description);
+        // What is only looked at changes nothing in the weights.
+        self.training.fidelity_every_images = given.training.fidelity_every_images;
+        self.training.num_fidelity_images = given.training.num_fidelity_images;
         let grows = given.training.total_images > self.training.total_images;
         // A schedule that ends with the run is another one when the run is longer.
         if grows && self.optimiser.final_learning_rate_ratio == 1.0 {

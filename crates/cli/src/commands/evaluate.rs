@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use pipeline::evaluate::augmentation::{self, AugmentationConfig, GridSettings};
 use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
 use pipeline::evaluate::conditioning::{self, ConditioningConfig};
 use pipeline::evaluate::encoder::{self, EncoderConfig};
@@ -11,6 +12,7 @@ use pipeline::evaluate::fidelity::{self, FidelityConfig};
 use pipeline::evaluate::memorisation::{self, MemorisationConfig};
 use pipeline::evaluate::segmentation::{self, SegmentationConfig};
 
+use super::recipes::list_recipes;
 use super::{SPLITS, word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -29,6 +31,9 @@ enum What {
     Memorisation(Memorisation),
     /// How often an image that was drawn from an embedding is recognised as its source's among all real images
     Conditioning(Conditioning),
+    /// What synthetic images are worth to classifiers, beside real images alone and classical augmentation, with
+    /// statistics
+    Augmentation(Augmentation),
     /// What an autoencoder keeps of a dataset's images: signal-to-noise ratio, structural similarity, pictures
     Autoencoder(Autoencoder),
     /// How well simple classifiers tell two groups of images apart by an encoder's embeddings, beside a random network,
@@ -73,6 +78,22 @@ struct Memorisation {
     /// A folder for memorisation.json and closest-pairs.png
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Augmentation {
+    /// A dataset that `prepare` wrote, with labels
+    #[arg(required_unless_present = "list_grids")]
+    dataset: Option<PathBuf>,
+    /// The name of a built-in grid, or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "kermany")]
+    grid: String,
+    /// A folder for all results; one that was begun is continued
+    #[arg(long, value_name = "DIR", required_unless_present = "list_grids")]
+    out: Option<PathBuf>,
+    /// Lists the built-in grids and does nothing else
+    #[arg(long)]
+    list_grids: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,8 +188,11 @@ struct Segmentation {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("evaluate")?;
+    if !matches!(arguments.what, What::Augmentation(_)) {
+        context.refuse_overrides("evaluate")?;
+    }
     match arguments.what {
+        What::Augmentation(arguments) => augmentation(arguments, context),
         What::Fidelity(arguments) => fidelity(arguments, context),
         What::Memorisation(arguments) => memorisation(arguments, context),
         What::Autoencoder(arguments) => autoencoder(arguments, context),
@@ -198,6 +222,21 @@ fn memorisation(arguments: Memorisation, context: &Context<'_>) -> Result<Outcom
     let config = MemorisationConfig { real, synthetic, features, held_out_split, seed, out };
     context
         .perform(&config, |terminal| memorisation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+}
+
+fn augmentation(arguments: Augmentation, context: &Context<'_>) -> Result<Outcome> {
+    if arguments.list_grids {
+        return list_recipes::<GridSettings>(context);
+    }
+    let Augmentation { dataset, grid, out, list_grids: _ } = arguments;
+    let (dataset, out) = (
+        dataset.context("the dataset is missing; give its folder")?,
+        out.context("the folder for the results is missing; give `--out DIR`")?,
+    );
+    let settings = pipeline::settings::resolve(&grid, &context.recipe_overrides())?;
+    let config = AugmentationConfig { dataset, settings, out };
+    context
+        .perform(&config, |terminal| augmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome> {

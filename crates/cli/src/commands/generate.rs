@@ -21,9 +21,9 @@ pub struct Arguments {
     dataset: PathBuf,
     /// Variants of single images, mixtures of two, or images from no condition
     strategy: Strategy,
-    /// Images to generate
-    #[arg(long, value_name = "N")]
-    num_images: usize,
+    /// Images to generate [default for listed: all]
+    #[arg(long, value_name = "N", required_unless_present = "table")]
+    num_images: Option<usize>,
     /// The synthetic dataset: a new folder, or an unfinished one to continue
     #[arg(long, value_name = "SYNTHETIC")]
     out: PathBuf,
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// interpolate: straight, or along the sphere [default: slerp]
     #[arg(long, value_name = "WAY", value_parser = words(INTERPOLATIONS))]
     interpolation: Option<String>,
+    /// listed: a CSV file with the columns source, target and fraction; the last two only for mixtures
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// How strongly the condition counts; 1 is off [default: the model's]
     #[arg(long, value_name = "SCALE")]
     guidance_scale: Option<f64>,
@@ -68,6 +71,8 @@ enum Strategy {
     Reconstruct,
     /// Mixtures of two images
     Interpolate,
+    /// Exactly what a table lists
+    Listed,
     /// From noise alone: the control of what the condition does
     Unconditional,
 }
@@ -81,7 +86,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         model: arguments.model,
         dataset: arguments.dataset,
         out: arguments.out,
-        num_images: arguments.num_images,
+        num_images: arguments.num_images.unwrap_or(i64::MAX as usize),
         guidance_scale: arguments.guidance_scale,
         num_steps: arguments.num_steps,
         seed: context.seed(),
@@ -103,7 +108,18 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
         ("--fractions", !arguments.fractions.is_empty()),
         ("--interpolation", arguments.interpolation.is_some()),
     ];
+    let of_tables = [("--table", arguments.table.is_some())];
+    if !matches!(arguments.strategy, Strategy::Listed) {
+        foreign(&of_tables, "any other strategy than `listed`")?;
+    }
+    let interpolation = || word(arguments.interpolation.as_deref().unwrap_or("slerp"));
     Ok(match arguments.strategy {
+        Strategy::Listed => {
+            foreign(&of_variants, "listed")?;
+            foreign(&of_mixtures[..2], "listed")?;
+            let Some(table) = arguments.table.clone() else { bail!("`listed` needs a table; give `--table FILE`") };
+            generate::Strategy::Listed { table, interpolation: interpolation()? }
+        }
         Strategy::Unconditional => {
             foreign(&of_variants, "unconditional")?;
             foreign(&of_mixtures, "unconditional")?;
@@ -126,7 +142,7 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
                     [] => vec![0.0, 0.25, 0.5, 0.75, 1.0],
                     given => given.to_vec(),
                 },
-                interpolation: word(arguments.interpolation.as_deref().unwrap_or("slerp"))?,
+                interpolation: interpolation()?,
             }
         }
     })
@@ -178,6 +194,9 @@ mod tests {
         assert!(typed(&["interpolate", "--variants", "3"]).is_err());
         assert!(typed(&["reconstruct", "--pairs", "label"]).is_err());
         assert!(typed(&["unconditional"]).is_ok());
+        assert!(typed(&["listed", "--table", "x.csv"]).is_ok());
+        assert!(typed(&["listed"]).is_err());
+        assert!(typed(&["reconstruct", "--table", "x.csv"]).is_err());
         for option in [["--variants", "3"], ["--pairs", "label"], ["--guidance-scale", "2"]] {
             assert!(typed(&[&["unconditional"], &option[..]].concat()).is_err(), "{option:?}");
         }

@@ -3,7 +3,7 @@
 
 use super::activation::for_each_vector;
 use super::math::exp;
-use super::matrix::{MatrixView, Panels, pack_panel, run_product};
+use super::matrix::{MatrixView, Panels, apart, pack_panel, run_product};
 use super::memory::{Scratch, Shared, filled_by};
 use super::simd::Simd;
 use super::simd_dispatch;
@@ -220,7 +220,7 @@ pub(crate) fn forward(shape: &Attention, query: &[f32], key: &[f32], value: &[f3
                 let keys = Packed::new(keys, head_dim, key_tokens);
                 let values = MatrixView { values: &value[key_start..], row_stride: dim, column_stride: 1 };
                 let values = Packed::new(values, key_tokens, head_dim);
-                let padded_keys = Panels::new(key_tokens).padded_columns();
+                let padded_keys = apart(Panels::new(key_tokens).padded_columns());
                 let padded_dim = Panels::new(head_dim).padded_columns();
                 let mut scores = Scratch::take(QUERY_BLOCK * padded_keys);
                 let mut sums = Scratch::take(QUERY_BLOCK * padded_dim);
@@ -246,7 +246,7 @@ pub(crate) fn maps(shape: &Attention, query: &[f32], key: &[f32]) -> Vec<f32> {
     shape.check(query, key, key);
     let &Attention { batch, query_tokens, key_tokens, num_heads, head_dim } = shape;
     let dim = shape.dim();
-    let padded_keys = Panels::new(key_tokens).padded_columns();
+    let padded_keys = apart(Panels::new(key_tokens).padded_columns());
     let num_blocks = query_tokens.div_ceil(QUERY_BLOCK);
     let share = 1.0 / num_heads as f32;
     let mut output = vec![0f32; batch * query_tokens * key_tokens];

@@ -3,7 +3,7 @@
 
 use super::activation::for_each_vector;
 use super::attention::{Attention, Packed, softmax_rows};
-use super::matrix::{MatrixView, Panels};
+use super::matrix::{MatrixView, Panels, apart};
 use super::memory::{Scratch, filled_by};
 use super::simd::Simd;
 use super::simd_dispatch;
@@ -107,7 +107,7 @@ impl Head<'_> {
         let turned_keys = Packed::new(columns_of(self.key, key_start), head_dim, key_tokens);
         let turned_values = Packed::new(columns_of(self.value, key_start), head_dim, key_tokens);
         let keys = Packed::new(rows_of(self.key, key_start), key_tokens, head_dim);
-        let padded_keys = Panels::new(key_tokens).padded_columns();
+        let padded_keys = apart(Panels::new(key_tokens).padded_columns());
         let padded_dim = Panels::new(head_dim).padded_columns();
         let mut scores = Scratch::take(QUERY_BLOCK * padded_keys);
         let mut slopes = Scratch::take(QUERY_BLOCK * padded_keys);

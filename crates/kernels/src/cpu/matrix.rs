@@ -189,13 +189,24 @@ impl PackedMatrix {
         start: Start,
     ) {
         let panels = self.panels;
+        let mut copy = collides(rows, left_stride).then(|| Scratch::take(rows * apart(DEPTH_BLOCK)));
         for (first, depth) in self.blocks() {
+            let (mut left, mut left_stride) = (left.wrapping_add(first), left_stride);
+            if let Some(copy) = &mut copy {
+                let stride = apart(depth);
+                for row in 0..rows {
+                    let target = copy.as_mut_ptr().wrapping_add(row * stride);
+                    // SAFETY: the caller's promise; the copy holds `rows` rows of a block.
+                    unsafe { std::ptr::copy_nonoverlapping(left.wrapping_add(row * left_stride), target, depth) };
+                }
+                (left, left_stride) = (copy.as_mut_ptr(), stride);
+            }
             for panel in 0..panels.count() {
                 let (column, real, vectors) = panels.panel(panel);
                 let job = TileProduct {
                     rows,
                     depth,
-                    left: left.wrapping_add(first),
+                    left,
                     left_stride,
                     transposed: false,
                     right: self.panel(first, panel),
@@ -214,6 +225,22 @@ impl PackedMatrix {
             }
         }
     }
+}
+
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// Whether rows so far apart share few sets of the first-level cache: all of a register tile's rows are read in turn, and
+/// with a distance of 2 KiB or a multiple they would drive one another out before their lines are used up.
+pub(crate) fn collides(rows: usize, stride: usize) -> bool {
+    const FEWEST_ROWS: usize = 7;
+    rows >= FEWEST_ROWS && stride.is_multiple_of(32 * LINE)
+}
+
+/// A distance of rows, at least `len`, with which they spread over all sets of the first-level cache: an odd number of
+/// lines.
+pub(crate) fn apart(len: usize) -> usize {
+    (len.div_ceil(LINE) | 1) * LINE
 }
 
 /// Runs a product whose panel may be wider than what remains of the output: those columns go through scratch memory.
@@ -383,19 +410,34 @@ mod tests {
 
     #[test]
     fn a_row_does_not_depend_on_the_other_rows() {
+        // The second is a depth at which rows are copied apart.
         at_each_level(|level| {
-            let (rows, depth, columns) = (97, 700, 70);
-            let (left, right) = (noise(rows * depth, 1), noise(depth * columns, 2));
-            let view = MatrixView::row_major(&right, columns);
-            let product = |left: &[f32], rows: usize| {
-                // SAFETY: multiply writes all of its output.
-                unsafe { filled_by(rows * columns, |output| multiply(rows, depth, columns, left, view, None, output)) }
-            };
-            let together = product(&left, rows);
-            for row in [0, 13, 14, 50, 96] {
-                let alone = product(&left[row * depth..(row + 1) * depth], 1);
-                assert_eq!(alone, together[row * columns..(row + 1) * columns], "{level:?} row {row}");
-            }
+            rows_are_independent(level, 700);
+            rows_are_independent(level, 1024);
         });
+    }
+
+    fn rows_are_independent(level: crate::cpu::CpuLevel, depth: usize) {
+        let (rows, columns) = (97, 70);
+        let (left, right) = (noise(rows * depth, 1), noise(depth * columns, 2));
+        let view = MatrixView::row_major(&right, columns);
+        let product = |left: &[f32], rows: usize| {
+            // SAFETY: multiply writes all of its output.
+            unsafe { filled_by(rows * columns, |output| multiply(rows, depth, columns, left, view, None, output)) }
+        };
+        let together = product(&left, rows);
+        for row in [0, 13, 14, 50, 96] {
+            let alone = product(&left[row * depth..(row + 1) * depth], 1);
+            assert_eq!(alone, together[row * columns..(row + 1) * columns], "{level:?} row {row}");
+        }
+    }
+
+    #[test]
+    fn distances_of_rows_are_odd_numbers_of_lines() {
+        for (len, expected) in [(1, 16), (16, 16), (17, 48), (1024, 1040), (1040, 1040)] {
+            assert_eq!(apart(len), expected);
+            assert!(!collides(14, apart(len)));
+        }
+        assert!(collides(14, 1024) && collides(14, 3072) && !collides(14, 768) && !collides(2, 1024));
     }
 }

@@ -245,7 +245,7 @@ fn score(
 }
 
 /// Both sets by the mean and deviation that the first has in each dimension; constant dimensions become 0.
-fn standardised(learnt: Rows<'_>, judged: &[f64]) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn standardised(learnt: Rows<'_>, judged: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (dim, count) = (learnt.dim(), learnt.len() as f64);
     let (mut mean, mut square) = (vec![0.0; dim], vec![0.0; dim]);
     for row in (0..learnt.len()).map(|row| learnt.row(row)) {

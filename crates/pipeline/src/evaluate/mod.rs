@@ -1,6 +1,7 @@
 //! Evaluation: what images are worth that came out of a network, as figures with their number of images and, where
 //! there is one, a floor to read them by.
 
+pub mod augmentation;
 pub mod autoencoder;
 pub mod conditioning;
 pub mod encoder;

@@ -36,6 +36,7 @@ impl Figure<'_> {
         let (ends, longest) = match self.strategy {
             Strategy::Reconstruct { .. } => (1, usize::MAX),
             Strategy::Interpolate { .. } => (2, usize::MAX),
+            Strategy::Listed { .. } => (self.jobs.iter().map(|job| job.sources.len()).min().unwrap_or(1), usize::MAX),
             Strategy::Unconditional => (0, UNCONDITIONAL_PER_ROW),
         };
         let groups: Vec<(usize, &[Job])> = self

@@ -50,7 +50,7 @@ impl Sources {
     pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: Option<&Embeddings>) -> Result<Self> {
         let rows = dataset.indices(config.split)?;
         ensure!(
-            !rows.is_empty(),
+            !rows.is_empty() || matches!(config.strategy, Strategy::Listed { .. }),
             "the dataset has no image in the split `{}`; choose another with `--split`: {}",
             config.split,
             config.dataset.display()
@@ -63,6 +63,13 @@ impl Sources {
         let mut jobs = Vec::new();
         let mut interpolation = Interpolation::default();
         match &config.strategy {
+            Strategy::Listed { table, interpolation: chosen } => {
+                interpolation = *chosen;
+                jobs = listed(table, dataset)?;
+                jobs.truncate(config.num_images);
+                let ends: Vec<usize> = jobs.iter().flat_map(|job| job.sources.iter().copied()).collect();
+                described.extend(ends.iter().copied().zip(dataset.rows_at(&ends)?));
+            }
             Strategy::Unconditional => jobs = vec![Job { sources: Vec::new(), fraction: None }; config.num_images],
             Strategy::Reconstruct { variants } => {
                 while jobs.len() < config.num_images {
@@ -169,37 +176,73 @@ impl<'a> Partners<'a> {
     }
 }
 
-fn pairs_from_file(path: &Path, dataset: &Dataset) -> Result<Vec<[usize; 2]>> {
-    let mut by_id = HashMap::new();
-    for (index, row) in dataset.rows()?.enumerate() {
-        by_id.insert(row?.id, index);
+/// The number of the row that each id has.
+fn row_numbers(dataset: &Dataset) -> Result<HashMap<String, usize>> {
+    dataset.rows()?.enumerate().map(|(index, row)| Ok((row?.id, index))).collect()
+}
+
+/// A table whose cells are ids of images and numbers; what is wrong is told by its line.
+struct Table {
+    rows: HashMap<String, usize>,
+    reader: csv::Reader<std::fs::File>,
+    path: PathBuf,
+}
+
+impl Table {
+    fn open(path: &Path, has_head: bool, dataset: &Dataset) -> Result<Self> {
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(has_head)
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_path(path)
+            .with_context(|| format!("the table cannot be read: {}", path.display()))?;
+        Ok(Self { rows: row_numbers(dataset)?, reader, path: path.into() })
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_path(path)
-        .with_context(|| format!("the table of pairs cannot be read: {}", path.display()))?;
-    let mut pairs = Vec::new();
-    for (number, record) in reader.records().enumerate() {
-        let record = record
-            .with_context(|| format!("line {} of the table of pairs is damaged: {}", number + 1, path.display()))?;
-        let row_of = |column: usize| -> Result<usize> {
-            let id = record.get(column).map(str::trim).unwrap_or_default();
-            by_id.get(id).copied().with_context(|| {
-                format!(
-                    "line {} of the table of pairs names `{id}`, which the dataset lacks: {}",
-                    number + 1,
-                    path.display()
-                )
-            })
-        };
-        match record.len() {
-            2 => pairs.push([row_of(0)?, row_of(1)?]),
-            columns => bail!(
-                "line {} of the table of pairs has {columns} columns; it needs two image ids: {}",
-                number + 1,
-                path.display()
-            ),
+
+    /// What `read` makes of each line, with what else goes wrong.
+    fn lines<T>(&mut self, read: impl Fn(&csv::StringRecord, &HashMap<String, usize>) -> Result<T>) -> Result<Vec<T>> {
+        let Self { rows, reader, path } = self;
+        let mut found = Vec::new();
+        for record in reader.records() {
+            let record = record.with_context(|| format!("the table is damaged: {}", path.display()))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let read = read(&record, rows);
+            found.push(read.with_context(|| format!("line {line} of the table cannot be used: {}", path.display()))?);
         }
+        Ok(found)
     }
-    Ok(pairs)
+}
+
+fn row_of(rows: &HashMap<String, usize>, id: &str) -> Result<usize> {
+    rows.get(id).copied().with_context(|| format!("the dataset has no image `{id}`"))
+}
+
+fn pairs_from_file(path: &Path, dataset: &Dataset) -> Result<Vec<[usize; 2]>> {
+    Table::open(path, false, dataset)?.lines(|record, rows| match (record.get(0), record.get(1), record.len()) {
+        (Some(source), Some(target), 2) => Ok([row_of(rows, source)?, row_of(rows, target)?]),
+        (_, _, columns) => bail!("it has {columns} columns instead of two image ids"),
+    })
+}
+
+fn listed(path: &Path, dataset: &Dataset) -> Result<Vec<Job>> {
+    let mut table = Table::open(path, true, dataset)?;
+    let head = table.reader.headers().with_context(|| format!("the table has no head line: {}", path.display()))?;
+    let column = |name: &str| head.iter().position(|cell| cell == name);
+    let (source, target, fraction) = (column("source"), column("target"), column("fraction"));
+    let source = source.with_context(|| format!("the table has no column `source`: {}", path.display()))?;
+    let jobs = table.lines(|record, rows| {
+        let cell = |column: Option<usize>| column.and_then(|column| record.get(column)).filter(|text| !text.is_empty());
+        let first = row_of(rows, cell(Some(source)).context("it names no source")?)?;
+        Ok(match (cell(target), cell(fraction)) {
+            (None, None) => Job { sources: vec![first], fraction: None },
+            (Some(target), Some(text)) => {
+                let fraction = text.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+                let fraction = fraction.with_context(|| format!("the fraction `{text}` is no number from 0 to 1"))?;
+                Job { sources: vec![first, row_of(rows, target)?], fraction: Some(fraction) }
+            }
+            _ => bail!("a mixture needs both `target` and `fraction`"),
+        })
+    })?;
+    ensure!(!jobs.is_empty(), "the table lists no image: {}", path.display());
+    Ok(jobs)
 }

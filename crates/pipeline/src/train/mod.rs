@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod data;
+mod fidelity;
 mod metrics;
 pub mod optimiser;
 mod samples;
@@ -25,6 +26,7 @@ use checkpoint::State;
 use data::{Batch, TrainingData};
 use dataset::{Dataset, RunDir};
 use diffusion::{Preconditioning, weighted_mean_squared_error};
+use fidelity::{Best, FidelityCheck};
 use kernels::AdamWStep;
 use metrics::Averages;
 use optimiser::GradientSet;
@@ -69,6 +71,10 @@ pub struct TrainSummary {
     pub num_parameters: usize,
     /// The exported model.
     pub model: PathBuf,
+    /// Images seen by the model in `best`, whose reconstructions were nearest to real images; absent where that is not
+    /// measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_images_seen: Option<u64>,
 }
 
 /// Trains until the recipe's length or `max_minutes`.
@@ -108,6 +114,8 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
         recipe,
         preconditioning: recipe.preconditioning()?,
         grid: SampleGrid::new(&dataset, &frozen, &info, recipe)?,
+        fidelity: FidelityCheck::new(&dataset, &frozen, &info, recipe)?,
+        best: Best::read(&config.out)?,
         journal: Journal::open(&run_dir, state.images_seen)?,
         averages: Averages::default(),
         run_dir,
@@ -137,6 +145,8 @@ struct Session<'a> {
     recipe: &'a Recipe,
     preconditioning: Preconditioning,
     grid: SampleGrid,
+    fidelity: Option<FidelityCheck>,
+    best: Option<Best>,
     journal: Journal,
     averages: Averages,
     run_dir: RunDir,
@@ -181,6 +191,9 @@ impl Session<'_> {
                 self.journal.picture(state.images_seen, "samples", &picture)?;
                 progress.detail(&format!("samples: {}", path.display()));
             }
+            if crossed(training.fidelity_every_images) {
+                self.check_fidelity(&state, progress)?;
+            }
             if crossed(training.checkpoint_every_images) {
                 self.save(&mut state)?;
             }
@@ -196,7 +209,32 @@ impl Session<'_> {
             images_per_sec: (state.images_seen - begun_at) as f64 / busy.as_secs_f64().max(1e-9),
             num_parameters: burn::module::Module::num_params(&state.denoiser),
             model: self.run_dir.model_dir(),
+            best_images_seen: self.best.map(|best| best.images_seen),
         })
+    }
+
+    /// Measures the averaged weights, and keeps their model where it is the best so far.
+    fn check_fidelity(&mut self, state: &State, progress: &dyn Progress) -> Result<()> {
+        let Some(check) = &self.fidelity else { return Ok(()) };
+        let averaged = state.optimiser.averaged(&state.denoiser);
+        let measured = check.measure(&averaged, &self.info, &self.device)?;
+        let values = [
+            ("fidelity/kernel_distance", measured.kernel_distance),
+            ("fidelity/kernel_distance_floor", check.floor.kernel_distance),
+            ("fidelity/frechet_distance", measured.frechet_distance),
+            ("fidelity/frechet_distance_floor", check.floor.frechet_distance),
+        ];
+        self.journal.write(state.images_seen, &values.map(|(name, value)| (name.to_owned(), value)))?;
+        progress
+            .detail(&format!("kernel distance after {} images: {:.4}", state.images_seen, measured.kernel_distance));
+        if self.best.is_none_or(|best| measured.kernel_distance < best.measured.kernel_distance) {
+            let best = Best { images_seen: state.images_seen, measured, floor: check.floor };
+            let (folder, record) = Best::paths(self.run_dir.dir());
+            self.export(&folder, state.images_seen, &averaged)?;
+            dataset::write_file(record, serde_json::to_string_pretty(&best)?.as_bytes())?;
+            self.best = Some(best);
+        }
+        Ok(())
     }
 
     /// One optimiser step.
@@ -273,11 +311,12 @@ impl Session<'_> {
     fn save(&mut self, state: &mut State) -> Result<()> {
         let keep = self.recipe.training.keep_checkpoints;
         state.save(&self.run_dir, keep)?;
-        let averaged = state.optimiser.averaged(&state.denoiser);
-        let info = ModelInfo { images_seen: state.images_seen, ..self.info.clone() };
-        let folder = self.run_dir.model_dir();
+        self.export(&self.run_dir.model_dir(), state.images_seen, &state.optimiser.averaged(&state.denoiser))
+    }
+
+    fn export(&self, folder: &std::path::Path, images_seen: u64, averaged: &Denoiser) -> Result<()> {
+        let info = ModelInfo { images_seen, ..self.info.clone() };
         let half = self.recipe.training.half_precision;
-        model::save(&folder, &info, &averaged, half, &self.frozen.autoencoder, &self.frozen.encoder)?;
-        Ok(())
+        model::save(folder, &info, averaged, half, &self.frozen.autoencoder, &self.frozen.encoder)
     }
 }

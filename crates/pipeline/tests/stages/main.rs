@@ -1,5 +1,6 @@
 //! Training, resuming and generating on a handful of phantoms with tiny random networks: plumbing, not results.
 
+mod augmentation;
 mod segmentation;
 
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
@@ -87,9 +88,13 @@ fn tiny_recipe(total_images: u64) -> Recipe {
 }
 
 fn train_to(total_images: u64, dataset: &Path, out: &Path, resume: bool) -> anyhow::Result<train::TrainSummary> {
+    train_by(tiny_recipe(total_images), dataset, out, resume)
+}
+
+fn train_by(recipe: Recipe, dataset: &Path, out: &Path, resume: bool) -> anyhow::Result<train::TrainSummary> {
     let config = TrainConfig {
         dataset: dataset.into(),
-        recipe: tiny_recipe(total_images),
+        recipe,
         out: out.into(),
         resume,
         autoencoder: None,
@@ -132,6 +137,39 @@ fn generated(
     let synthetic = Dataset::open(out).unwrap();
     let rows: Vec<usize> = (0..synthetic.len()).collect();
     (summary, synthetic.images(&rows).unwrap())
+}
+
+/// Looking at fidelity changes no weight, is written down, and keeps the best model; a resumed run measures the same.
+#[test]
+fn fidelity_is_measured_on_the_way_and_the_best_model_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let [plain, watched, resumed] = ["plain", "watched", "resumed"].map(|name| folder.path().join(name));
+    let recipe = |total_images| {
+        let mut recipe = tiny_recipe(total_images);
+        recipe.training.fidelity_every_images = 16;
+        recipe.training.num_fidelity_images = 5;
+        recipe
+    };
+    assert_eq!(train_to(32, &dataset, &plain, false).unwrap().best_images_seen, None);
+    let summary = train_by(recipe(32), &dataset, &watched, false).unwrap();
+    train_by(recipe(16), &dataset, &resumed, false).unwrap();
+    train_by(recipe(32), &dataset, &resumed, true).unwrap();
+    assert_eq!(newest_checkpoint(&plain), newest_checkpoint(&watched));
+    let measured = |run: &Path| -> Vec<(u64, f64)> {
+        let lines = dataset::MetricsLog::read(run.join("metrics.jsonl")).unwrap();
+        let found = lines
+            .iter()
+            .filter_map(|line| Some((line["images_seen"].as_u64()?, line.get("fidelity/kernel_distance")?.as_f64()?)));
+        found.collect()
+    };
+    let curve = measured(&watched);
+    assert_eq!(curve.iter().map(|(seen, _)| *seen).collect::<Vec<_>>(), [16, 32]);
+    assert_eq!(measured(&resumed), curve);
+    let best = curve.iter().min_by(|left, right| left.1.total_cmp(&right.1)).unwrap().0;
+    assert_eq!(summary.best_images_seen, Some(best));
+    let opened = pipeline::model::Model::open(&watched.join("best"), &device::parse("cpu").unwrap()).unwrap();
+    assert_eq!(opened.info.images_seen, best);
 }
 
 #[test]
