@@ -150,8 +150,7 @@ impl Figure<'_> {
             .draw()?;
         let dotted = DashedPathElement::new(vec![(0.0, 0.0), (right, 0.0)], 2, 4, BLACK);
         chart.draw_series(std::iter::once(dotted))?;
-        let centred = TextStyle::from(("sans-serif", 13).into_font())
-            .pos(Pos::new(HPos::Center, VPos::Top));
+        let centred = TextStyle::from(("sans-serif", 13).into_font()).pos(Pos::new(HPos::Center, VPos::Top));
         for (place, size) in self.sizes.iter().enumerate() {
             let there = groups.iter().find(|group| group.size == *size).map_or(*size as f64, |group| group.num_real);
             let word = if there as usize == *size { format!("{size} real") } else { format!("{there:.0} real (all)") };
@@ -187,8 +186,7 @@ impl Figure<'_> {
             )?;
             if found.is_significant() {
                 let at = EmptyElement::at((x, most));
-                let star = TextStyle::from(("sans-serif", 20).into_font())
-                    .pos(Pos::new(HPos::Center, VPos::Bottom));
+                let star = TextStyle::from(("sans-serif", 20).into_font()).pos(Pos::new(HPos::Center, VPos::Bottom));
                 chart.draw_series(std::iter::once(at + Text::new("*", (0, 2), star)))?;
             }
         }

@@ -11,11 +11,14 @@ use burn::tensor::Device;
 use dataset::{Dataset, DatasetSettings, DatasetWriter, Provenance};
 use diffusion::random;
 use radiograph::{ViewKey, ViewKind};
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+/// Variants that are rendered at once.
+const CHUNK: usize = 256;
 /// Images that go through the generator together.
 const BATCH_SIZE: usize = 16;
 
@@ -159,7 +162,7 @@ pub(super) fn synthetic_folder(
     );
     let table = table_of(&requests, cases);
     let folder = out.join("synthetic").join(format!("{}-{}", set.name.replace(' ', "-"), digest(&table, generator)?));
-    if Dataset::is_dataset(&folder) {
+    if is_finished(&folder) {
         return Ok(folder);
     }
     let path = folder.with_extension("csv");
@@ -183,6 +186,11 @@ pub(super) fn synthetic_folder(
     };
     generate::run(&config, device, progress)?;
     Ok(folder)
+}
+
+/// Whether a set was written to its end; one that was not is continued.
+fn is_finished(folder: &Path) -> bool {
+    folder.join("dataset.toml").is_file()
 }
 
 fn table_of(requests: &[Request], cases: &Cases) -> String {
@@ -221,7 +229,7 @@ pub(super) fn classical_folder(
     let requests: Vec<Request> = wanted.iter().map(|(source, _)| Request { source: *source, target: None }).collect();
     let digest = digest(&table_of(&requests, cases), &settings.classical)?;
     let folder = out.join("synthetic").join(format!("classical-{digest}"));
-    if Dataset::is_dataset(&folder) {
+    if is_finished(&folder) {
         return Ok(folder);
     }
     let size = real.image_size();
@@ -230,29 +238,34 @@ pub(super) fn classical_folder(
     kept.preparation = toml::Table::try_from(&settings.classical).context("the settings cannot be written as TOML")?;
     let mut writer = DatasetWriter::create_or_resume(&folder, kept)?;
     let kind = ViewKind { size, scale: *scale, blur_probability: *blur_probability };
-    let (mut picture, mut last) = (Vec::new(), None);
-    let mut pixels = vec![0.0; size * size];
+    let described = real.rows_at(&cases.rows)?;
     let already = writer.len().min(wanted.len());
     progress.begin("classical variants", (wanted.len() - already) as u64, "images");
-    for (number, (case, variant)) in wanted.iter().enumerate().skip(already) {
-        if last != Some(*case) {
-            picture = real.image(cases.rows[*case])?;
-            last = Some(*case);
+    for (chunk, first) in wanted[already..].chunks(CHUNK).zip((already..).step_by(CHUNK)) {
+        let rendered: Vec<Result<Vec<f32>>> = chunk
+            .par_iter()
+            .map(|(case, variant)| {
+                let key = ViewKey { seed: settings.seed, image: cases.rows[*case] as u64, view: *variant };
+                let mut pixels = vec![0.0; size * size];
+                augmentation.draw(&kind, size, key).render(&real.image(cases.rows[*case])?, size, &mut pixels);
+                Ok(pixels)
+            })
+            .collect();
+        for ((number, (case, _)), pixels) in (first..).zip(chunk).zip(rendered) {
+            let pixels = pixels?;
+            let mut row = described[*case].clone();
+            row.id = format!("classical-{number:06}");
+            row.source_file = String::new();
+            row.sha256 = dataset::pixels_sha256(&pixels, size, size);
+            row.provenance = Some(Provenance {
+                strategy: "classical".into(),
+                source_ids: vec![cases.ids[*case].clone()],
+                seed: Some(settings.seed),
+                ..Provenance::default()
+            });
+            writer.push(row, &bytes_from_pictures(&pixels), None)?;
         }
-        let key = ViewKey { seed: settings.seed, image: cases.rows[*case] as u64, view: *variant };
-        augmentation.draw(&kind, size, key).render(&picture, size, &mut pixels);
-        let mut row = real.rows_at(&[cases.rows[*case]])?.remove(0);
-        row.id = format!("classical-{number:06}");
-        row.source_file = String::new();
-        row.sha256 = dataset::pixels_sha256(&pixels, size, size);
-        row.provenance = Some(Provenance {
-            strategy: "classical".into(),
-            source_ids: vec![cases.ids[*case].clone()],
-            seed: Some(settings.seed),
-            ..Provenance::default()
-        });
-        writer.push(row, &bytes_from_pictures(&pixels), None)?;
-        progress.advance(1, "");
+        progress.advance(chunk.len() as u64, "");
     }
     progress.end();
     writer.finish()?;

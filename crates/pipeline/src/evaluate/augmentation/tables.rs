@@ -7,9 +7,12 @@ use anyhow::Result;
 use dataset::{Cells, Table};
 use std::fmt::Write as _;
 
+/// A run, a label, the area, its interval.
+type Area<'a> = (&'a Finished, &'a str, f64, [f64; 2]);
+
 /// One row for each run and label, and one for the mean over labels (`macro`).
 pub(super) fn runs(finished: &[Finished]) -> Result<Table> {
-    let rows: Vec<(&Finished, &str, f64, [f64; 2])> = finished
+    let rows: Vec<Area<'_>> = finished
         .iter()
         .flat_map(|run| {
             let labels = run.labels.iter().map(move |area| (run, area.label.as_str(), area.auc, area.interval));
@@ -20,9 +23,7 @@ pub(super) fn runs(finished: &[Finished]) -> Result<Table> {
     let count = |of: &dyn Fn(&Finished) -> Option<usize>| {
         Cells::Integers(rows.iter().map(|row| of(row.0).map(|count| count as u64)).collect())
     };
-    let number = |of: &dyn Fn(&(&Finished, &str, f64, [f64; 2])) -> f64| {
-        Cells::Numbers(rows.iter().map(|row| Some(of(row))).collect())
-    };
+    let number = |of: &dyn Fn(&Area<'_>) -> f64| Cells::Numbers(rows.iter().map(|row| Some(of(row))).collect());
     Ok(Table::default()
         .with("classifier", text(&|run| Some(run.cell.classifier.clone())))?
         .with("regime", text(&|run| Some(word(run.cell.regime))))?
