@@ -2,6 +2,7 @@
 //! knows the others; it never prints, what it has to say goes through [`progress::Progress`].
 
 pub mod assets;
+mod chart;
 pub mod demo;
 pub mod device;
 pub mod embed;

@@ -1,11 +1,17 @@
-//! One self-contained HTML page about any mix of runs, datasets, models and networks: pictures, curves, settings,
-//! fingerprints, counts. It needs nothing from the network and can be mailed or archived as it is.
+//! One self-contained HTML page about any mix of runs, datasets, models, networks and results of evaluations: pictures,
+//! curves, figures beside their controls, settings, fingerprints, counts. It needs nothing from the network and can be
+//! mailed or archived as it is.
+//!
+//! A number out of a result file stands in an element with `data-key`, the way to it in the file, and `data-value`, all
+//! its digits; the nearest `data-source` around it names the file.
 
-mod chart;
+mod evaluations;
 mod folders;
+mod markdown;
 mod page;
+mod pictures;
+mod place;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +23,8 @@ use crate::progress::Progress;
 /// What to report on.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReportConfig {
-    /// Runs, datasets (synthetic ones too), models, networks, or folders that hold some of these.
+    /// Runs, datasets (synthetic ones too), models, networks, results of evaluations (files or folders), or folders that
+    /// hold some of these.
     pub folders: Vec<PathBuf>,
     /// The HTML file.
     pub out: PathBuf,
@@ -43,9 +50,9 @@ pub struct ReportSummary {
     pub out: PathBuf,
     /// Its size in bytes.
     pub num_bytes: usize,
-    /// The folders that the page shows.
+    /// The sections of the page: folders, and result files that have one of their own.
     pub num_folders: usize,
-    /// Folders that could not be shown.
+    /// Folders and files that could not be shown.
     pub skipped: Vec<Skipped>,
 }
 
@@ -69,15 +76,23 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
         bail!(nothing(&skipped));
     }
     progress.begin("reading the folders", found.len() as u64, "folders");
-    let mut sections = Vec::new();
+    let (mut sections, mut conditioning) = (Vec::new(), Vec::new());
     for (folder, kind) in &found {
         progress.advance(1, &folder.display().to_string());
         match folders::section(folder, *kind) {
-            Ok(body) => sections.push((format!("{}: {}", kind.name(), folder.display()), body)),
+            Ok(Some(folders::Section { title, body })) => sections.push((title, body)),
+            Ok(None) => {}
             Err(error) => skip(folder, error),
+        }
+        if *kind == folders::Kind::Results {
+            conditioning.extend(folders::conditioning_in(folder).unwrap_or_default());
         }
     }
     progress.end();
+    if !conditioning.is_empty() {
+        let files: Vec<_> = conditioning.iter().collect();
+        sections.push(("Conditioning".into(), evaluations::conditioning_section(&files)));
+    }
     if sections.is_empty() {
         bail!(nothing(&skipped));
     }
@@ -93,14 +108,14 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
 fn nothing(skipped: &[Skipped]) -> String {
     match skipped.first() {
         Some(first) => format!("there is nothing to report on: {}", first.reason),
-        None => "there is nothing to report on; give runs, datasets or models".into(),
+        None => "there is nothing to report on; give runs, datasets, models or results of evaluations".into(),
     }
 }
 
 fn introduction(config: &ReportConfig) -> String {
     let mut html = String::new();
     for note in &config.notes {
-        let _ = writeln!(html, "<p class=\"note\">{}</p>", page::escape(note));
+        html.push_str(&page::note(note));
     }
     if !config.timings.is_empty() {
         let mut rows: Vec<(String, String)> =
@@ -121,5 +136,7 @@ fn duration(secs: f64) -> String {
     }
 }
 
+#[cfg(test)]
+mod rendered_tests;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,9 @@ use crate::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Runs, datasets (synthetic ones too), models, networks, or folders that hold some of these
-    #[arg(required = true, value_name = "DIR")]
+    /// Runs, datasets (synthetic ones too), models, networks, results of `evaluate` (JSON files, or folders with figures),
+    /// or folders that hold some of these
+    #[arg(required = true, value_name = "DIR|FILE")]
     folders: Vec<PathBuf>,
     /// The page
     #[arg(long, value_name = "FILE", default_value = "report.html")]

@@ -156,8 +156,7 @@ pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress)
         round_trip,
         figure,
     };
-    let path = config.out.join("autoencoder.json");
-    dataset::write_file(&path, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    super::write_result(&config.out.join("autoencoder.json"), "autoencoder", &summary)?;
     Ok(summary)
 }
 

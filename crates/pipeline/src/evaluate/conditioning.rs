@@ -122,7 +122,7 @@ pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress
         similarity_to_another: another.iter().sum::<f64>() / another.len() as f64,
     };
     if let Some(out) = &config.out {
-        dataset::write_file(out, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+        super::write_result(out, "conditioning", &summary)?;
     }
     Ok(summary)
 }

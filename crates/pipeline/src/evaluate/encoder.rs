@@ -168,7 +168,7 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
         features,
     };
     if let Some(out) = &config.out {
-        dataset::write_file(out, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+        super::write_result(out, "encoder", &summary)?;
     }
     Ok(summary)
 }

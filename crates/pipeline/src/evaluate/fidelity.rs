@@ -151,7 +151,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         reference_contrast: reference.contrast,
     };
     if let Some(out) = &config.out {
-        dataset::write_file(out, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+        super::write_result(out, "fidelity", &summary)?;
     }
     Ok(summary)
 }

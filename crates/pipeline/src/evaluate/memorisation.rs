@@ -147,8 +147,7 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
         pixels,
         picture,
     };
-    let json = config.out.join("memorisation.json");
-    dataset::write_file(json, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    super::write_result(&config.out.join("memorisation.json"), "memorisation", &summary)?;
     Ok(summary)
 }
 

@@ -9,6 +9,8 @@ pub mod fidelity;
 pub mod memorisation;
 pub mod segmentation;
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use dataset::Dataset;
 use metrics::Interval;
@@ -25,6 +27,18 @@ const PIXELS_SIDE: usize = 32;
 /// The largest side up to [`PIXELS_SIDE`] that divides the images' side.
 fn reduced_side(size: usize) -> usize {
     (1..=PIXELS_SIDE).rev().find(|side| size.is_multiple_of(*side)).unwrap_or(1)
+}
+
+/// Writes a result as JSON. Its first entry, `kind`, is the name of the evaluation, by which a report knows it.
+fn write_result<R: Serialize>(path: &Path, kind: &str, result: &R) -> Result<()> {
+    #[derive(Serialize)]
+    struct Named<'a, R> {
+        kind: &'a str,
+        #[serde(flatten)]
+        result: &'a R,
+    }
+    dataset::write_file(path, serde_json::to_string_pretty(&Named { kind, result })?.as_bytes())?;
+    Ok(())
 }
 
 /// Real and synthetic images can only be compared at one size.
@@ -51,5 +65,20 @@ pub struct Estimate {
 impl Estimate {
     fn new(value: f64, interval: Interval) -> Self {
         Self { value, interval: [interval.low, interval.high] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_file_says_first_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        write_result(&path, "fidelity", &Estimate { value: 0.1, interval: [0.0, 0.2] }).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words, r#"{ "kind": "fidelity", "value": 0.1, "interval": [ 0.0, 0.2 ] }"#);
     }
 }

@@ -1,4 +1,4 @@
-//! What each kind of folder contributes to the page.
+//! What each kind of folder contributes to the page, and which folders and files there are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +9,11 @@ use dataset::{Dataset, MetricsLog, RunDir, Split};
 use radiograph::{Border, Grid};
 use serde_json::{Map, Value};
 
-use super::chart::{Series, line_chart, number};
-use super::page::{facts, figure, folded, paragraph, picture, table};
+use super::evaluations::{self, ResultFile};
+use super::markdown;
+use super::page::{charts, facts, folded, paragraph, side_by_side, table};
+use super::pictures::{drawing_file, files_in, picture, picture_file, pictures_in};
+use crate::chart::{Axes, Series, line_chart, number};
 
 /// Images of a dataset that the page shows.
 const SHEET_IMAGES: usize = 32;
@@ -18,26 +21,32 @@ const SHEET_IMAGES: usize = 32;
 const SAMPLE_GRIDS: usize = 4;
 /// Pictures beside a synthetic dataset that the page shows.
 const FIGURES: usize = 8;
-/// A larger picture is left out: it would make the page too heavy to open.
-const MAX_PICTURE_BYTES: u64 = 12 << 20;
+/// The one among them that `generate --figure` draws.
+const FIGURE: &str = "figure.png";
+/// Drawings and pictures of results that the page shows.
+const RESULT_FIGURES: usize = 24;
 
-/// The kinds of folders that stages write.
+/// What stages write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Dataset,
     Run,
     Model,
     Network,
+    /// Of an evaluation: a JSON file, or a folder with some and with figures.
+    Results,
 }
 
 impl Kind {
-    /// The kind of this very folder, by the files it holds.
+    /// The kind of this very file or folder, a folder's by the files it holds.
     fn of(folder: &Path) -> Option<Self> {
         match () {
+            () if folder.is_file() => ResultFile::open(folder).is_ok().then_some(Self::Results),
             () if Dataset::is_dataset(folder) => Some(Self::Dataset),
             () if RunDir::is_run(folder) => Some(Self::Run),
             () if folder.join("model.json").is_file() => Some(Self::Model),
             () if folder.join("config.json").is_file() => Some(Self::Network),
+            () if holds_results(folder) => Some(Self::Results),
             () => None,
         }
     }
@@ -49,37 +58,135 @@ impl Kind {
             Self::Run => "Training run",
             Self::Model => "Model",
             Self::Network => "Network",
+            Self::Results => "Results",
         }
     }
 }
 
-/// The folder itself where it is of a known kind, else the folders of known kinds that lie directly in it, by name.
+/// A result of an evaluation, or any results with figures beside them. Files of the program's own that hold no results,
+/// such as timings, have none.
+fn holds_results(folder: &Path) -> bool {
+    let Ok(files) = ResultFile::all_in(folder) else { return false };
+    let has = |extension| files_in(folder, extension).is_ok_and(|found| !found.is_empty());
+    files.iter().any(|file| file.kind != evaluations::Kind::Other) || !files.is_empty() && (has("svg") || has("png"))
+}
+
+/// The file or folder itself where it is of a known kind; of a folder that is none, or that holds results beside others,
+/// also the folders of known kinds that lie directly in it, by name.
 pub(super) fn find(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
-    if let Some(kind) = Kind::of(folder) {
-        return Ok(vec![(folder.to_path_buf(), kind)]);
+    if folder.is_file() {
+        // The reason why it is none.
+        ResultFile::open(folder)?;
+    }
+    let own = Kind::of(folder);
+    let mut found: Vec<_> = own.map(|kind| (folder.to_path_buf(), kind)).into_iter().collect();
+    if folder.is_file() || own.is_some_and(|kind| kind != Kind::Results) {
+        return Ok(found);
     }
     let entries = fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.is_dir());
     paths.sort();
-    let found: Vec<_> = paths.into_iter().filter_map(|path| Kind::of(&path).map(|kind| (path, kind))).collect();
+    found.extend(paths.into_iter().filter_map(|path| Kind::of(&path).map(|kind| (path, kind))));
     if found.is_empty() {
         bail!(
-            "this is no run, dataset, model or network, and holds none; give a folder that one of the other commands \
-             wrote: {}",
+            "this is no run, dataset, model, network or result, and holds none; give a folder or file that one of the \
+             other commands wrote: {}",
             folder.display()
         );
     }
     Ok(found)
 }
 
-/// The folder's part of the page.
-pub(super) fn section(folder: &Path, kind: Kind) -> Result<String> {
-    match kind {
-        Kind::Dataset => dataset_section(folder),
-        Kind::Run => run_section(folder),
-        Kind::Model => model_section(folder),
-        Kind::Network => network_section(folder),
+/// A part of the page.
+pub(super) struct Section {
+    pub title: String,
+    pub body: String,
+}
+
+/// What a folder or file contributes; nothing where all it holds is shown elsewhere, see [`conditioning_in`].
+pub(super) fn section(folder: &Path, kind: Kind) -> Result<Option<Section>> {
+    let body = match kind {
+        Kind::Dataset => dataset_section(folder)?,
+        Kind::Run => run_section(folder)?,
+        Kind::Model => model_section(folder)?,
+        Kind::Network => network_section(folder)?,
+        Kind::Results => return results(folder),
+    };
+    Ok(Some(Section { title: format!("{}: {}", kind.name(), folder.display()), body }))
+}
+
+/// The results of conditioning in a file or folder: on the page they stand together, since the controls of one are
+/// others.
+pub(super) fn conditioning_in(folder: &Path) -> Result<Vec<ResultFile>> {
+    let mut files = results_at(folder)?;
+    files.retain(|file| file.kind == evaluations::Kind::Conditioning);
+    Ok(files)
+}
+
+fn results_at(path: &Path) -> Result<Vec<ResultFile>> {
+    if path.is_file() { Ok(vec![ResultFile::open(path)?]) } else { ResultFile::all_in(path) }
+}
+
+fn results(path: &Path) -> Result<Option<Section>> {
+    let mut files = results_at(path)?;
+    files.retain(|file| file.kind != evaluations::Kind::Conditioning);
+    let others = if path.is_file() { String::new() } else { figures_beside(path, &files)? };
+    let body = results_body(&files, &others)?;
+    if body.is_empty() {
+        return Ok(None);
     }
+    let name = match &files[..] {
+        [file] => file.title(),
+        _ => Kind::Results.name().to_owned(),
+    };
+    Ok(Some(Section { title: format!("{name}: {}", path.display()), body }))
+}
+
+/// Known results first, then figures and tables that stand for themselves, then files of unknown form.
+fn results_body(files: &[ResultFile], others: &str) -> Result<String> {
+    let (known, unknown): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.kind != evaluations::Kind::Other);
+    let mut html = String::new();
+    for file in &known {
+        if files.len() > 1 {
+            let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+            html.push_str(&format!("<h3>{}</h3>\n", super::page::escape(&format!("{}, {name}", file.title()))));
+        }
+        html.push_str(&file.section()?);
+    }
+    html.push_str(others);
+    for file in &unknown {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let body = file.section()?;
+        html.push_str(&if html.is_empty() && files.len() == 1 { body } else { folded(&name, &body) });
+    }
+    Ok(html)
+}
+
+/// Drawings, pictures and Markdown that lie in a folder and belong to none of these files alone.
+fn figures_beside(folder: &Path, files: &[ResultFile]) -> Result<String> {
+    let mut taken = Vec::new();
+    for file in files {
+        taken.extend(file.own_pictures()?);
+    }
+    let rest = |extension: &str| -> Result<Vec<PathBuf>> {
+        let mut paths = files_in(folder, extension)?;
+        paths.retain(|path| !taken.contains(path));
+        Ok(paths)
+    };
+    let mut drawings = String::new();
+    for path in spread(&rest("svg")?, RESULT_FIGURES) {
+        drawings.push_str(&drawing_file(path)?);
+    }
+    let mut html = side_by_side(&drawings);
+    for path in spread(&rest("png")?, RESULT_FIGURES) {
+        html.push_str(&picture_file(path, None)?);
+    }
+    for path in files_in(folder, "md")? {
+        let text = fs::read_to_string(&path).with_context(|| format!("the file is no text: {}", path.display()))?;
+        html.push_str(&markdown::to_html(&text));
+    }
+    Ok(html)
 }
 
 fn dataset_section(folder: &Path) -> Result<String> {
@@ -99,12 +206,13 @@ fn dataset_section(folder: &Path) -> Result<String> {
     }
     let mut html = String::new();
     // The figures of a synthetic dataset say more than anything else about it, and come first.
+    let Tally { labels, strategies } = Tally::of(&dataset)?;
     for path in spread(&pictures_in(folder)?, FIGURES) {
-        html.push_str(&picture_file(path)?);
+        let is_figure = path.file_name().is_some_and(|name| name == FIGURE);
+        html.push_str(&picture_file(path, if is_figure { caption_of(&strategies) } else { None })?);
     }
     html.push_str(&facts(&rows));
 
-    let Tally { labels, strategies } = Tally::of(&dataset)?;
     if !strategies.is_empty() {
         let rows: Vec<Vec<String>> = strategies.iter().map(|(name, n)| vec![name.clone(), n.to_string()]).collect();
         html.push_str(&table(&["strategy", "images"], &rows));
@@ -127,6 +235,21 @@ fn dataset_section(folder: &Path) -> Result<String> {
         html.push_str(&folded("Settings it was made with", &facts(&flatten_toml(&info.preparation))));
     }
     Ok(html)
+}
+
+/// What `generate --figure` drew.
+fn caption_of(strategies: &BTreeMap<String, usize>) -> Option<&'static str> {
+    let names: Vec<&str> = strategies.keys().map(String::as_str).collect();
+    match names[..] {
+        ["reconstruction"] => {
+            Some("Each source (blue frame) left of images that were generated from its embedding alone")
+        }
+        ["interpolation"] => {
+            Some("Pairs of real images (framed) and what was generated from embeddings between theirs")
+        }
+        ["unconditional"] => Some("Images that were generated without a condition"),
+        _ => None,
+    }
 }
 
 /// How many images have each label (per split) and each strategy.
@@ -197,25 +320,14 @@ fn run_section(folder: &Path) -> Result<String> {
     let samples = folder.join("samples");
     let samples = if samples.is_dir() { pictures_in(&samples)? } else { Vec::new() };
     for path in spread(&samples, SAMPLE_GRIDS) {
-        html.push_str(&picture_file(path)?);
+        html.push_str(&picture_file(path, None)?);
     }
-    html.push_str(&evaluation(&folder.join("evaluation"))?);
+    let evaluation = folder.join("evaluation");
+    if evaluation.is_dir() {
+        let files = ResultFile::all_in(&evaluation)?;
+        html.push_str(&results_body(&files, &figures_beside(&evaluation, &files)?)?);
+    }
     html.push_str(&folded("Recipe", &facts(&flatten_toml(&parsed))));
-    Ok(html)
-}
-
-/// What an evaluation left in a folder: its numbers, then its pictures; nothing where there is no such folder.
-fn evaluation(folder: &Path) -> Result<String> {
-    let mut html = String::new();
-    if !folder.is_dir() {
-        return Ok(html);
-    }
-    for path in files_in(folder, "json")? {
-        html.push_str(&facts(&flatten_json(&read_json(&path)?)));
-    }
-    for path in pictures_in(folder)? {
-        html.push_str(&picture_file(&path)?);
-    }
     Ok(html)
 }
 
@@ -238,18 +350,16 @@ fn curves(metrics: &[Map<String, Value>]) -> String {
             }
         }
     }
-    let mut html = String::from("<div class=\"charts\">\n");
     // The loss first: it is what people look for.
     let mut ordered: Vec<_> = groups.iter().collect();
     ordered.sort_by_key(|(name, _)| (**name != "loss", !name.contains("loss"), **name));
-    for (name, lines) in ordered {
+    let clock = clock.replace('_', " ");
+    let axes = Axes { x: &clock, y: "", logarithmic: false };
+    let drawn = ordered.into_iter().filter_map(|(name, lines)| {
         let series: Vec<Series<'_>> = lines.iter().map(|(name, points)| Series { name, points }).collect();
-        if let Some(svg) = line_chart(&clock.replace('_', " "), &series) {
-            html.push_str(&figure(&svg, &name.replace('_', " ")));
-        }
-    }
-    html.push_str("</div>\n");
-    html
+        Some((line_chart(axes, &series)?, name.replace('_', " ")))
+    });
+    charts(drawn.collect::<Vec<_>>())
 }
 
 fn model_section(folder: &Path) -> Result<String> {
@@ -300,32 +410,6 @@ fn weight_bytes(folder: &Path) -> u64 {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-/// The PNG files directly in a folder, by name.
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    files_in(folder, "png")
-}
-
-/// The files directly in a folder whose names end like this, by name.
-fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("the folder cannot be read: {}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(extension)) && path.is_file())
-        .collect();
-    paths.sort();
-    Ok(paths)
-}
-
-fn picture_file(path: &Path) -> Result<String> {
-    let context = || format!("the picture cannot be read: {}", path.display());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let bytes = fs::metadata(path).with_context(context)?.len();
-    if bytes > MAX_PICTURE_BYTES {
-        return Ok(paragraph(&format!("{name} has {} and is not shown here.", megabytes(bytes))));
-    }
-    Ok(picture(&fs::read(path).with_context(context)?, &name))
 }
 
 /// At most `count` items, evenly spread, the first and the last among them.

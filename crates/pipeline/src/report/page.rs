@@ -1,25 +1,22 @@
-//! The page around the sections: style sheet, escaping, tables, pictures as data URIs.
+//! The page around the sections: style sheet, tables, figures.
 //!
 //! One file without scripts or links to anywhere, so that it can be mailed, archived and read behind a firewall.
 
 use std::fmt::Write as _;
 
+use crate::chart;
+pub(super) use crate::chart::escape;
+
 const STYLE: &str = include_str!("style.css");
 
-/// Text made safe for HTML, in elements as in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
+/// Finished HTML: what was text has been escaped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Markup(pub String);
+
+impl Markup {
+    pub fn text(text: impl AsRef<str>) -> Self {
+        Self(escape(text.as_ref()))
     }
-    out
 }
 
 /// The whole page around finished sections: `(anchor title, HTML)` each.
@@ -27,9 +24,10 @@ pub(super) fn document(title: &str, introduction: &str, sections: &[(String, Str
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{}{STYLE}</style>\n</head>\n\
          <body>\n<header><h1>{}</h1>\n{introduction}</header>\n",
         escape(title),
+        chart::STYLE,
         escape(title)
     );
     if sections.len() > 1 {
@@ -55,26 +53,42 @@ pub(super) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
+/// A sentence that is set off from the rest.
+pub(super) fn note(text: &str) -> String {
+    format!("<p class=\"note\">{}</p>\n", escape(text))
+}
+
 /// A table of names and values.
 pub(super) fn facts<N: AsRef<str>, V: AsRef<str>>(rows: &[(N, V)]) -> String {
+    let rows: Vec<_> = rows.iter().map(|(name, value)| (name.as_ref().to_owned(), Markup::text(value))).collect();
+    finished_facts(&rows)
+}
+
+/// The same with values that are finished already.
+pub(super) fn finished_facts(rows: &[(String, Markup)]) -> String {
     if rows.is_empty() {
         return String::new();
     }
     let mut html = String::from("<div class=\"scroll\"><table>\n");
-    for (name, value) in rows {
-        let _ = writeln!(
-            html,
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
-            escape(name.as_ref()),
-            escape(value.as_ref())
-        );
+    for (name, Markup(value)) in rows {
+        let _ = writeln!(html, "<tr><th scope=\"row\">{}</th><td>{value}</td></tr>", escape(name));
     }
     html.push_str("</table></div>\n");
     html
 }
 
-/// A table with a heading row.
+/// A table of text with a heading row.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Markup>> = rows.iter().map(|row| row.iter().map(Markup::text).collect()).collect();
+    cells(headings, &rows, "<td>")
+}
+
+/// A table of figures with a heading row; the first column is what they are of.
+pub(super) fn figures_table(headings: &[&str], rows: &[Vec<Markup>]) -> String {
+    cells(headings, rows, "<td class=\"figures\">")
+}
+
+fn cells(headings: &[&str], rows: &[Vec<Markup>], cell: &str) -> String {
     let mut html = String::from("<div class=\"scroll\"><table>\n<tr>");
     for heading in headings {
         let _ = write!(html, "<th scope=\"col\">{}</th>", escape(heading));
@@ -82,8 +96,8 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     html.push_str("</tr>\n");
     for row in rows {
         html.push_str("<tr>");
-        for cell in row {
-            let _ = write!(html, "<td>{}</td>", escape(cell));
+        for (column, Markup(content)) in row.iter().enumerate() {
+            let _ = write!(html, "{}{content}</td>", if column == 0 { "<td>" } else { cell });
         }
         html.push_str("</tr>\n");
     }
@@ -101,46 +115,27 @@ pub(super) fn figure(body: &str, caption: &str) -> String {
     format!("<figure>{body}<figcaption>{}</figcaption></figure>\n", escape(caption))
 }
 
-/// A picture within the page, from the bytes of a PNG file.
-pub(super) fn picture(png: &[u8], caption: &str) -> String {
-    let text = escape(caption);
-    figure(&format!("<img alt=\"{text}\" src=\"data:image/png;base64,{}\">", base64(png)), caption)
+/// Charts, as many beside one another as there is room for.
+pub(super) fn charts<C: AsRef<str>>(charts: impl IntoIterator<Item = (chart::Chart, C)>) -> String {
+    let figures: String =
+        charts.into_iter().map(|(chart, caption)| figure(&chart.inline(), caption.as_ref())).collect();
+    side_by_side(&figures)
 }
 
-/// Base 64 (RFC 4648) with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let [a, b, c] = [0, 1, 2].map(|i| u32::from(chunk.get(i).copied().unwrap_or(0)));
-        let group = a << 16 | b << 8 | c;
-        for position in 0..4 {
-            match position <= chunk.len() {
-                true => out.push(char::from(ALPHABET[(group >> (18 - 6 * position) & 63) as usize])),
-                false => out.push('='),
-            }
-        }
-    }
-    out
+/// Finished figures, as many beside one another as there is room for.
+pub(super) fn side_by_side(figures: &str) -> String {
+    if figures.is_empty() { String::new() } else { format!("<div class=\"charts\">\n{figures}</div>\n") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The test vectors of RFC 4648, section 10.
-    #[test]
-    fn base64_is_the_standard_one() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
-
     #[test]
     fn nothing_typed_becomes_markup() {
         let evil = "<script>alert('x') & \"y\"</script>";
-        let html = document(evil, "", &[(evil.into(), facts(&[(evil, evil)])), ("b".into(), picture(b"x", evil))]);
+        let sections = [(evil.to_owned(), facts(&[(evil, evil)])), ("b".into(), note(evil) + &figure("", evil))];
+        let html = document(evil, &folded(evil, &table(&[evil], &[vec![evil.into()]])), &sections);
         assert!(!html.contains("<script"));
         assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;) &amp; &quot;y&quot;"));
     }

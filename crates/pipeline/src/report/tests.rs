@@ -8,7 +8,7 @@ use dataset::{DatasetSettings, DatasetWriter, ManifestRow, Provenance, RunDir, S
 use super::*;
 use crate::progress::Silent;
 
-fn write_dataset(folder: &Path, synthetic: bool) {
+pub(super) fn write_dataset(folder: &Path, synthetic: bool) {
     let mut writer = DatasetWriter::create_or_resume(folder, DatasetSettings::new(8)).unwrap();
     for index in 0..5u8 {
         let pixels = vec![index * 40; 64];
@@ -33,19 +33,23 @@ fn write_dataset(folder: &Path, synthetic: bool) {
     writer.finish().unwrap();
 }
 
-#[test]
-fn one_page_shows_every_kind_of_folder_and_lists_what_is_none() {
-    let dir = tempfile::tempdir().unwrap();
-    write_dataset(&dir.path().join("all/real"), false);
-    write_dataset(&dir.path().join("all/synthetic"), true);
-    let run_dir = dir.path().join("all/run");
-    let run = RunDir::create(&run_dir, "description = \"A test.\"\n[optimiser]\nlearning_rate = 0.125\n").unwrap();
+pub(super) fn write_run(folder: &Path) {
+    let run = RunDir::create(folder, "description = \"A test.\"\n[optimiser]\nlearning_rate = 0.125\n").unwrap();
     let mut log = run.metrics(0).unwrap();
     for step in 1..=80u64 {
         let loss = 1.0 / step as f64;
         log.append(step, step * 32, &[("loss", loss), ("loss_time_0_of_2", loss), ("loss_time_1_of_2", loss)]).unwrap();
     }
     radiograph::write_png_u8(&run.samples_dir().unwrap().join("00000640.png"), &[7; 64], 8, 8).unwrap();
+}
+
+#[test]
+fn one_page_shows_every_kind_of_folder_and_lists_what_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("all/real"), false);
+    write_dataset(&dir.path().join("all/synthetic"), true);
+    let run_dir = dir.path().join("all/run");
+    write_run(&run_dir);
     fs::create_dir(run_dir.join("evaluation")).unwrap();
     fs::write(run_dir.join("evaluation/autoencoder.json"), "{\"psnr\": 31.25}").unwrap();
     radiograph::write_png_u8(&run_dir.join("evaluation/reconstructions.png"), &[9; 64], 8, 8).unwrap();

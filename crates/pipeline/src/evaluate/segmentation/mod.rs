@@ -200,8 +200,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
         checkpoints,
         skipped,
     };
-    let path = config.out.join("segmentation.json");
-    dataset::write_file(&path, serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    super::write_result(&config.out.join("segmentation.json"), "segmentation", &summary)?;
     Ok(SegmentationSummary { tried: Vec::new(), ..summary })
 }
 
