@@ -299,7 +299,7 @@ mod tests {
             let noise = random::permutation(3, image as u64, size * size);
             (0..size * size)
                 .map(|pixel| {
-                    let bright = (pixel < size * size / 2) == (image % 2 == 0);
+                    let bright = (pixel < size * size / 2) == image.is_multiple_of(2);
                     (if bright { 140 } else { 80 }) + (noise[pixel] % 40) as u8
                 })
                 .collect()
@@ -346,7 +346,7 @@ mod tests {
         let scores =
             scores(&settings(), CaseKind::Classes, &phases, &samples(&inputs, 24..40), 1, &Device::flex()).unwrap();
         let right =
-            (24..40).zip(scores.chunks_exact(2)).filter(|(image, pair)| (pair[0] > pair[1]) == (image % 2 == 0));
+            (24..40).zip(scores.chunks_exact(2)).filter(|(image, pair)| (pair[0] > pair[1]) == image.is_multiple_of(2));
         assert!(right.count() >= 14);
     }
 

@@ -42,7 +42,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::CONFIDENCE;
+use super::{CONFIDENCE, write_result};
 
 /// Samples behind the interval of a cell's macro area.
 const REPLICATES: usize = 500;
@@ -61,8 +61,6 @@ pub struct AugmentationConfig {
 /// What came of it: `augmentation.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct AugmentationSummary {
-    /// `augmentation`
-    pub kind: &'static str,
     /// Fingerprint of the real images.
     pub dataset: String,
     /// Of each synthetic set its dataset's fingerprint.
@@ -179,7 +177,6 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
         skipped: skipped.clone(),
     };
     let summary = AugmentationSummary {
-        kind: "augmentation",
         dataset: real.fingerprint().to_owned(),
         synthetic: pools.iter().map(|(name, pool)| (name.clone(), pool.dataset.fingerprint().to_owned())).collect(),
         num_train: counts(&train),
@@ -193,7 +190,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
         settings: settings.clone(),
         skipped,
     };
-    dataset::write_file(out.join("augmentation.json"), serde_json::to_string_pretty(&summary)?.as_bytes())?;
+    write_result(&out.join("augmentation.json"), "augmentation", &summary)?;
     Ok(outcome)
 }
 
