@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::tensors::{images_from_bytes, to_host};
 use crate::train::optimiser::{GradientSet, Optimiser};
 use anyhow::{Context as _, Result, ensure};
+use burn::module::Module;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Dataset;
@@ -167,18 +168,34 @@ pub(super) fn scores(
         ClassifierSettings::Residual { image_size, channels, blocks_per_stage, training } => {
             let autodiff = device.clone().autodiff();
             let network = ResidualClassifier::new(channels, *blocks_per_stage, test.num_labels(), &autodiff);
-            let network = randomise(network, Initialisation::FanInUniform, seed);
-            let trained = train(network, *image_size, training, kind, phases, seed, &autodiff)?;
-            let mut scores = Vec::new();
-            let all: Vec<usize> = (0..test.len()).collect();
-            for chunk in all.chunks(SCORING_BATCH) {
-                let pictures = test.pictures(chunk.iter().copied());
-                let logits = trained.forward(images_from_bytes(&pictures, *image_size, device));
-                let scored = if kind == CaseKind::Classes { softmax(logits, 1) } else { logits };
-                scores.extend(to_host(scored)?.into_iter().map(f64::from));
-            }
-            Ok(scores)
+            Trainer { image_size: *image_size, training, kind, seed, autodiff }.scores(network, phases, test, device)
         }
+    }
+}
+
+/// A network that is trained here.
+trait Learner: Module {
+    /// What a step in training finds out about its batch besides the gradients.
+    type Noted;
+    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
+    fn training_logits(&self, images: Tensor<4>) -> (Tensor<2>, Self::Noted);
+    /// The network after the step.
+    fn noting(self, noted: &Self::Noted) -> Self;
+}
+
+impl Learner for ResidualClassifier {
+    type Noted = ();
+
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+
+    fn training_logits(&self, images: Tensor<4>) -> (Tensor<2>, ()) {
+        (self.forward(images), ())
+    }
+
+    fn noting(self, (): &()) -> Self {
+        self
     }
 }
 
@@ -200,51 +217,69 @@ fn probe(samples: &Samples<'_>, test: &Samples<'_>, strength: f64) -> Result<Vec
     Ok(scores)
 }
 
-fn train(
-    mut network: ResidualClassifier,
+/// How networks are trained, whichever they are.
+struct Trainer<'a> {
     image_size: usize,
-    settings: &TrainingSettings,
+    training: &'a TrainingSettings,
     kind: CaseKind,
-    phases: &Phases<'_>,
     seed: u64,
-    device: &Device,
-) -> Result<ResidualClassifier> {
-    let num_steps = settings.num_steps / phases.len().max(1);
-    let mut trained = None;
-    for (phase, samples) in phases.iter().enumerate() {
-        ensure!(samples.len() > 0, "there is nothing to learn from");
-        let mut optimiser = Optimiser::new(&network);
-        let mut order =
-            Order { seed: seed.wrapping_add(phase as u64), len: samples.len(), epoch: Vec::new(), drawn: 0 };
-        let num_labels = samples.num_labels();
-        for step in 0..num_steps {
-            let batch: Vec<usize> = (0..settings.batch_size).map(|_| order.next()).collect();
-            let images = images_from_bytes(&samples.pictures(batch.iter().copied()), image_size, device);
-            let targets: Vec<f32> = batch
-                .iter()
-                .flat_map(|sample| &samples.targets[sample * num_labels..][..num_labels])
-                .copied()
-                .collect();
-            let targets = Tensor::from_data(TensorData::new(targets, [batch.len(), num_labels]), device);
-            let loss = loss(network.forward(images), targets, kind);
-            let mut gradients = GradientSet::default();
-            gradients.accumulate(&network, loss.backward());
-            let update = AdamWStep {
-                learning_rate: settings.learning_rate * rate(step, num_steps),
-                beta_1: 0.9,
-                beta_2: 0.999,
-                epsilon: 1e-8,
-                weight_decay: settings.weight_decay,
-                step: step as u64 + 1,
-                ema_decay: 0.0,
-                gradient_scale: 1.0,
-            };
-            network = optimiser.step(network, gradients, update);
+    autodiff: Device,
+}
+
+impl Trainer<'_> {
+    fn scores<N: Learner>(
+        &self,
+        network: N,
+        phases: &Phases<'_>,
+        test: &Samples<'_>,
+        device: &Device,
+    ) -> Result<Vec<f64>> {
+        let trained = self.train(randomise(network, Initialisation::FanInUniform, self.seed), phases)?.valid();
+        let mut scores = Vec::new();
+        let all: Vec<usize> = (0..test.len()).collect();
+        for chunk in all.chunks(SCORING_BATCH) {
+            let pictures = test.pictures(chunk.iter().copied());
+            let logits = trained.logits(images_from_bytes(&pictures, self.image_size, device));
+            let scored = if self.kind == CaseKind::Classes { softmax(logits, 1) } else { logits };
+            scores.extend(to_host(scored)?.into_iter().map(f64::from));
         }
-        // With a decay of 0 the average is the weights themselves, outside autodiff.
-        trained = Some(optimiser.averaged(&network));
+        Ok(scores)
     }
-    trained.context("there is nothing to learn from")
+
+    fn train<N: Learner>(&self, mut network: N, phases: &Phases<'_>) -> Result<N> {
+        let settings = self.training;
+        let num_steps = settings.num_steps / phases.len().max(1);
+        for (phase, samples) in phases.iter().enumerate() {
+            ensure!(samples.len() > 0, "there is nothing to learn from");
+            let mut optimiser = Optimiser::new(&network);
+            let seed = self.seed.wrapping_add(phase as u64);
+            let mut order = Order { seed, len: samples.len(), epoch: Vec::new(), drawn: 0 };
+            let num_labels = samples.num_labels();
+            for step in 0..num_steps {
+                let batch: Vec<usize> = (0..settings.batch_size).map(|_| order.next()).collect();
+                let pictures = samples.pictures(batch.iter().copied());
+                let images = images_from_bytes(&pictures, self.image_size, &self.autodiff);
+                let targets = batch.iter().flat_map(|sample| &samples.targets[sample * num_labels..][..num_labels]);
+                let targets = TensorData::new(targets.copied().collect(), [batch.len(), num_labels]);
+                let (logits, noted) = network.training_logits(images);
+                let loss = loss(logits, Tensor::from_data(targets, &self.autodiff), self.kind);
+                let mut gradients = GradientSet::default();
+                gradients.accumulate(&network, loss.backward());
+                let update = AdamWStep {
+                    learning_rate: settings.learning_rate * rate(step, num_steps),
+                    beta_1: 0.9,
+                    beta_2: 0.999,
+                    epsilon: 1e-8,
+                    weight_decay: settings.weight_decay,
+                    step: step as u64 + 1,
+                    ema_decay: 0.0,
+                    gradient_scale: 1.0,
+                };
+                network = optimiser.step(network, gradients, update).noting(&noted);
+            }
+        }
+        Ok(network)
+    }
 }
 
 /// Share of the highest rate: warmed up over a tenth of the steps, then a cosine to 0.
