@@ -345,7 +345,7 @@ mod tests {
     fn samples<'a>(inputs: &'a Inputs, rows: std::ops::Range<usize>) -> Samples<'a> {
         let mut samples = Samples::default();
         for row in rows {
-            samples.push(inputs, row, if row % 2 == 0 { &[1.0, 0.0] } else { &[0.0, 1.0] });
+            samples.push(inputs, row, if row.is_multiple_of(2) { &[1.0, 0.0] } else { &[0.0, 1.0] });
         }
         samples
     }
@@ -364,8 +364,8 @@ mod tests {
                 scores(&settings(), kind, &phases, &samples(&inputs, 24..40), seed, &Device::flex()).unwrap()
             };
             let scores = judge(1);
-            for (image, pair) in (24..40).zip(scores.chunks_exact(2)) {
-                assert_eq!(pair[0] > pair[1], image % 2 == 0, "{image}: {pair:?}");
+            for (image, pair) in (24..40usize).zip(scores.chunks_exact(2)) {
+                assert_eq!(pair[0] > pair[1], image.is_multiple_of(2), "{image}: {pair:?}");
             }
             assert_eq!(scores, judge(1));
             assert_ne!(scores, judge(2));
@@ -380,8 +380,9 @@ mod tests {
         let phases = vec![wrong, samples(&inputs, 0..24)];
         let scores =
             scores(&settings(), CaseKind::Classes, &phases, &samples(&inputs, 24..40), 1, &Device::flex()).unwrap();
-        let right =
-            (24..40).zip(scores.chunks_exact(2)).filter(|(image, pair)| (pair[0] > pair[1]) == image.is_multiple_of(2));
+        let right = (24..40usize)
+            .zip(scores.chunks_exact(2))
+            .filter(|(image, pair)| (pair[0] > pair[1]) == image.is_multiple_of(2));
         assert!(right.count() >= 14);
     }
 
