@@ -57,7 +57,7 @@ fn a_grid_that_was_cut_short_finishes_with_the_same_figures_and_repeats_nothing(
     let outcome = run(&dataset, &grid, &out).unwrap();
     // A fold has 8 images: with 3 synthetic for each they would need 24, so those cells are left out. Per fold the probe
     // has of 4 images 1 + 2 ratios * (classical + 2 sets * 2 regimes), of 8 half the ratios; the network 3 regimes.
-    let per_fold = |regimes| (1 + 2 * (1 + 2 * regimes)) + (1 + (1 + 2 * regimes));
+    let per_fold = |regimes: usize| (1 + 2 * (1 + 2 * regimes)) + (1 + (1 + 2 * regimes));
     assert_eq!(outcome.num_finished, 2 * (per_fold(2) + per_fold(3)), "{:?}", outcome.skipped);
     assert_eq!(outcome.num_left_out_cells, 2 * ((1 + 2 * 2) + (1 + 2 * 3)));
     assert!(outcome.skipped.is_empty(), "{:?}", outcome.skipped);
