@@ -5,8 +5,10 @@
 
 pub mod autoencoder;
 pub mod dino;
+pub mod features;
 pub mod init;
 pub mod layers;
+mod pickle;
 pub mod unet;
 pub mod vit;
 pub mod weights;
