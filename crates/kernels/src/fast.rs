@@ -2,7 +2,7 @@
 
 use crate::extension::{KernelBackend, UntrackedBackend};
 use crate::operation::Operation;
-use crate::reference::{self, AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
+use crate::reference::{self, AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, PoolOptions};
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Tensor};
 
@@ -219,6 +219,37 @@ pub fn upsample_nearest(images: Tensor<4>, factor: usize) -> Tensor<4> {
     }
 }
 
+/// [`reference::max_pool2d`]: the largest value of each window.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, output: `[batch, height_out, width_out, channels]`
+pub fn max_pool2d(images: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_fast(&images) { run_1(Operation::MaxPool(options), images) } else { reference::max_pool2d(images, options) }
+}
+
+/// [`reference::average_pool2d`]: the mean of the pixels of each window that lie inside the image.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, output: `[batch, height_out, width_out, channels]`
+pub fn average_pool2d(images: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    if is_fast(&images) {
+        run_1(Operation::AveragePool(options), images)
+    } else {
+        reference::average_pool2d(images, options)
+    }
+}
+
+/// [`reference::scale_shift_relu`]: `max(images · scale + shift, 0)` in one pass.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, scale and shift: `[channels]`
+pub fn scale_shift_relu(images: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<4> {
+    if !is_fast(&images) {
+        return reference::scale_shift_relu(images, scale, shift);
+    }
+    run_weighted(Operation::ScaleShiftRelu, images, scale, Some(shift))
+}
+
 /// One AdamW update and the moving average of the weights. In place, in one pass over memory, where nobody else holds
 /// the tensors; pass them by value and keep no copies.
 pub fn adamw_step<const D: usize>(
@@ -244,6 +275,9 @@ pub fn adamw_step<const D: usize>(
     }
 }
 
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod pool_tests;
 #[cfg(test)]
 #[path = "fast_tests.rs"]
 mod tests;

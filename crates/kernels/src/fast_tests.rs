@@ -27,7 +27,7 @@ fn assert_close<const D: usize>(got: &Tensor<D>, wanted: &Tensor<D>, tolerance: 
 }
 
 /// Runs both sides on the same random inputs and compares outputs and the gradients of all three.
-fn compare<const A: usize, const B: usize, const C: usize, const O: usize>(
+pub(super) fn compare<const A: usize, const B: usize, const C: usize, const O: usize>(
     dims: ([usize; A], [usize; B], [usize; C]),
     tolerance: f32,
     what: &str,
@@ -85,7 +85,7 @@ fn convolutions() {
     ];
     at_each_level(|level| {
         for (batch, height, width, channels_in, channels_out, kernel, stride, padding) in cases {
-            let options = Conv2dOptions { stride, padding };
+            let options = Conv2dOptions::padded(stride, padding);
             let dims =
                 ([batch, height, width, channels_in], [kernel, kernel, channels_in, channels_out], [channels_out]);
             let what = format!("{level:?} {dims:?} {options:?}");
@@ -282,7 +282,7 @@ proptest! {
         // Half of the cases fill whole vectors, which Winograd's algorithm asks for.
         let round = |channels: usize| if whole { channels.div_ceil(32) * 32 } else { channels };
         let (channels_in, channels_out) = (round(channels_in), round(channels_out));
-        let options = if whole { Conv2dOptions::same(kernel | 1) } else { Conv2dOptions { stride, padding } };
+        let options = if whole { Conv2dOptions::same(kernel | 1) } else { Conv2dOptions::padded(stride, padding) };
         let kernel = if whole { kernel | 1 } else { kernel };
         let weight = [kernel, kernel, channels_in, channels_out];
         at_each_level(|level| compare(

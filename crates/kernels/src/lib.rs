@@ -18,10 +18,11 @@ pub use allocator::{CachingAllocator, DEFAULT_LIMIT, limit_unused_memory, releas
 pub use cpu::convolution::CONVOLUTION_VARIABLE;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;
-pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions};
+pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, PoolOptions};
 
 mod fast;
 pub use fast::{
-    adamw_step, attention, attention_with_maps, conv2d, geglu, gelu, group_norm, group_norm_silu,
-    group_norm_silu_joined, layer_norm, linear, linear_joined, quick_gelu, silu, upsample_conv2d, upsample_nearest,
+    adamw_step, attention, attention_with_maps, average_pool2d, conv2d, geglu, gelu, group_norm, group_norm_silu,
+    group_norm_silu_joined, layer_norm, linear, linear_joined, max_pool2d, quick_gelu, scale_shift_relu, silu,
+    upsample_conv2d, upsample_nearest,
 };

@@ -4,9 +4,10 @@ use crate::cpu::activation::{self, Activation};
 use crate::cpu::attention::{self, Attention};
 use crate::cpu::direct::Shape;
 use crate::cpu::group_norm::{self, GroupNorm};
+use crate::cpu::pool::{self, Pool};
 use crate::cpu::upsample::{self, Upsample};
-use crate::cpu::{attention_backward, convolution, layer_norm, linear};
-use crate::reference::Conv2dOptions;
+use crate::cpu::{attention_backward, convolution, layer_norm, linear, scale_shift};
+use crate::reference::{Conv2dOptions, PoolOptions};
 
 /// An operation with its settings. Inputs come in the order of the public function of the same name.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +52,12 @@ pub enum Operation {
         /// Copies of a pixel along each axis.
         factor: usize,
     },
+    /// Input: images.
+    MaxPool(PoolOptions),
+    /// Input: images.
+    AveragePool(PoolOptions),
+    /// Inputs: images, scale, shift.
+    ScaleShiftRelu,
 }
 
 /// A contiguous tensor.
@@ -120,6 +127,15 @@ impl Operation {
                 dims[2] *= factor;
                 upsample::forward(&shape, first.values)
             }
+            Self::MaxPool(options) | Self::AveragePool(options) => {
+                let shape = Pool::new(options, first.dims);
+                [dims[1], dims[2]] = shape.size_out();
+                match self {
+                    Self::MaxPool(_) => pool::max_forward(&shape, first.values),
+                    _ => pool::average_forward(&shape, first.values),
+                }
+            }
+            Self::ScaleShiftRelu => scale_shift::forward(first.values, inputs[1].values, inputs[2].values),
         };
         (values, dims)
     }
@@ -201,6 +217,13 @@ impl Operation {
             Self::UpsampleNearest { factor } => {
                 vec![Some(upsample::backward(&upsample_shape(inputs[0].dims, factor), gradient))]
             }
+            Self::MaxPool(options) => {
+                vec![Some(pool::max_backward(&Pool::new(options, inputs[0].dims), first, gradient))]
+            }
+            Self::AveragePool(options) => {
+                vec![Some(pool::average_backward(&Pool::new(options, inputs[0].dims), gradient))]
+            }
+            Self::ScaleShiftRelu => scale_shift::backward(first, weight, inputs[2].values, gradient).map(Some).into(),
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use burn::tensor::{
     Tensor, activation,
-    module::{conv2d as burn_conv2d, interpolate},
-    ops::{ConvOptions, InterpolateMode, InterpolateOptions},
+    module::{avg_pool2d as burn_avg_pool2d, conv2d as burn_conv2d, interpolate, max_pool2d as burn_max_pool2d},
+    ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions},
 };
 
 /// Stride and zero padding of a square-strided 2-d convolution.
@@ -12,20 +12,31 @@ use burn::tensor::{
 pub struct Conv2dOptions {
     /// Step between output pixels, the same on both axes.
     pub stride: usize,
-    /// Rows and columns of zeros before the first (top, left) and after the last (bottom, right) pixel.
-    /// They differ in the down-sampling convolution of the Stable Diffusion autoencoder, which pads (0, 1).
-    pub padding: (usize, usize),
+    /// Zeros before the first and after the last row (top, bottom), then the same for columns (left, right).
+    /// Both ends differ in the down-sampling convolution of the Stable Diffusion autoencoder, which pads (0, 1); rows and
+    /// columns differ in the 1x7 and 7x1 convolutions of Inception.
+    pub padding: [(usize, usize); 2],
 }
 
 impl Conv2dOptions {
     /// Stride 1 and as much padding as keeps the size for an odd `kernel_size`.
     pub fn same(kernel_size: usize) -> Self {
-        Self { stride: 1, padding: (kernel_size / 2, kernel_size / 2) }
+        Self::same_rectangle([kernel_size, kernel_size])
+    }
+
+    /// Stride 1 and as much padding as keeps the size for a kernel of odd `[height, width]`.
+    pub fn same_rectangle(kernel: [usize; 2]) -> Self {
+        Self { stride: 1, padding: kernel.map(|size| (size / 2, size / 2)) }
     }
 
     /// The given stride with the same padding on all sides.
     pub fn strided(stride: usize, padding: usize) -> Self {
-        Self { stride, padding: (padding, padding) }
+        Self::padded(stride, (padding, padding))
+    }
+
+    /// The given stride with the same padding before and after rows as before and after columns.
+    pub fn padded(stride: usize, padding: (usize, usize)) -> Self {
+        Self { stride, padding: [padding; 2] }
     }
 }
 
@@ -39,8 +50,8 @@ impl Conv2dOptions {
 pub fn conv2d(images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: Conv2dOptions) -> Tensor<4> {
     let [batch, height, width, channels_in] = images.dims();
     let [kernel_height, kernel_width, _, channels_out] = weight.dims();
-    let Conv2dOptions { stride, padding: (before, after) } = options;
-    let unpadded = before == 0 && after == 0;
+    let Conv2dOptions { stride, padding: [(top, bottom), (left, right)] } = options;
+    let unpadded = options.padding == [(0, 0); 2];
     if unpadded && stride == kernel_height && stride == kernel_width && height % stride == 0 && width % stride == 0 {
         // Patches do not overlap: a 1x1 convolution or a patch embedding is one matrix product.
         let (rows, columns) = (height / stride, width / stride);
@@ -59,17 +70,17 @@ pub fn conv2d(images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, opt
             None => output,
         };
     }
-    let images = if before == after {
+    let is_symmetric = top == bottom && left == right;
+    let images = if is_symmetric {
         images
     } else {
         // Burn's backends disagree in speed on asymmetric padding; explicit zeros are right everywhere.
         let device = images.device();
-        let side = before + after;
-        let padded = Tensor::<4>::zeros([batch, height + side, width + side, channels_in], &device);
-        padded.slice_assign([0..batch, before..before + height, before..before + width, 0..channels_in], images)
+        let padded = Tensor::<4>::zeros([batch, top + height + bottom, left + width + right, channels_in], &device);
+        padded.slice_assign([0..batch, top..top + height, left..left + width, 0..channels_in], images)
     };
-    let symmetric = if before == after { before } else { 0 };
-    let options = ConvOptions::new([stride, stride], [symmetric, symmetric], [1, 1], 1);
+    let symmetric = if is_symmetric { [top, left] } else { [0, 0] };
+    let options = ConvOptions::new([stride, stride], symmetric, [1, 1], 1);
     let output = burn_conv2d(images.permute([0, 3, 1, 2]), weight.permute([3, 2, 0, 1]), bias, options);
     output.permute([0, 2, 3, 1])
 }
@@ -246,6 +257,65 @@ pub fn upsample_nearest(images: Tensor<4>, factor: usize) -> Tensor<4> {
     let [_, height, width, _] = images.dims();
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height * factor, width * factor]);
     interpolate(images.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+}
+
+/// Windows of a pooling; they are square, and padding belongs to no window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// Side of a window.
+    pub size: usize,
+    /// Step between windows, the same on both axes.
+    pub stride: usize,
+    /// How far windows reach beyond each border; at most half of `size`. What lies there is never looked at.
+    pub padding: usize,
+}
+
+impl PoolOptions {
+    /// Windows of `size` that lie inside the image, `stride` apart.
+    pub fn inside(size: usize, stride: usize) -> Self {
+        Self { size, stride, padding: 0 }
+    }
+
+    /// Windows around every pixel, for an odd `size`.
+    pub fn same(size: usize) -> Self {
+        Self { size, stride: 1, padding: size / 2 }
+    }
+}
+
+/// Largest value of each window.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, output: `[batch, height_out, width_out, channels]`
+pub fn max_pool2d(images: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let PoolOptions { size, stride, padding } = options;
+    let options = MaxPoolOptions::new([size, size]).with_stride([stride, stride]).with_padding([padding; 2]);
+    burn_max_pool2d(images.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+}
+
+/// Mean of the pixels of each window that lie inside the image.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, output: `[batch, height_out, width_out, channels]`
+pub fn average_pool2d(images: Tensor<4>, options: PoolOptions) -> Tensor<4> {
+    let PoolOptions { size, stride, padding } = options;
+    let options = AvgPoolOptions::new([size, size])
+        .with_stride([stride, stride])
+        .with_padding([padding; 2])
+        .with_count_include_pad(false);
+    burn_avg_pool2d(images.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+}
+
+/// `max(images · scale + shift, 0)`, scale and shift for each channel: a batch normalisation with fixed statistics, and
+/// the ReLU behind it.
+///
+/// # Shapes
+/// - images: `[batch, height, width, channels]`, scale and shift: `[channels]`
+pub fn scale_shift_relu(images: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<4> {
+    let row = |values: Tensor<1>| {
+        let [channels] = values.dims();
+        values.reshape([1, 1, 1, channels])
+    };
+    activation::relu(images * row(scale) + row(shift))
 }
 
 /// Settings of one AdamW update (Loshchilov & Hutter 2019, algorithm 2) joined with an exponential moving average.

@@ -5,11 +5,13 @@
 //! ```
 //!
 //! loads the network, runs it once, and then once more for each line on standard input, answering with milliseconds.
-//! The folders come from `bench/reference.py`; weights are random, which timings do not care about.
+//! The folders come from `bench/reference.py`, the files of feature networks from `tests/golden/features/full_size.py`;
+//! weights are random, which timings do not care about.
 #![allow(clippy::print_stdout)] // a benchmark prints its times
 
 use burn::tensor::{Device, Distribution, Tensor};
 use nets::autoencoder::Autoencoder;
+use nets::features::{DenseNet, Inception};
 use nets::unet::UNet;
 use nets::vit::Vit;
 use std::error::Error;
@@ -23,7 +25,9 @@ static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let [network, folder] = &words[..] else {
-        println!("give a network (unet-32, unet-64, vae-encode, vae-decode, vit) and its folder");
+        println!(
+            "give a network (unet-32, unet-64, vae-encode, vae-decode, vit, densenet, inception) and its folder or file"
+        );
         return Ok(());
     };
     let mut run = network_run(network, Path::new(folder))?;
@@ -61,6 +65,14 @@ fn network_run(network: &str, folder: &Path) -> Result<Box<dyn FnMut()>, Box<dyn
         "vit" => {
             let (encoder, images) = (Vit::load(folder, &device)?, random([8, 224, 224, 3], &device));
             Box::new(move || finish(encoder.forward(images.clone()).tokens))
+        }
+        "densenet" => {
+            let (network, images) = (DenseNet::load(folder, &device)?, random([8, 224, 224, 1], &device) * 500.0);
+            Box::new(move || finish(network.forward_features(images.clone())))
+        }
+        "inception" => {
+            let (network, images) = (Inception::load(folder, &device)?, random([8, 299, 299, 3], &device));
+            Box::new(move || finish(network.forward_features(images.clone())))
         }
         other => return Err(format!("there is no network {other}").into()),
     })

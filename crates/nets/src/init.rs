@@ -16,6 +16,9 @@ pub enum Initialisation {
     /// Vision transformers (Dosovitskiy et al. 2021; DINO): weights and tokens normal with this standard deviation,
     /// truncated at two of them; biases 0.
     TruncatedNormal(f32),
+    /// Networks of rectified units (He et al. 2015): weights normal with variance 2 / fan_in, biases 0. What goes in
+    /// keeps its size through any number of layers.
+    HeNormal,
 }
 
 /// Fills every parameter; normalisation layers keep their ones and zeros.
@@ -58,9 +61,13 @@ impl ModuleMapper for Randomiser {
                 let bound = 1.0 / (self.fan_in as f32).sqrt();
                 (0..num_values).map(|_| bound * (2.0 * random.uniform() as f32 - 1.0)).collect()
             }
-            Initialisation::TruncatedNormal(_) if is_bias => vec![0.0; num_values],
+            Initialisation::TruncatedNormal(_) | Initialisation::HeNormal if is_bias => vec![0.0; num_values],
             Initialisation::TruncatedNormal(deviation) => {
                 (0..num_values).map(|_| deviation * random.truncated_normal() as f32).collect()
+            }
+            Initialisation::HeNormal => {
+                let deviation = (2.0 / self.fan_in as f64).sqrt();
+                (0..num_values).map(|_| (deviation * random.normal()) as f32).collect()
             }
         };
         param.map(|old| {
@@ -95,11 +102,16 @@ impl SplitMix {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Standard normal within ±2 (Box-Muller, rejecting what lies outside).
+    /// Standard normal (Box-Muller).
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// Standard normal within ±2, rejecting what lies outside.
     fn truncated_normal(&mut self) -> f64 {
         loop {
-            let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-            let normal = radius * (std::f64::consts::TAU * self.uniform()).cos();
+            let normal = self.normal();
             if normal.abs() <= 2.0 {
                 return normal;
             }
@@ -124,5 +136,15 @@ mod tests {
         assert_ne!(draw(1), draw(2));
         let largest = draw(1).into_iter().fold(0f32, |largest, value| largest.max(value.abs()));
         assert!(largest <= 0.125 && largest > 0.12, "bound is 1/8, largest is {largest}");
+    }
+
+    #[test]
+    fn weights_for_rectified_units_have_the_variance_that_keeps_a_signal() {
+        let layer = randomise(Linear::new(128, 512, &Device::flex()), Initialisation::HeNormal, 1);
+        let weights = layer.weight.val().into_data().try_into_vec::<f32>().unwrap();
+        let variance = weights.iter().map(|weight| f64::from(weight * weight)).sum::<f64>() / weights.len() as f64;
+        // 65,536 squares of normal values: their mean has a relative deviation of sqrt(2 / 65,536) = 0.55 %.
+        assert!((variance * 128.0 / 2.0 - 1.0).abs() < 0.03, "{variance}");
+        assert_eq!(layer.bias.unwrap().val().into_data().try_into_vec::<f32>().unwrap(), [0.0; 512]);
     }
 }

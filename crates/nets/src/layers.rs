@@ -28,7 +28,18 @@ impl Conv2d {
         options: Conv2dOptions,
         device: &Device,
     ) -> Self {
-        let weight = Tensor::zeros([kernel_size, kernel_size, channels_in, channels_out], device);
+        Self::rectangular(channels_in, channels_out, [kernel_size, kernel_size], options, device)
+    }
+
+    /// A convolution with bias and a kernel of `[height, width]`.
+    pub fn rectangular(
+        channels_in: usize,
+        channels_out: usize,
+        kernel: [usize; 2],
+        options: Conv2dOptions,
+        device: &Device,
+    ) -> Self {
+        let weight = Tensor::zeros([kernel[0], kernel[1], channels_in, channels_out], device);
         let bias = Some(Param::from_tensor(Tensor::zeros([channels_out], device)));
         Self { weight: Param::from_tensor(weight), bias, options }
     }

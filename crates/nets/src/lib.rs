@@ -6,8 +6,10 @@
 pub mod autoencoder;
 pub mod classifier;
 pub mod dino;
+pub mod features;
 pub mod init;
 pub mod layers;
+mod pickle;
 pub mod unet;
 pub mod vit;
 pub mod weights;

@@ -56,7 +56,7 @@ pub enum WeightsError {
     },
 }
 
-fn list(problems: &[String]) -> String {
+pub(crate) fn list(problems: &[String]) -> String {
     const SHOWN: usize = 6;
     let mut text = problems.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     if problems.len() > SHOWN {

@@ -16,17 +16,19 @@ pub(crate) struct Shape {
     pub kernel_height: usize,
     pub kernel_width: usize,
     pub stride: usize,
-    /// Zeros before the first and after the last pixel, on both axes.
-    pub padding: (usize, usize),
+    /// Zeros before the first and after the last row, then the same for columns.
+    pub padding: [(usize, usize); 2],
 }
 
 impl Shape {
     pub(crate) fn height_out(&self) -> usize {
-        (self.height + self.padding.0 + self.padding.1 - self.kernel_height) / self.stride + 1
+        let (before, after) = self.padding[0];
+        (before + self.height + after - self.kernel_height) / self.stride + 1
     }
 
     pub(crate) fn width_out(&self) -> usize {
-        (self.width + self.padding.0 + self.padding.1 - self.kernel_width) / self.stride + 1
+        let (before, after) = self.padding[1];
+        (before + self.width + after - self.kernel_width) / self.stride + 1
     }
 
     /// Values of one patch.
@@ -41,7 +43,7 @@ impl Shape {
 
     /// Patches are the pixels themselves.
     fn is_pointwise(&self) -> bool {
-        self.kernel_height == 1 && self.kernel_width == 1 && self.stride == 1 && self.padding == (0, 0)
+        self.kernel_height == 1 && self.kernel_width == 1 && self.stride == 1 && self.padding == [(0, 0); 2]
     }
 
     /// Offset of the input pixel under a tap for an output pixel, `None` in the padding.
@@ -49,8 +51,8 @@ impl Shape {
     fn source(&self, pixel: usize, tap_row: usize, tap_column: usize) -> Option<usize> {
         let (row, column) = (pixel / self.width_out(), pixel % self.width_out());
         let (image, row) = (row / self.height_out(), row % self.height_out());
-        let row = (row * self.stride + tap_row).checked_sub(self.padding.0)?;
-        let column = (column * self.stride + tap_column).checked_sub(self.padding.0)?;
+        let row = (row * self.stride + tap_row).checked_sub(self.padding[0].0)?;
+        let column = (column * self.stride + tap_column).checked_sub(self.padding[1].0)?;
         (row < self.height && column < self.width)
             .then(|| ((image * self.height + row) * self.width + column) * self.channels_in)
     }

@@ -20,6 +20,8 @@ pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod narrow;
 pub(crate) mod packing;
+pub(crate) mod pool;
+pub(crate) mod scale_shift;
 pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod transposed;

@@ -151,7 +151,7 @@ impl Encoder {
         let widths = &config.block_out_channels;
         let (first, last) = ends(widths);
         // Zeros to the right and below only, as in the original.
-        let halving = Conv2dOptions { stride: 2, padding: (0, 1) };
+        let halving = Conv2dOptions::padded(2, (0, 1));
         let mut channels = first;
         let mut down_blocks = Vec::with_capacity(widths.len());
         for (stage, &width) in widths.iter().enumerate() {

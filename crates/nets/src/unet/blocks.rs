@@ -127,7 +127,7 @@ impl DownBlock {
         let downsampler = |padding| {
             // diffusers' padding 0 means one row below and one column to the right.
             let padding = if padding == 0 { (0, 1) } else { (padding, padding) };
-            let conv = Conv2d::new(channels, channels, 3, Conv2dOptions { stride: 2, padding }, device);
+            let conv = Conv2d::new(channels, channels, 3, Conv2dOptions::padded(2, padding), device);
             Resampler { conv }
         };
         Self {

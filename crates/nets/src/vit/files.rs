@@ -3,9 +3,11 @@
 use super::{
     Architecture, Preprocessing, Vit, VitConfig, VitError,
     names::{belongs_to_encoder, infer_config, is_original, to_field_names, to_file_names},
-    pickle::open_pickle,
 };
-use crate::weights::{Checkpoint, HostTensor, load_weights, weights_of};
+use crate::{
+    pickle::{is_pickle, open_pickle},
+    weights::{Checkpoint, HostTensor, load_weights, weights_of},
+};
 use burn::tensor::Device;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -90,8 +92,11 @@ impl Vit {
 }
 
 fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
-    let is_pickle = ["bin", "pth", "pt"].iter().any(|&known| path.extension().is_some_and(|found| found == known));
-    if is_pickle { open_pickle(path, belongs_to_encoder) } else { Ok(Checkpoint::open(path)?) }
+    if is_pickle(path) {
+        open_pickle(path, belongs_to_encoder).map_err(|reason| VitError::Pickle { reason, path: path.into() })
+    } else {
+        Ok(Checkpoint::open(path)?)
+    }
 }
 
 /// The weights in a folder: one of the usual names, else the only file that can be one.

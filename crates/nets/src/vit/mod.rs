@@ -26,7 +26,6 @@ mod error;
 mod files;
 mod model;
 mod names;
-mod pickle;
 mod position;
 mod preprocess;
 mod resample;
