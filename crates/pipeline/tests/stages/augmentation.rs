@@ -27,6 +27,7 @@ fn grid(model: &Path) -> GridSettings {
                 (*image_size, *channels) = (16, vec![8]);
                 (training.num_steps, training.batch_size) = (4, 4);
             }
+            other => panic!("the grid has no {}", other.name()),
         }
     }
     grid

@@ -15,6 +15,7 @@ use diffusion::random;
 use kernels::AdamWStep;
 use metrics::{LogisticRegression, Rows};
 use nets::classifier::ResidualClassifier;
+use nets::features::{DenseNet, DenseNetConfig, DenseNetStatistics, MOMENTUM};
 use nets::init::{Initialisation, randomise};
 
 /// Images scored at once.
@@ -53,7 +54,8 @@ impl Inputs {
                 );
                 Ok(Self::Features { values, dim: embeddings.shape()[1] })
             }
-            ClassifierSettings::Residual { image_size: size, .. } => {
+            ClassifierSettings::Residual { image_size: size, .. }
+            | ClassifierSettings::DenseNet121 { image_size: size, .. } => {
                 let full = dataset.image_size();
                 ensure!(
                     full >= *size && full.is_multiple_of(*size),
@@ -170,6 +172,12 @@ pub(super) fn scores(
             let network = ResidualClassifier::new(channels, *blocks_per_stage, test.num_labels(), &autodiff);
             Trainer { image_size: *image_size, training, kind, seed, autodiff }.scores(network, phases, test, device)
         }
+        ClassifierSettings::DenseNet121 { image_size, training } => {
+            let autodiff = device.clone().autodiff();
+            let config = DenseNetConfig { num_classes: test.num_labels(), ..DenseNetConfig::default() };
+            let network = config.init(&autodiff);
+            Trainer { image_size: *image_size, training, kind, seed, autodiff }.scores(network, phases, test, device)
+        }
     }
 }
 
@@ -215,6 +223,22 @@ fn probe(samples: &Samples<'_>, test: &Samples<'_>, strength: f64) -> Result<Vec
         }
     }
     Ok(scores)
+}
+
+impl Learner for DenseNet {
+    type Noted = DenseNetStatistics;
+
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+
+    fn training_logits(&self, images: Tensor<4>) -> (Tensor<2>, DenseNetStatistics) {
+        self.forward_train(images)
+    }
+
+    fn noting(self, noted: &DenseNetStatistics) -> Self {
+        self.update(noted, MOMENTUM)
+    }
 }
 
 /// How networks are trained, whichever they are.
@@ -370,6 +394,29 @@ mod tests {
             assert_eq!(scores, judge(1));
             assert_ne!(scores, judge(2));
         }
+    }
+
+    /// DenseNet-121 with its batch statistics learns too, and is scored by the running ones.
+    #[test]
+    fn a_densenet_learns_what_is_plain_to_see() {
+        let Inputs::Pictures { bytes, size } = pictures() else { unreachable!("pictures are pictures") };
+        // Each pixel twice by twice: 32 px, the least.
+        let doubled = bytes
+            .chunks_exact(size)
+            .flat_map(|line| {
+                let line: Vec<u8> = line.iter().flat_map(|pixel| [*pixel; 2]).collect();
+                [line.clone(), line].concat()
+            })
+            .collect();
+        let inputs = Inputs::Pictures { bytes: doubled, size: 32 };
+        let training = TrainingSettings { num_steps: 24, batch_size: 8, learning_rate: 1e-3, weight_decay: 0.0 };
+        let settings = ClassifierSettings::DenseNet121 { image_size: 32, training };
+        let phases = vec![samples(&inputs, 0..24)];
+        let test = samples(&inputs, 24..40);
+        let scores = scores(&settings, CaseKind::Classes, &phases, &test, 1, &Device::flex()).unwrap();
+        let right = (24..40usize).zip(scores.chunks_exact(2));
+        let right = right.filter(|(image, pair)| (pair[0] > pair[1]) == image.is_multiple_of(2)).count();
+        assert!(right >= 14, "{right} of 16");
     }
 
     #[test]

@@ -230,6 +230,14 @@ pub enum ClassifierSettings {
         /// How it is trained.
         training: TrainingSettings,
     },
+    /// DenseNet-121 (Huang et al. 2017) on pixels, from scratch: the paper's, for machines with a GPU.
+    #[serde(rename = "densenet121")]
+    DenseNet121 {
+        /// Images are reduced to this side in pixels, at least 32.
+        image_size: usize,
+        /// How it is trained.
+        training: TrainingSettings,
+    },
 }
 
 /// How a network of the grid is trained: the same in every cell.
@@ -246,6 +254,18 @@ pub struct TrainingSettings {
     pub weight_decay: f64,
 }
 
+impl TrainingSettings {
+    fn validate(&self) -> Result<()> {
+        let Self { num_steps, batch_size, learning_rate, .. } = self;
+        ensure!(
+            *num_steps > 1 && *batch_size > 0 && *learning_rate > 0.0,
+            "a network is to be trained for {num_steps} steps of {batch_size} images at rate {learning_rate}; it takes \
+             two steps at least, one image and a rate above 0"
+        );
+        Ok(())
+    }
+}
+
 impl ClassifierSettings {
     /// Whether it is trained in steps.
     pub fn is_network(&self) -> bool {
@@ -256,7 +276,7 @@ impl ClassifierSettings {
     pub fn num_steps(&self) -> Option<usize> {
         match self {
             Self::LinearProbe { .. } => None,
-            Self::Residual { training, .. } => Some(training.num_steps),
+            Self::Residual { training, .. } | Self::DenseNet121 { training, .. } => Some(training.num_steps),
         }
     }
 
@@ -265,6 +285,7 @@ impl ClassifierSettings {
         match self {
             Self::LinearProbe { .. } => "linear_probe",
             Self::Residual { .. } => "residual",
+            Self::DenseNet121 { .. } => "densenet121",
         }
     }
 }
@@ -338,7 +359,7 @@ impl Settings for GridSettings {
                     ensure!(!grid.soft_labels, "a linear probe cannot learn soft labels; leave out one of the two");
                 }
                 ClassifierSettings::Residual { image_size, channels, blocks_per_stage, training } => {
-                    let TrainingSettings { num_steps, batch_size, learning_rate, .. } = training;
+                    training.validate()?;
                     ensure!(
                         !channels.is_empty() && channels.iter().all(|width| *width > 0 && width % NUM_GROUPS == 0),
                         "`channels` are {channels:?}; give multiples of {NUM_GROUPS}"
@@ -348,10 +369,11 @@ impl Settings for GridSettings {
                         "images of {image_size} px cannot be halved {} times",
                         channels.len()
                     );
-                    ensure!(
-                        *blocks_per_stage > 0 && *num_steps > 1 && *batch_size > 0 && *learning_rate > 0.0,
-                        "blocks, steps (2 or more), batch size and learning rate of a network must be above 0"
-                    );
+                    ensure!(*blocks_per_stage > 0, "`blocks_per_stage` is 0; it must be at least 1");
+                }
+                ClassifierSettings::DenseNet121 { image_size, training } => {
+                    training.validate()?;
+                    ensure!(*image_size >= 32, "DenseNet-121 halves images five times; {image_size} px are too few");
                 }
             }
         }
