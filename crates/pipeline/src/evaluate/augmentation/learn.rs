@@ -396,27 +396,27 @@ mod tests {
         }
     }
 
-    /// DenseNet-121 with its batch statistics learns too, and is scored by the running ones.
+    /// A small relative of DenseNet-121: it learns by the statistics of batches and is scored by the running ones.
     #[test]
     fn a_densenet_learns_what_is_plain_to_see() {
-        let Inputs::Pictures { bytes, size } = pictures() else { unreachable!("pictures are pictures") };
-        // Each pixel twice by twice: 32 px, the least.
-        let doubled = bytes
-            .chunks_exact(size)
-            .flat_map(|line| {
-                let line: Vec<u8> = line.iter().flat_map(|pixel| [*pixel; 2]).collect();
-                [line.clone(), line].concat()
-            })
-            .collect();
-        let inputs = Inputs::Pictures { bytes: doubled, size: 32 };
-        let training = TrainingSettings { num_steps: 24, batch_size: 8, learning_rate: 1e-3, weight_decay: 0.0 };
-        let settings = ClassifierSettings::DenseNet121 { image_size: 32, training };
-        let phases = vec![samples(&inputs, 0..24)];
-        let test = samples(&inputs, 24..40);
-        let scores = scores(&settings, CaseKind::Classes, &phases, &test, 1, &Device::flex()).unwrap();
+        let (inputs, device) = (pictures(), Device::flex());
+        let config = DenseNetConfig {
+            growth_rate: 8,
+            block_config: vec![2, 2],
+            num_init_features: 16,
+            bn_size: 2,
+            in_channels: 1,
+            num_classes: 2,
+        };
+        let training = TrainingSettings { num_steps: 60, batch_size: 8, learning_rate: 3e-3, weight_decay: 0.0 };
+        let autodiff = device.clone().autodiff();
+        let network = config.init(&autodiff);
+        let trainer = Trainer { image_size: 16, training: &training, kind: CaseKind::Classes, seed: 1, autodiff };
+        let (phases, test) = (vec![samples(&inputs, 0..24)], samples(&inputs, 24..40));
+        let scores = trainer.scores(network, &phases, &test, &device).unwrap();
         let right = (24..40usize).zip(scores.chunks_exact(2));
         let right = right.filter(|(image, pair)| (pair[0] > pair[1]) == image.is_multiple_of(2)).count();
-        assert!(right >= 14, "{right} of 16");
+        assert!(right >= 15, "{right} of 16");
     }
 
     #[test]

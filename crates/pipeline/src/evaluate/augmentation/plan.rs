@@ -170,6 +170,8 @@ mod tests {
     fn requests_serve_every_cell_from_its_own_images() {
         let (settings, cases) = (settings(), example(60));
         let folds = Folds::divide(&cases, &settings.grid, settings.seed).unwrap();
+        // In so small subsets a patient may be the only one with a label, and then there is nobody to mix with.
+        let mut num_alone = 0;
         for set in &settings.synthetic {
             let generator = set.generate.as_ref().unwrap();
             let requests = requests(&settings, generator, &cases, &folds);
@@ -179,7 +181,12 @@ mod tests {
                         request.source == *source && request.target.is_none_or(|(end, _)| subset.contains(&end))
                     });
                     let found: Vec<&Request> = usable.collect();
-                    assert!(found.len() >= ratio, "{}: {} of {ratio}", set.name, found.len());
+                    let partner = |end: &&usize| {
+                        cases.target(**end) == cases.target(*source) && cases.patients[**end] != cases.patients[*source]
+                    };
+                    let alone = generator.strategy == Drawn::Interpolate && !subset.iter().any(|end| partner(&end));
+                    num_alone += usize::from(alone);
+                    assert!(alone || found.len() >= ratio, "{}: {} of {ratio}", set.name, found.len());
                     for request in found {
                         if let Some((end, fraction)) = request.target {
                             assert_eq!(cases.target(end), cases.target(*source));
@@ -190,6 +197,7 @@ mod tests {
                 }
             }
         }
+        assert!(num_alone < 40, "{num_alone}");
     }
 
     #[test]
