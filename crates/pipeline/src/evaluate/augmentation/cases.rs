@@ -64,8 +64,12 @@ impl Cases {
                 None => cases.num_left_out += 1,
             }
         }
-        for (position, label) in settings.labels.iter().enumerate() {
-            let count = (0..cases.len()).filter(|case| cases.target(*case)[position] > 0.5).count();
+        let count = |position: usize| (0..cases.len()).filter(|case| cases.target(*case)[position] > 0.5).count();
+        let mut counts: Vec<(usize, &String)> =
+            settings.labels.iter().enumerate().map(|(position, label)| (count(position), label)).collect();
+        // What is missing is the likelier mistake, so it is named first.
+        counts.sort();
+        for (count, label) in counts {
             ensure!(
                 count > 0 && count < cases.len(),
                 "{count} of {} images in the split `{split}` have the label `{label}`, so nothing can be told apart; \
