@@ -167,6 +167,28 @@ pub fn ddim(denoise: &mut Denoise<'_>, mut noisy: Tensor<4>, sigmas: &[f64], pro
     noisy
 }
 
+/// Deterministic DDIM run backwards (Song et al. 2021, section 5.4; Dhariwal and Nichol 2021, appendix F): carries a
+/// clean latent up to the last of `sigmas`, from where [`ddim`] over the same levels leads back to it, but for an error
+/// that vanishes with the length of the steps.
+///
+/// A step of [`ddim`] from `next` to `sigma` is undone exactly by `noisy + (next - sigma) * noise`, where `noise` is what
+/// the network finds in the result. As is usual (Mokady et al. 2023), it is asked about the latent before the step
+/// instead, told of the level after it; so it is never asked about the level 0, where there is no noise to find.
+///
+/// # Shapes
+/// - `clean`, result: `[batch, height, width, channels]`
+/// - `sigmas`: ascending, begins with 0
+pub fn ddim_inversion(denoise: &mut Denoise<'_>, clean: Tensor<4>, sigmas: &[f64]) -> Tensor<4> {
+    let mut noisy = clean;
+    for pair in sigmas.windows(2) {
+        let (sigma, next) = (pair[0], pair[1]);
+        let denoised = denoise(noisy.clone(), next);
+        let noise = (noisy.clone() - denoised).div_scalar(next);
+        noisy = noisy + noise.mul_scalar(next - sigma);
+    }
+    noisy
+}
+
 /// Euler's method on the probability-flow equation (Karras et al. 2022, algorithm 1 without the correction).
 pub fn euler(
     denoise: &mut Denoise<'_>,

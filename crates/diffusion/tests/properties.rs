@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use diffusion::random::{Purpose, normal_batch};
+use diffusion::samplers::{ddim, ddim_inversion};
 use diffusion::schedule::{Cosine, RectifiedFlow, ScaledLinear};
 use diffusion::{
     Error, LossWeighting, Path, Preconditioning, Prediction, Sampler, Schedule, ScheduleConfig, StepSpacing,
@@ -369,6 +370,40 @@ fn second_order_samplers_converge_faster() {
         let [heun, dpmpp_2m, euler] = [(Sampler::Heun, 32), (Sampler::Dpmpp2m, 64), (Sampler::Euler, 64)]
             .map(|(sampler, steps)| error(sampler, steps));
         assert!(heun < 0.5 * euler && dpmpp_2m < 0.5 * euler, "{path:?}: {heun} {dpmpp_2m} {euler}");
+    }
+}
+
+/// Clean latents carried up these levels and sampled down again: the largest error, and the largest distance of the noisy
+/// latents between from the exact solution.
+fn there_and_back(path: Path, up: &[f64]) -> [f64; 2] {
+    let clean = noise(0) * DEVIATION + MEAN;
+    let down: Vec<f64> = up.iter().rev().copied().collect();
+    let mut denoise = gaussian_denoiser(path);
+    let noisy = ddim_inversion(&mut denoise, clean.clone(), up);
+    let exact = gaussian_solution(path, clean.clone(), 0.0, down[0]);
+    let back = ddim(&mut denoise, noisy.clone(), &down, &mut |_step| {});
+    [largest(back - clean), largest(noisy - exact)].map(f64::from)
+}
+
+#[test]
+fn what_is_inverted_is_sampled_back() {
+    for (path, end) in [(Path::Additive, 2.0), (Path::Straight, 0.7)] {
+        let levels = |num_steps: usize| -> Vec<f64> {
+            (0..=num_steps).map(|step| end * step as f64 / num_steps as f64).collect()
+        };
+        let [coarse, fine] = [64, 128].map(|num_steps| there_and_back(path, &levels(num_steps)));
+        for (what, coarse, fine) in [("back", coarse[0], fine[0]), ("up", coarse[1], fine[1])] {
+            // First order: half the step, half the error.
+            let order = (coarse / fine).log2();
+            assert!((0.9..1.1).contains(&order) && fine < 0.05, "{path:?}, {what}: order {order}, error {fine}");
+        }
+        // A single level leads nowhere.
+        assert_eq!(there_and_back(path, &[0.0]), [0.0, 0.0]);
+    }
+    for schedule in all_schedules() {
+        let level = |step: usize| if step == 0 { 0.0 } else { schedule.sigma_at(6.0 * step as f64) };
+        let [back, _] = there_and_back(schedule.path(), &(0..=100).map(level).collect::<Vec<_>>());
+        assert!(back < 0.06, "{:?}: error {back} of images with a deviation of {DEVIATION}", schedule.path());
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::page::{Markup, charts, escape, figures_table, finished_facts, folded, note, paragraph, side_by_side};
 use super::pictures::{drawing_file, files_in, picture_file};
-use super::place::{Measure, Place, Style};
+use super::place::{Measure, Place, Style, read};
 use crate::chart::{Chart, Mark, interval_chart};
 
 /// Which evaluation a file is of.
@@ -126,9 +126,10 @@ impl ResultFile {
     /// # Errors
     /// A file that cannot be read or is no JSON object.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).with_context(|| format!("the file cannot be read: {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("the file cannot be read: {}", path.display()))?;
         let no_object = || format!("the file is no JSON object: {}", path.display());
-        let content: Value = serde_json::from_slice(&text).with_context(no_object)?;
+        let content: Value = read(&text).with_context(no_object)?;
         ensure!(content.is_object(), no_object());
         Ok(Self { path: path.into(), kind: Kind::of(&content), content })
     }

@@ -1,6 +1,7 @@
 //! Values of a result file on their way into the page: each number carries the way to where it stands in the file and
 //! all its digits, so that what the page shows can be read back and compared.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::page::{Markup, escape, finished_facts};
@@ -37,11 +38,55 @@ impl Style {
     }
 }
 
+/// Stands in front of the digits of a number.
+const NUMBER: char = '\0';
+
+/// A JSON text with each number as the digits that stand there, so that none is lost: `serde_json` rounds some wrongly in
+/// the last place. Such a value is text that begins with [`NUMBER`], which no other text of a result does.
+///
+/// # Errors
+/// A text that is no JSON.
+pub(super) fn read(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str::<IgnoredAny>(text)?;
+    let mut marked = String::with_capacity(text.len() + text.len() / 4);
+    let mut rest = text;
+    while let Some(at) = rest.find(|character: char| character == '"' || character == '-' || character.is_ascii_digit())
+    {
+        marked.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = if rest.starts_with('"') { quoted(rest) } else { digits(rest) };
+        let (token, after) = rest.split_at(length);
+        match token.starts_with('"') {
+            true => marked.push_str(token),
+            false => marked.push_str(&format!("\"\\u0000{token}\"")),
+        }
+        rest = after;
+    }
+    marked.push_str(rest);
+    serde_json::from_str(&marked)
+}
+
+/// Length of the text in quotes that this begins with.
+fn quoted(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, character)| {
+        let ends = *character == '"' && !escaped;
+        escaped = *character == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
+}
+
+/// Length of the number that this begins with.
+fn digits(text: &str) -> usize {
+    text.find(|character: char| !(character.is_ascii_digit() || "+-.eE".contains(character))).unwrap_or(text.len())
+}
+
 /// What stands where a file has nothing.
 const ABSENT: &str = "–";
 
 impl<'a> Place<'a> {
-    /// The whole file. A file is known by its object, and `get` finds its values.
+    /// The whole file, as [`read`] gives it.
     pub fn root(file: &'a Value) -> Self {
         Self { value: Some(file), way: String::new() }
     }
@@ -74,11 +119,16 @@ impl<'a> Place<'a> {
     }
 
     pub fn number(&self) -> Option<f64> {
-        self.value.and_then(Value::as_f64)
+        self.digits()?.parse().ok()
+    }
+
+    /// As they stand in the file.
+    fn digits(&self) -> Option<&'a str> {
+        self.value.and_then(Value::as_str)?.strip_prefix(NUMBER)
     }
 
     pub fn text(&self) -> Option<&'a str> {
-        self.value.and_then(Value::as_str)
+        self.value.and_then(Value::as_str).filter(|text| !text.starts_with(NUMBER))
     }
 
     /// Text, or a dash.
@@ -92,7 +142,7 @@ impl<'a> Place<'a> {
     }
 
     fn tagged(&self, tag: &str, style: Style) -> Markup {
-        let Some((Value::Number(exact), value)) = self.value.zip(self.number()) else {
+        let Some((exact, value)) = self.digits().zip(self.number()) else {
             return Markup::text(ABSENT);
         };
         // What HTML calls the machine-readable value of `data`; SVG has none.
@@ -124,10 +174,13 @@ impl<'a> Place<'a> {
         match self.value {
             Some(Value::Object(object)) => self.collect_object(object, rows),
             Some(Value::Array(values)) => self.collect_list(values, rows),
-            Some(Value::Number(_)) => rows.push((self.way.clone(), self.written(Style::Plain))),
+            Some(Value::String(text)) if text.starts_with(NUMBER) => {
+                rows.push((self.way.clone(), self.written(Style::Plain)));
+            }
             Some(Value::String(text)) => rows.push((self.way.clone(), Markup::text(text))),
             Some(Value::Bool(value)) => rows.push((self.way.clone(), Markup::text(value.to_string()))),
-            Some(Value::Null) | None => {}
+            // Numbers are text, see `read`.
+            Some(Value::Number(_) | Value::Null) | None => {}
         }
     }
 
@@ -138,12 +191,11 @@ impl<'a> Place<'a> {
     }
 
     fn collect_list(&self, values: &'a [Value], rows: &mut Vec<(String, Markup)>) {
-        let is_plain = |value: &Value| value.is_number() || value.is_string();
         match () {
             () if values.len() > MOST_ENTRIES => {
                 rows.push((self.way.clone(), Markup::text(format!("a list of {} entries", values.len()))));
             }
-            () if values.iter().all(is_plain) => {
+            () if values.iter().all(Value::is_string) => {
                 let written: Vec<String> = self
                     .entries()
                     .iter()
@@ -210,9 +262,29 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn file(content: Value) -> Value {
+        read(&content.to_string()).unwrap()
+    }
+
+    #[test]
+    fn digits_stay_as_they_stand() {
+        let text =
+            r#"{"a-1": [-0.12345678901234567890, 1e-7, 0], "b": "1 \\", "c\"2": "\\\"3", "d": 0.9523809523809523}"#;
+        let read_text = read(text).unwrap();
+        let root = Place::root(&read_text);
+        let entries = root.get("a-1").entries();
+        assert!(entries[0].written(Style::Plain).0.contains("data-value=\"-0.12345678901234567890\">-0.12346<"));
+        assert_eq!((entries[1].number(), entries[2].number()), (Some(1e-7), Some(0.0)));
+        assert_eq!((root.get("b").text(), root.get("c\"2").text()), (Some("1 \\"), Some("\\\"3")));
+        assert_eq!(root.get("d").number(), Some(0.9523809523809523));
+        for wrong in ["{", "{\"a\": 1-2}", "{\"a\": 1.}", "{\"a\": \"x}", "-", "{1: 2}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn every_number_carries_its_digits_and_the_way_to_it() {
-        let file = json!({"a": {"b": [1, {"c": 0.123456789012345}]}, "d<": "x"});
+        let file = file(json!({"a": {"b": [1, {"c": 0.123456789012345}]}, "d<": "x"}));
         let root = Place::root(&file);
         let place = root.get("a").get("b").entries()[1].get("c");
         assert_eq!(
@@ -228,9 +300,9 @@ mod tests {
 
     #[test]
     fn intervals_are_found_in_each_form_that_results_have() {
-        let file = json!({
+        let file = file(json!({
             "a": {"value": 0.5, "interval": [0.25, 0.75]}, "b": 0.5, "b_interval": [0.25, 0.75], "c": 0.5
-        });
+        }));
         let root = Place::root(&file);
         for (name, interval) in [("a", Some([0.25, 0.75])), ("b", Some([0.25, 0.75])), ("c", None), ("d", None)] {
             assert_eq!(Measure::any(&root, name).interval(), interval, "{name}");
@@ -241,7 +313,7 @@ mod tests {
 
     #[test]
     fn long_lists_are_counted() {
-        let file = json!({"list": vec![1; 100], "short": [1, 2]});
+        let file = file(json!({"list": vec![1; 100], "short": [1, 2]}));
         let all = Place::root(&file).everything();
         assert!(all.contains("a list of 100 entries") && all.contains("data-key=\"short.1\""), "{all}");
     }

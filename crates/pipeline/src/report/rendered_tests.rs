@@ -119,7 +119,9 @@ fn check_numbers(seen: &Seen) -> Result<BTreeMap<String, BTreeSet<String>>, Stri
             place => place.get(key),
         });
         let stands = stands.and_then(Value::as_f64).ok_or_else(|| format!("{source} has no number {key}"))?;
-        if value.parse() != Ok(stands) {
+        // Reading the file for this comparison may miss the last place.
+        let near = |value: f64| (value - stands).abs() <= f64::EPSILON * stands.abs();
+        if !value.parse().is_ok_and(near) {
             return Err(format!("{key} is {stands}, and the page holds {value}"));
         }
         if !agrees(words, stands) {
@@ -357,7 +359,7 @@ fn a_browser_finds_what_is_wrong_with_a_page() {
     }
     let key = "data-key=\"top_1\" data-value=\"0.9523809523809523\">95.2 %";
     assert!(html.contains(key));
-    for wrong in [key.replace("top_1", "top_2"), key.replace("23\">", "24\">"), key.replace("95.2", "95.3")] {
+    for wrong in [key.replace("top_1", "top_2"), key.replace("09523\">", "09529\">"), key.replace("95.2", "95.3")] {
         let [seen, _] = look_at(&html.replace(key, &wrong), false, folder.path());
         assert!(check_numbers(&seen).is_err(), "{wrong}");
     }

@@ -4,9 +4,10 @@
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::Dataset;
-use diffusion::Preconditioning;
 use diffusion::random::{self, Purpose};
+use diffusion::samplers::ddim_inversion;
 use diffusion::segment::{Aggregator, AttentionMaps, Grid};
+use diffusion::{Preconditioning, Schedule};
 use nets::autoencoder::Autoencoder;
 use nets::unet::Observation;
 use nets::vit::Vit;
@@ -25,13 +26,16 @@ pub struct PassSettings {
     /// Draws of noise, mixed in as the timestep says, whose passes are averaged; 0 shows the clean latents, as DiffSeg
     /// does.
     pub noise_draws: usize,
+    /// Steps of deterministic DDIM inversion that carry the latents up to the timestep instead of drawn noise: the noise
+    /// that the model itself sees in the image. They know nothing of it (null condition). 0 inverts nothing.
+    pub inversion_steps: usize,
     /// What it is told of the image.
     pub condition: PassCondition,
 }
 
 impl Default for PassSettings {
     fn default() -> Self {
-        Self { timesteps: vec![200.0], noise_draws: 0, condition: PassCondition::Null }
+        Self { timesteps: vec![200.0], noise_draws: 0, inversion_steps: 0, condition: PassCondition::Null }
     }
 }
 
@@ -106,6 +110,10 @@ impl<'a> EvidenceReader<'a> {
         device: &Device,
     ) -> Result<Self> {
         ensure!(!settings.timesteps.is_empty(), "there is no timestep to show images at; give for example 200");
+        ensure!(
+            settings.noise_draws == 0 || settings.inversion_steps == 0,
+            "noise is either drawn or found by inversion; set `pass.noise_draws` or `pass.inversion_steps` to 0"
+        );
         let preconditioning = model.info.preconditioning()?;
         let last = preconditioning.schedule().num_timesteps() - 1;
         for timestep in &settings.timesteps {
@@ -176,19 +184,37 @@ impl<'a> EvidenceReader<'a> {
         for &timestep in &self.settings.timesteps {
             let timesteps = from_host(vec![timestep as f32; batch], [batch], device);
             for draw in 0..self.settings.noise_draws.max(1) {
-                let input = if self.settings.noise_draws == 0 {
-                    clean.clone()
-                } else {
+                let sigma = schedule.sigma_at(timestep);
+                let scale = self.preconditioning.coefficients(sigma).input_scale;
+                let input = if self.settings.noise_draws > 0 {
                     let (purpose, shape) = (Purpose::StepNoise(draw as u16), [height, width, channels]);
                     let noise = random::normal_batch(self.seed, indices, purpose, shape, device);
-                    let sigma = schedule.sigma_at(timestep);
-                    let scale = self.preconditioning.coefficients(sigma).input_scale;
                     schedule.path().noisy(clean.clone(), noise, sigma).mul_scalar(scale)
+                } else if self.settings.inversion_steps > 0 {
+                    self.inverted(clean.clone(), timestep).mul_scalar(scale)
+                } else {
+                    clean.clone()
                 };
                 sums.add_pass(self.model, input, timesteps.clone(), condition.clone())?;
             }
         }
         sums.give(all, Grid::new(height, width)?)
+    }
+
+    /// The latents carried up to a timestep, in steps of equal numbers of timesteps.
+    ///
+    /// # Shapes
+    /// - clean, result: `[batch, height, width, channels]`
+    fn inverted(&self, clean: Tensor<4>, timestep: f64) -> Tensor<4> {
+        let [batch, _height, _width, _channels] = clean.dims();
+        let sigmas = inversion_levels(self.preconditioning.schedule(), timestep, self.settings.inversion_steps);
+        let nothing = self.model.denoiser.null_conditions(batch);
+        let mut denoise = |noisy: Tensor<4>, sigma: f64| {
+            self.preconditioning.denoise(noisy, sigma, |input, timesteps| {
+                self.model.denoiser.unet.forward(input, timesteps, nothing.clone())
+            })
+        };
+        ddim_inversion(&mut denoise, clean, &sigmas)
     }
 
     /// `[batch, tokens, dim]`, standardised.
@@ -202,6 +228,14 @@ impl<'a> EvidenceReader<'a> {
         self.model.info.embeddings.apply(&mut values);
         Ok(from_host(values, [batch, tokens, dim], device))
     }
+}
+
+/// Ascending noise levels from 0 to that of a timestep; of equal ones the first, which at timestep 0 may leave 0 alone.
+fn inversion_levels(schedule: &Schedule, timestep: f64, num_steps: usize) -> Vec<f64> {
+    let level = |step: usize| schedule.sigma_at(timestep * step as f64 / num_steps as f64);
+    let mut sigmas: Vec<f64> = std::iter::once(0.0).chain((1..=num_steps).map(level)).collect();
+    sigmas.dedup();
+    sigmas
 }
 
 /// Sums over passes and blocks: one set of maps for each resolution, however many blocks it has.
@@ -277,5 +311,25 @@ impl Sums {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diffusion::ScheduleConfig;
+    use diffusion::schedule::{RectifiedFlow, ScaledLinear};
+
+    #[test]
+    fn inversion_climbs_from_nothing_to_the_timestep() {
+        let scaled_linear = ScheduleConfig::ScaledLinear(ScaledLinear::default()).resolve().unwrap();
+        let flow = ScheduleConfig::RectifiedFlow(RectifiedFlow::default()).resolve().unwrap();
+        for schedule in [&scaled_linear, &flow] {
+            let levels = inversion_levels(schedule, 400.0, 10);
+            assert_eq!((levels.len(), levels[0], levels[10]), (11, 0.0, schedule.sigma_at(400.0)));
+            assert!(levels.windows(2).all(|pair| pair[0] < pair[1]), "{levels:?}");
+        }
+        assert_eq!(inversion_levels(&scaled_linear, 0.0, 10), [0.0, scaled_linear.sigma_at(0.0)]);
+        assert_eq!(inversion_levels(&flow, 0.0, 10), [0.0]);
     }
 }

@@ -62,6 +62,15 @@ impl Method {
         }
     }
 
+    /// Where it stops merging or cutting, if that is a number of its settings.
+    pub(crate) fn threshold(&self) -> Option<f64> {
+        match *self {
+            Self::Diffseg { threshold } | Self::TokenCut { threshold, .. } => Some(f64::from(threshold)),
+            Self::NormalisedCut { threshold, .. } => Some(threshold),
+            Self::Parts { .. } | Self::RandomWalk { .. } | Self::Otsu => None,
+        }
+    }
+
     /// The evidence that it needs.
     pub(crate) fn wanted(&self) -> Wanted {
         match self {

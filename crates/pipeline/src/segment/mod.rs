@@ -198,7 +198,11 @@ fn find_or_fit(
             if folder.is_dir() && Segmenter::open(folder)?.settings == settings {
                 return Segmenter::open(folder);
             }
-            progress.say("the model has no segmenter; fitting one to the dataset's training images");
+            let why = match config.settings {
+                Some(_) => "settings are given for a new segmenter",
+                None => "the model has no segmenter",
+            };
+            progress.say(&format!("{why}; fitting one to the dataset's training images"));
             let reader = EvidenceReader::new(model, &settings.pass, settings.method.wanted(), config.seed, device)?;
             let sources = ExampleRows::choose(dataset, settings.num_images, settings.num_annotated, config.seed)?;
             let examples = sources.read(dataset, &reader, config.batch_size, device, progress)?;

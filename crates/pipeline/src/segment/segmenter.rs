@@ -206,12 +206,11 @@ impl Segmenter {
         changed
     }
 
-    /// The same choice of parts, learned from other examples.
+    /// The same parts, and the choice among them learned anew by settings that differ in nothing that parts depend on.
     ///
     /// # Errors
     /// Fewer examples than are asked for.
-    pub(crate) fn with_annotated(&self, examples: &Examples, num_annotated: usize) -> Result<Self> {
-        let settings = SegmenterSettings { num_annotated, ..self.settings.clone() };
+    pub(crate) fn relearned(&self, settings: SegmenterSettings, examples: &Examples) -> Result<Self> {
         Self::learn(settings, self.parts.clone(), examples)
     }
 

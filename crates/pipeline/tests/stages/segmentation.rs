@@ -6,6 +6,7 @@ use dataset::{Dataset, Split};
 use pipeline::device;
 use pipeline::evaluate::segmentation::{self, SegmentationConfig};
 use pipeline::progress::Silent;
+use pipeline::report::{self, ReportConfig};
 use pipeline::segment::{self, Method, SegmentConfig, SegmentSummary, SegmenterSettings};
 
 use super::{NUM_IMAGES, encoded_phantoms, train_to};
@@ -101,6 +102,14 @@ fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
     assert!(config.out.join("gallery.png").is_file());
     let json = std::fs::read_to_string(config.out.join("segmentation.json")).unwrap();
     assert!(json.contains("\"tried\"") && json.contains("\"mean_segments\""));
+    assert!(json.contains("\"kind\": \"segmentation\"") && json.contains("\"latents by DDIM inversion\""));
+    let curve = std::fs::read_to_string(config.out.join("dice-by-training-parts.svg")).unwrap();
+    assert_eq!(curve.matches("<polyline").count(), 3, "a line for each rule: {curve}");
+    assert!(config.out.join("dice-by-threshold-diffseg.svg").is_file());
+    let page = ReportConfig::new(vec![config.out.clone()], folder.path().join("report.html"));
+    assert_eq!(report::run(&page, &Silent).unwrap().num_folders, 1);
+    let html = std::fs::read_to_string(&page.out).unwrap();
+    assert!(html.contains("data-key=\"results.0.scores.dice.value\"") && html.contains("Dice against the threshold"));
 
     // What it found serves `segment`.
     let masks = SegmentConfig {

@@ -5,10 +5,8 @@ use radiograph::{Border, Grid, RgbImage, outline_mask};
 
 use super::MaskedImage;
 use super::measure::ImageScore;
-use super::search::{Bench, Shown};
-use crate::model::Model;
-use crate::progress::Progress;
-use crate::segment::{Segmenter, number_of_segments, overlay};
+use super::search::Shown;
+use crate::segment::{number_of_segments, overlay};
 
 /// Images of each row.
 const COLUMNS: usize = 6;
@@ -17,23 +15,11 @@ const TILE: usize = 160;
 /// Outlines that people drew.
 const TRUTH: [u8; 3] = [80, 220, 80];
 
-/// What the segmenter makes of the images of the report.
-pub(super) fn draw(
-    bench: &Bench<'_>,
-    segmenter: &Segmenter,
-    model: &Model,
-    images: &[MaskedImage],
-    progress: &dyn Progress,
-) -> Result<RgbImage> {
-    let size = bench.dataset.image_size();
-    let shown = bench.lungs(segmenter, model, images, progress)?;
-    let scores: Vec<ImageScore> = images
-        .iter()
-        .zip(&shown)
-        .map(|(image, shown)| {
-            ImageScore::new(&image.id, &shown.lungs, &image.mask, number_of_segments(&shown.labels), size)
-        })
-        .collect::<Result<_>>()?;
+/// What a segmenter made of some images, with its scores.
+///
+/// # Shapes
+/// - images, shown, scores: one for each image; `size` is the side of each
+pub(super) fn draw(images: &[MaskedImage], shown: &[Shown], scores: &[ImageScore], size: usize) -> Result<RgbImage> {
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by(|a, b| scores[*b].dice.total_cmp(&scores[*a].dice));
     let most = |value: &dyn Fn(usize) -> f64| -> Vec<usize> {

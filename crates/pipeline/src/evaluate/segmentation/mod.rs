@@ -6,8 +6,10 @@
 //! do who does not know the mask; *prototype* learns the choice from `n` annotated training images; *unsupervised* from
 //! none, beginning with a template of the anatomy.
 
+mod curves;
 mod gallery;
 mod measure;
+mod options;
 mod search;
 
 use std::collections::BTreeSet;
@@ -26,6 +28,7 @@ use crate::progress::Progress;
 use crate::run;
 use crate::segment::{Lungs, SegmenterSettings, template_mask};
 pub use measure::{ImageScore, Scores};
+pub use options::OptionRow;
 use search::{Bench, Candidate, Fitted, REFINEMENTS, Rule, Tried, candidates, mean, winners};
 
 /// What to evaluate on what.
@@ -49,7 +52,7 @@ pub struct SegmentationConfig {
     pub batch_size: usize,
     /// Of divisions, draws and intervals.
     pub seed: u64,
-    /// A folder for `segmentation.json`, `gallery.png` and `segmenter/`.
+    /// A folder for `segmentation.json`, `gallery.png`, curves and `segmenter/`.
     pub out: PathBuf,
 }
 
@@ -68,6 +71,9 @@ pub struct SegmentationSummary {
     pub report: Counted,
     /// One row for each method and rule.
     pub results: Vec<ResultRow>,
+    /// What options of the pass gave in the search, and whether they were kept; in the file alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<OptionRow>,
     /// What the search found, by setting; in the file alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<TriedRow>,
@@ -128,11 +134,11 @@ pub struct RuleDice {
 /// One checkpoint with one method.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckpointRow {
-    /// Images seen.
+    /// Images seen; 0 is the network as training begins.
     pub images_seen: u64,
     /// What cuts.
     pub method: String,
-    /// Mean Dice by rule, in the search.
+    /// Mean Dice by rule, in the search, each at the settings that were best for the rule on the whole run's model.
     pub dice: Vec<RuleDice>,
 }
 
@@ -165,7 +171,10 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     let tried = bench.try_all(&candidates(config), &models, &search, progress)?;
     let mut fitted = winners(&tried, &rules);
     refine(&bench, &mut fitted, &models, &search, progress)?;
-    let scores = bench.score(&fitted, &models, &report, progress)?;
+    let unsupervised = fitted.iter().enumerate().filter(|(_, one)| one.model == 0 && one.rule == Rule::Learned(0));
+    let best = unsupervised.max_by(|(_, a), (_, b)| a.search_dice.total_cmp(&b.search_dice));
+    let (best, _) = best.context("no method was tried without labels")?;
+    let (scores, shown) = bench.score(&fitted, &models, &report, Some(best), progress)?;
     let patients: Vec<String> = report.iter().map(|image| image.patient.clone()).collect();
     let mut results = fitted
         .iter()
@@ -182,13 +191,15 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
         .collect::<Result<Vec<_>>>()?;
     results.extend(places_alone(&bench, &search, &report, &patients)?);
 
-    let unsupervised = fitted.iter().filter(|one| one.model == 0 && one.rule == Rule::Learned(0));
-    let best = unsupervised.max_by(|a, b| a.search_dice.total_cmp(&b.search_dice));
-    let best = &best.context("no method was tried without labels")?.segmenter;
-    best.save(&config.out.join("segmenter"))?;
-    gallery::draw(&bench, best, &model, &report, progress)?.write_png(&config.out.join("gallery.png"))?;
+    fitted[best].segmenter.save(&config.out.join("segmenter"))?;
+    let gallery = gallery::draw(&report, &shown, &scores[best], dataset.image_size())?;
+    gallery.write_png(&config.out.join("gallery.png"))?;
     let checkpoints =
         if config.checkpoints { follow(config, &bench, &model, &fitted, &search, progress)? } else { Vec::new() };
+    let tried: Vec<TriedRow> = tried.into_iter().map(|tried| row_of(tried, &rules)).collect();
+    for (name, chart) in curves::by_threshold(&tried).into_iter().chain(curves::by_training(&checkpoints)) {
+        dataset::write_file(config.out.join(name), chart.file().as_bytes())?;
+    }
     let summary = SegmentationSummary {
         model: model.fingerprint.clone(),
         images_seen: model.info.images_seen,
@@ -196,12 +207,13 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
         search: counted(&search),
         report: counted(&report),
         results,
-        tried: tried.into_iter().map(|tried| row_of(tried, &rules)).collect(),
+        options: options::rows(&tried),
+        tried,
         checkpoints,
         skipped,
     };
     super::write_result(&config.out.join("segmentation.json"), "segmentation", &summary)?;
-    Ok(SegmentationSummary { tried: Vec::new(), ..summary })
+    Ok(SegmentationSummary { options: Vec::new(), tried: Vec::new(), ..summary })
 }
 
 fn check(config: &SegmentationConfig) -> Result<()> {
@@ -301,7 +313,7 @@ fn refine(
         })
         .collect();
     let (numbers, refined): (Vec<usize>, Vec<Fitted>) = refined.into_iter().unzip();
-    let scores = bench.score(&refined, models, search, progress)?;
+    let (scores, _) = bench.score(&refined, models, search, None, progress)?;
     for ((number, one), scores) in numbers.into_iter().zip(refined).zip(scores) {
         let search_dice = mean(&scores.iter().map(|score| score.dice).collect::<Vec<_>>());
         if search_dice > fitted[number].search_dice {
@@ -349,7 +361,8 @@ fn majority(masks: &[Vec<u8>]) -> Vec<u8> {
     (0..pixels).map(|pixel| u8::from(2 * votes(pixel) > masks.len())).collect()
 }
 
-/// The settings that won for the unsupervised rule and for the oracle, on every checkpoint of the run.
+/// For each method that asks the UNet and each rule the settings that were best in the search, without filter, before
+/// training and on every checkpoint of the run.
 fn follow(
     config: &SegmentationConfig,
     bench: &Bench<'_>,
@@ -363,25 +376,46 @@ fn follow(
         "`--checkpoints` needs a run; a model folder has none: {}",
         config.model.display()
     );
-    let mut followed: Vec<Candidate> = Vec::new();
-    for Fitted { family, segmenter, .. } in fitted.iter().filter(|one| one.model == 0 && one.rule <= Rule::Learned(0)) {
-        let settings = SegmenterSettings { refinement: None, ..segmenter.settings.clone() };
-        let wanted = settings.method.wanted();
-        if (wanted.attention || wanted.features) && followed.iter().all(|one| one.settings != settings) {
-            followed.push(Candidate { family: family.clone(), model: 0, settings });
+    let asks_unet = |one: &&Fitted| {
+        let wanted = one.segmenter.settings.method.wanted();
+        one.model == 0 && (wanted.attention || wanted.features)
+    };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    // The family, the rule and the number of the candidate.
+    let mut followed: Vec<(&str, Rule, usize)> = Vec::new();
+    for one in fitted.iter().filter(asks_unet) {
+        let settings = SegmenterSettings { refinement: None, num_annotated: 0, ..one.segmenter.settings.clone() };
+        let number = candidates.iter().position(|known| known.settings == settings).unwrap_or(candidates.len());
+        if number == candidates.len() {
+            candidates.push(Candidate { family: one.family.clone(), model: 0, settings });
         }
+        followed.push((&one.family, one.rule, number));
     }
-    let mut rows = Vec::new();
-    for checkpoint in RunDir::open(&config.model)?.checkpoints().list()? {
-        let [tokens, _dim] = model.info.condition_shape;
-        let fresh = Denoiser::new(model.denoiser.unet.config(), tokens, 0, bench.device)?;
-        let (denoiser, optimiser, images_seen) = run::load_state(&checkpoint.path, fresh)?;
+    let [tokens, _dim] = model.info.condition_shape;
+    let fresh = || Denoiser::new(model.denoiser.unet.config(), tokens, config.seed, bench.device);
+    let checkpoints = RunDir::open(&config.model)?.checkpoints().list()?;
+    let mut rows: Vec<CheckpointRow> = Vec::new();
+    for checkpoint in std::iter::once(None).chain(checkpoints.iter().map(Some)) {
+        let (images_seen, denoiser) = match checkpoint {
+            None => (0, fresh()?),
+            Some(checkpoint) => {
+                let (denoiser, optimiser, images_seen) = run::load_state(&checkpoint.path, fresh()?)?;
+                (images_seen, optimiser.averaged(&denoiser))
+            }
+        };
+        progress.say(&format!("the network after {images_seen} images"));
         let mut then = Model::open(&config.model, bench.device)?;
-        then.denoiser = optimiser.averaged(&denoiser);
-        progress.say(&format!("the checkpoint after {images_seen} images"));
-        for tried in bench.try_all(&followed, &[&then], search, progress)? {
-            let dice = rule_dice(&tried, bench.rules);
-            rows.push(CheckpointRow { images_seen, method: tried.candidate.family, dice });
+        then.denoiser = denoiser;
+        let tried = bench.try_all(&candidates, &[&then], search, progress)?;
+        for (family, rule, number) in &followed {
+            let settings = &candidates[*number].settings;
+            let tried = tried.iter().find(|tried| tried.candidate.settings == *settings);
+            let dice = mean(&tried.context("a setting was not tried")?.dice[rule]);
+            let dice = RuleDice { rule: rule.name(), dice };
+            match rows.iter_mut().find(|row| row.images_seen == images_seen && row.method == *family) {
+                Some(row) => row.dice.push(dice),
+                None => rows.push(CheckpointRow { images_seen, method: (*family).to_owned(), dice: vec![dice] }),
+            }
         }
     }
     Ok(rows)

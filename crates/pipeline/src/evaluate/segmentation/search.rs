@@ -75,6 +75,8 @@ const MORE_ROUNDS: usize = 32;
 /// From what a small network with diffuse attention needs to what is published for Stable Diffusion.
 const MERGE_DISTANCES: [f32; 10] = [0.001, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 const NOISE_DRAWS: usize = 4;
+/// A fifth of what is usual for editing (50): the latents are to be looked at and not to be sampled back.
+const INVERSION_STEPS: usize = 10;
 const CUT_COSTS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 const CUT_ALPHA: f32 = 10.0;
 const WALKS: [usize; 2] = [1, 4];
@@ -122,8 +124,8 @@ pub(super) fn candidates(config: &SegmentationConfig) -> Vec<Candidate> {
     all.into_iter().map(|(family, model, settings)| Candidate { family, model, settings }).collect()
 }
 
-/// Passes that average over timesteps, over draws of noise, and that know the image's own embedding: options that are
-/// kept where they help.
+/// Passes that average over timesteps, over draws of noise, that know the image's own embedding, and those to inverted
+/// latents: options that are kept where they help.
 fn averaged(config: &SegmentationConfig) -> Vec<PassSettings> {
     let middle = config.timesteps.get(config.timesteps.len() / 2).copied();
     let several = PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() };
@@ -137,7 +139,12 @@ fn averaged(config: &SegmentationConfig) -> Vec<PassSettings> {
         condition: PassCondition::Own,
         ..PassSettings::default()
     });
-    (config.timesteps.len() > 1).then_some(several).into_iter().chain(noisy).chain(own).collect()
+    let inverted = config.timesteps.iter().map(|timestep| PassSettings {
+        timesteps: vec![*timestep],
+        inversion_steps: INVERSION_STEPS,
+        ..PassSettings::default()
+    });
+    (config.timesteps.len() > 1).then_some(several).into_iter().chain(noisy).chain(own).chain(inverted).collect()
 }
 
 /// What all trials share.
@@ -217,11 +224,28 @@ impl Bench<'_> {
             let wanted = all_wanted(members.iter().map(|member| &member.settings));
             progress.say(&format!("settings {} of {}: {} of them", number + 1, groups.len(), members.len()));
             let examples = self.examples(model, &members[0].settings, wanted, progress)?;
-            let fitted =
-                members.iter().map(|member| self.fitted(&member.settings, &examples)).collect::<Result<Vec<_>>>()?;
+            let cuts = first_of_each_cut(members);
+            let mut fitted: Vec<Vec<Segmenter>> = Vec::with_capacity(members.len());
+            for (member, cut) in members.iter().zip(&cuts) {
+                let known = fitted.get(*cut).map(|fitted| &fitted[0]);
+                let next = self.fitted(&member.settings, known, &examples)?;
+                fitted.push(next);
+            }
             drop(examples);
+            let size = self.dataset.image_size();
             let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
-                fitted.iter().map(|fitted| self.dice_of(fitted, image, evidence, picture)).collect::<Result<Vec<_>>>()
+                let mut labels: Vec<Vec<u16>> = Vec::with_capacity(cuts.len());
+                for (place, (fitted, cut)) in fitted.iter().zip(&cuts).enumerate() {
+                    let is_known = *cut < place;
+                    labels.push(if is_known {
+                        Vec::new()
+                    } else {
+                        fitted[0].cut(evidence, picture, size, self.device)?
+                    });
+                }
+                let dice = fitted.iter().zip(&cuts);
+                dice.map(|(fitted, cut)| self.dice_of(fitted, &labels[*cut], image, evidence, picture))
+                    .collect::<Result<Vec<_>>>()
             })?;
             for (position, (candidate, fitted)) in members.iter().zip(fitted).enumerate() {
                 let mut dice: BTreeMap<Rule, Vec<f64>> = BTreeMap::new();
@@ -238,15 +262,24 @@ impl Bench<'_> {
         Ok(tried)
     }
 
-    /// One segmenter for each rule; the oracle's choice of segments is not used.
-    fn fitted(&self, settings: &SegmenterSettings, examples: &Examples) -> Result<Vec<Segmenter>> {
-        let settings = SegmenterSettings { num_annotated: 0, ..settings.clone() };
-        let first = Segmenter::fit(&settings, examples, self.config.seed)?;
+    /// One segmenter for each rule; the oracle's choice of segments is not used. One that is known and cuts the same way
+    /// lends its parts.
+    fn fitted(
+        &self,
+        settings: &SegmenterSettings,
+        known: Option<&Segmenter>,
+        examples: &Examples,
+    ) -> Result<Vec<Segmenter>> {
+        let choosing = |num_annotated| SegmenterSettings { num_annotated, ..settings.clone() };
+        let first = match known {
+            Some(known) => known.relearned(choosing(0), examples)?,
+            None => Segmenter::fit(&choosing(0), examples, self.config.seed)?,
+        };
         self.rules
             .iter()
             .map(|rule| match rule {
                 Rule::Oracle | Rule::Learned(0) => Ok(first.clone()),
-                Rule::Learned(n) => first.with_annotated(examples, *n),
+                Rule::Learned(n) => first.relearned(choosing(*n), examples),
             })
             .collect()
     }
@@ -255,34 +288,37 @@ impl Bench<'_> {
     fn dice_of(
         &self,
         fitted: &[Segmenter],
+        labels: &[u16],
         image: &MaskedImage,
         evidence: &Evidence,
         picture: &[u8],
     ) -> Result<(usize, Vec<f64>)> {
         let size = self.dataset.image_size();
-        let labels = fitted[0].cut(evidence, picture, size, self.device)?;
         let scores = self
             .rules
             .iter()
             .zip(fitted)
             .map(|(rule, segmenter)| {
-                let found = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?.both();
+                let found = found_by(*rule, segmenter, labels, image, evidence, picture, size)?.1.both();
                 Ok(overlap(BinaryMask::new(&found, size, size)?, BinaryMask::new(&image.mask, size, size)?)?.dice)
             })
             .collect::<Result<Vec<f64>>>()?;
-        Ok((number_of_segments(&labels), scores))
+        Ok((number_of_segments(labels), scores))
     }
 
-    /// Every measure of some fitted segmenters on some images, for each of them one score for each image.
+    /// Every measure of some fitted segmenters on some images, for each of them one score for each image; and what the
+    /// one with the number `shown` made of each image.
     pub(super) fn score(
         &self,
         fitted: &[Fitted],
         models: &[&Model],
         images: &[MaskedImage],
+        shown: Option<usize>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Vec<ImageScore>>> {
+    ) -> Result<(Vec<Vec<ImageScore>>, Vec<Shown>)> {
         let size = self.dataset.image_size();
         let mut scores = vec![Vec::new(); fitted.len()];
+        let mut pictures = Vec::new();
         let numbered: Vec<(usize, &Fitted)> = fitted.iter().enumerate().collect();
         for members in grouped(&numbered, |(_, a), (_, b)| {
             a.model == b.model && a.segmenter.settings.pass == b.segmenter.settings.pass
@@ -291,36 +327,25 @@ impl Bench<'_> {
             let wanted = all_wanted(members.iter().map(|(_, one)| &one.segmenter.settings));
             let (model, pass) = (model_of(models, first.model)?, &first.segmenter.settings.pass);
             let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
-                let score = |Fitted { segmenter, rule, .. }: &Fitted| -> Result<ImageScore> {
+                let score = |(number, one): &(usize, &Fitted)| -> Result<(ImageScore, Option<Shown>)> {
+                    let Fitted { segmenter, rule, .. } = one;
                     let labels = segmenter.cut(evidence, picture, size, self.device)?;
-                    let lungs = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?;
-                    ImageScore::new(&image.id, &lungs, &image.mask, number_of_segments(&labels), size)
+                    let (raw, lungs) = found_by(*rule, segmenter, &labels, image, evidence, picture, size)?;
+                    let score = ImageScore::new(&image.id, &lungs, &image.mask, number_of_segments(&labels), size)?;
+                    let shown =
+                        (shown == Some(*number)).then(|| Shown { picture: picture.to_vec(), labels, raw, lungs });
+                    Ok((score, shown))
                 };
-                members.iter().map(|(_, one)| score(one)).collect::<Result<Vec<_>>>()
+                members.iter().map(|member| score(member)).collect::<Result<Vec<_>>>()
             })?;
             for image in found {
-                members.iter().zip(image).for_each(|((number, _), score)| scores[*number].push(score));
+                for ((number, _), (score, shown)) in members.iter().zip(image) {
+                    scores[*number].push(score);
+                    pictures.extend(shown);
+                }
             }
         }
-        Ok(scores)
-    }
-
-    /// What one segmenter finds, by the rule that it was fitted for.
-    pub(super) fn lungs(
-        &self,
-        segmenter: &Segmenter,
-        model: &Model,
-        images: &[MaskedImage],
-        progress: &dyn Progress,
-    ) -> Result<Vec<Shown>> {
-        let size = self.dataset.image_size();
-        let settings = &segmenter.settings;
-        self.show(model, &settings.pass, settings.method.wanted(), images, progress, |_image, evidence, picture| {
-            let labels = segmenter.cut(evidence, picture, size, self.device)?;
-            let raw = segmenter.choose(&labels, evidence, picture, size)?;
-            let lungs = Lungs::of_mask(&raw, size)?;
-            Ok(Shown { picture: picture.to_vec(), labels, raw, lungs })
-        })
+        Ok((scores, pictures))
     }
 }
 
@@ -333,6 +358,7 @@ pub(super) struct Shown {
     pub lungs: Lungs,
 }
 
+/// What a rule finds, before and after it is cleaned.
 fn found_by(
     rule: Rule,
     segmenter: &Segmenter,
@@ -341,11 +367,28 @@ fn found_by(
     evidence: &Evidence,
     picture: &[u8],
     size: usize,
-) -> Result<Lungs> {
+) -> Result<(Vec<u8>, Lungs)> {
     match rule {
-        Rule::Oracle => Ok(Lungs::split(&oracle(labels, &image.mask), size)),
-        Rule::Learned(_) => Lungs::of_mask(&segmenter.choose(labels, evidence, picture, size)?, size),
+        Rule::Oracle => {
+            let raw = oracle(labels, &image.mask);
+            let lungs = Lungs::split(&raw, size);
+            Ok((raw, lungs))
+        }
+        Rule::Learned(_) => {
+            let raw = segmenter.choose(labels, evidence, picture, size)?;
+            let lungs = Lungs::of_mask(&raw, size)?;
+            Ok((raw, lungs))
+        }
     }
+}
+
+/// For each candidate of one model and pass the first that cuts images the same way: what comes after differs alone.
+fn first_of_each_cut(candidates: &[&Candidate]) -> Vec<usize> {
+    let alike = |a: &SegmenterSettings, b: &SegmenterSettings| a.method == b.method && a.num_images == b.num_images;
+    let first = |(place, candidate): (usize, &&Candidate)| {
+        candidates.iter().position(|other| alike(&other.settings, &candidate.settings)).unwrap_or(place)
+    };
+    candidates.iter().enumerate().map(first).collect()
 }
 
 /// For each family and rule the setting with the best mean; the first of equal ones.
@@ -382,4 +425,20 @@ fn model_of<'m>(models: &[&'m Model], number: usize) -> Result<&'m Model> {
 
 pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_differ_in_rounds_share_a_cut() {
+        let of = |num_parts: usize, rounds: usize| Candidate {
+            family: "parts".into(),
+            model: 0,
+            settings: SegmenterSettings { method: Method::Parts { num_parts }, rounds, ..SegmenterSettings::default() },
+        };
+        let all = [of(32, 8), of(64, 8), of(32, 32), of(64, 8), of(16, 8)];
+        assert_eq!(first_of_each_cut(&all.iter().collect::<Vec<_>>()), [0, 1, 0, 1, 4]);
+    }
 }
