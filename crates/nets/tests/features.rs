@@ -1,10 +1,13 @@
 //! The feature networks against torchxrayvision and pytorch-fid, and their preprocessing against scikit-image and PyTorch;
 //! `golden/features/generate.py` made the numbers. Weights and pixels come from a formula that both sides know.
 
+mod common;
+
 use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
+use common::{relative_error, values};
 use nets::{
     Checkpoint, HostTensor,
     features::{
@@ -34,21 +37,6 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 fn size(value: &Value) -> [usize; 2] {
     [0, 1].map(|axis| value[axis].as_u64().unwrap() as usize)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec::<f32>().unwrap()
-}
-
-/// `max |a - b| / max |b|`
-fn relative_error(ours: &[f32], theirs: &[f32]) -> f32 {
-    assert_eq!(ours.len(), theirs.len());
-    let largest = theirs.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    let difference = ours.iter().zip(theirs).fold(0f32, |largest, (a, b)| {
-        assert!(a.is_finite());
-        largest.max((a - b).abs())
-    });
-    difference / largest
 }
 
 fn assert_agrees(ours: &[f32], theirs: &[f32], what: &str) {

@@ -1,9 +1,12 @@
 //! The encoders against transformers and the preprocessing against Pillow; `golden/vit/generate.py` made the numbers.
 
+mod common;
+
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Distribution, Gradients, Tensor, TensorData, Tolerance},
 };
+use common::{relative_error, values};
 use nets::{
     Checkpoint, HostTensor,
     init::{Initialisation, randomise},
@@ -24,21 +27,6 @@ fn golden(name: &str) -> PathBuf {
 
 fn tensor<const D: usize>(host: HostTensor, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(host.values, host.shape), device)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec::<f32>().unwrap()
-}
-
-/// `max |a - b| / max |b|`
-fn relative_error(ours: &[f32], theirs: &[f32]) -> f32 {
-    assert_eq!(ours.len(), theirs.len());
-    let largest = theirs.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    let difference = ours.iter().zip(theirs).fold(0f32, |largest, (a, b)| {
-        assert!(a.is_finite());
-        largest.max((a - b).abs())
-    });
-    difference / largest
 }
 
 /// Compares the tokens for every size of images in `io.safetensors` and returns the network.

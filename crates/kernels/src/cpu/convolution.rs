@@ -19,7 +19,7 @@ fn only_direct() -> bool {
 /// Winograd's algorithm serves 3x3 kernels that keep the map's size, once channels are worth a matrix product.
 /// Decided by the shape of one image, never by the batch.
 fn is_winograd(shape: &Shape, channels_in: usize, channels_out: usize) -> bool {
-    (shape.kernel_height, shape.kernel_width, shape.stride, shape.padding) == (3, 3, 1, [(1, 1); 2])
+    shape.is_same_3x3()
         && shape.height.max(shape.width) > 2 // a tile of 4 x 4 must not be mostly padding
         && winograd::fits(channels_in, channels_out)
         && !only_direct()

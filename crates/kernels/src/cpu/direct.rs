@@ -41,6 +41,11 @@ impl Shape {
         self.batch * self.height_out() * self.width_out()
     }
 
+    /// A 3x3 kernel that keeps the map's size.
+    pub(crate) fn is_same_3x3(&self) -> bool {
+        (self.kernel_height, self.kernel_width, self.stride, self.padding) == (3, 3, 1, [(1, 1); 2])
+    }
+
     /// Patches are the pixels themselves.
     fn is_pointwise(&self) -> bool {
         self.kernel_height == 1 && self.kernel_width == 1 && self.stride == 1 && self.padding == [(0, 0); 2]

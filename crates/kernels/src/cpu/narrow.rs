@@ -26,7 +26,7 @@ pub(crate) enum Narrow {
 impl Narrow {
     /// Decided by the shape of one image, never by the batch.
     pub(crate) fn of(shape: &Shape) -> Option<Self> {
-        let is_same = (shape.kernel_height, shape.kernel_width, shape.stride, shape.padding) == (3, 3, 1, [(1, 1); 2]);
+        let is_same = shape.is_same_3x3();
         match (shape.channels_in, shape.channels_out) {
             (LEAST_MANY.., ..=MOST_FEW) if is_same => Some(Self::Output),
             (..=MOST_FEW, LEAST_MANY..) if is_same => Some(Self::Input),
