@@ -1,6 +1,6 @@
 //! A finished dataset, opened for reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::ops::Range;
@@ -235,6 +235,14 @@ impl Dataset {
             }
         }
         Ok(indices)
+    }
+
+    /// The number of the image that has each id.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn numbers_by_id(&self) -> Result<HashMap<String, usize>> {
+        self.rows()?.enumerate().map(|(index, row)| Ok((row?.id, index))).collect()
     }
 
     /// One image.

@@ -143,6 +143,11 @@ pub fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     keyed.into_iter().map(|(_, item)| item).collect()
 }
 
+/// At most `count` of some items, each at most once: the first ones in the order of [`permutation`].
+pub fn choice<T: Copy>(seed: u64, epoch: u64, items: &[T], count: usize) -> Vec<T> {
+    permutation(seed, epoch, items.len()).into_iter().take(count).map(|position| items[position]).collect()
+}
+
 /// Whether the training example `index` is shown the null condition instead of its own, which happens with
 /// probability `rate` (0 never, 1 always).
 pub fn drops_condition(seed: u64, index: u64, rate: f64) -> bool {

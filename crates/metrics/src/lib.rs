@@ -44,7 +44,9 @@ pub use partition::Partition;
 pub use probe::{LogisticRegression, PrincipalComponents};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
 pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
-pub use resample::{Interval, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two};
+pub use resample::{
+    Interval, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two, quantile,
+};
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;
 pub use spread::{effective_rank, standard_deviation};

@@ -160,8 +160,8 @@ pub(crate) fn below(word: u64, len: usize) -> usize {
     ((u128::from(word) * len as u128) >> 64) as usize
 }
 
-/// The value below which a share of sorted values lies, straight between neighbours.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+/// The value below which a share (0..=1) of ascending values lies, straight between neighbours; there must be one.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let (lower, upper, weight) = quantile_position(sorted.len(), share);
     between(sorted[lower], sorted[upper], weight)
 }

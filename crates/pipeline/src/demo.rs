@@ -191,7 +191,7 @@ fn generate_unless_done(
         out,
         strategy,
         split: Split::Val,
-        num_images,
+        num_images: Some(num_images),
         guidance_scale: None,
         num_steps: None,
         sampler: None,

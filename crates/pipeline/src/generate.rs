@@ -22,7 +22,6 @@ use figure::Figure;
 pub use jobs::PairRule;
 use jobs::{Job, Sources};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// What to generate, from what, and where to.
@@ -38,8 +37,8 @@ pub struct GenerateConfig {
     pub strategy: Strategy,
     /// Sources come from this split, unless they are listed.
     pub split: Split,
-    /// How many images; of listed ones at most so many.
-    pub num_images: usize,
+    /// How many images; of listed ones at most so many, all where absent.
+    pub num_images: Option<usize>,
     /// Instead of the model's own; 1 is off.
     pub guidance_scale: Option<f64>,
     /// Instead of the model's own.
@@ -190,7 +189,11 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
 }
 
 fn check(config: &GenerateConfig) -> Result<()> {
-    ensure!(config.num_images > 0, "the number of images is 0; ask for at least 1");
+    ensure!(config.num_images != Some(0), "the number of images is 0; ask for at least 1");
+    ensure!(
+        config.num_images.is_some() || matches!(config.strategy, Strategy::Listed { .. }),
+        "the number of images is missing; without one, only a table of images says how many there are"
+    );
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
     if let Some(bits) = config.png_bits {
         ensure!(bits == 8 || bits == 16, "PNG files have 8 or 16 bits, not {bits}");
@@ -225,8 +228,7 @@ fn settings_of(config: &GenerateConfig, model: &Model, image_size: usize) -> Res
     {
         // What the table says counts, not where it lies.
         let bytes = std::fs::read(table).with_context(|| format!("the table cannot be read: {}", table.display()))?;
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        strategy.insert("table".into(), digest.into());
+        strategy.insert("table".into(), dataset::fingerprint_bytes(&bytes).into());
     }
     preparation.insert("model_fingerprint".into(), model.fingerprint.clone().into());
     let mut settings = DatasetSettings::new(image_size);

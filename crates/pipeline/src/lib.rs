@@ -5,6 +5,7 @@ pub mod assets;
 mod chart;
 pub mod demo;
 pub mod device;
+mod done_list;
 pub mod embed;
 pub mod encode;
 pub mod evaluate;

@@ -171,8 +171,7 @@ pub(crate) fn fixed_choice(dataset: &Dataset, split: Split, max_images: usize) -
         "the dataset has no image in the split `{split}`; choose another one, or prepare it with another `--split`: {}",
         dataset.dir().display()
     );
-    let order = random::permutation(0, u64::MAX, rows.len());
-    Ok(order.into_iter().take(max_images).map(|position| rows[position]).collect())
+    Ok(random::choice(0, u64::MAX, &rows, max_images))
 }
 
 /// Sums over images.

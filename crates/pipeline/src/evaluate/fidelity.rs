@@ -127,10 +127,7 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
     let dim = real_features.shape()[1];
 
     let reference = Set::read(&real, &real_features, &reference, dim)?;
-    let chosen = |rows: &[usize]| -> Vec<usize> {
-        let order = random::permutation(config.seed, 0, rows.len());
-        order.into_iter().take(num_images).map(|position| rows[position]).collect()
-    };
+    let chosen = |rows: &[usize]| random::choice(config.seed, 0, rows, num_images);
     let all_synthetic: Vec<usize> = (0..synthetic.len()).collect();
     let drift = Drift::of(&real, &synthetic, config.seed)?;
     let synthetic = Set::read(&synthetic, &synthetic_features, &chosen(&all_synthetic), dim)?;

@@ -49,6 +49,8 @@ impl Sources {
     /// Decides. Embeddings are needed for pairs of neighbours only.
     pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: Option<&Embeddings>) -> Result<Self> {
         let rows = dataset.indices(config.split)?;
+        // Without a number all that are listed are made; other strategies have one.
+        let num_images = config.num_images.unwrap_or_default();
         ensure!(
             !rows.is_empty() || matches!(config.strategy, Strategy::Listed { .. }),
             "the dataset has no image in the split `{}`; choose another with `--split`: {}",
@@ -66,22 +68,22 @@ impl Sources {
             Strategy::Listed { table, interpolation: chosen } => {
                 interpolation = *chosen;
                 jobs = listed(table, dataset)?;
-                jobs.truncate(config.num_images);
+                jobs.truncate(config.num_images.unwrap_or(jobs.len()));
                 let ends: Vec<usize> = jobs.iter().flat_map(|job| job.sources.iter().copied()).collect();
                 described.extend(ends.iter().copied().zip(dataset.rows_at(&ends)?));
             }
-            Strategy::Unconditional => jobs = vec![Job { sources: Vec::new(), fraction: None }; config.num_images],
+            Strategy::Unconditional => jobs = vec![Job { sources: Vec::new(), fraction: None }; num_images],
             Strategy::Reconstruct { variants } => {
-                while jobs.len() < config.num_images {
+                while jobs.len() < num_images {
                     let Some(source) = sources.next() else { break };
                     let job = Job { sources: vec![source], fraction: None };
-                    let missing = config.num_images - jobs.len();
+                    let missing = num_images - jobs.len();
                     jobs.extend(std::iter::repeat_n(job, (*variants).min(missing)));
                 }
             }
             Strategy::Interpolate { pairs, fractions, interpolation: chosen } => {
                 interpolation = *chosen;
-                let num_pairs = config.num_images.div_ceil(fractions.len());
+                let num_pairs = num_images.div_ceil(fractions.len());
                 let pairs = match pairs {
                     PairRule::File(path) => {
                         let pairs = pairs_from_file(path, dataset)?;
@@ -115,7 +117,7 @@ impl Sources {
                             .map(|fraction| Job { sources: vec![source, target], fraction: Some(*fraction) }),
                     );
                 }
-                jobs.truncate(config.num_images);
+                jobs.truncate(num_images);
             }
         }
         Ok(Self { jobs, skipped, interpolation, rows: described })
@@ -176,11 +178,6 @@ impl<'a> Partners<'a> {
     }
 }
 
-/// The number of the row that each id has.
-fn row_numbers(dataset: &Dataset) -> Result<HashMap<String, usize>> {
-    dataset.rows()?.enumerate().map(|(index, row)| Ok((row?.id, index))).collect()
-}
-
 /// A table whose cells are ids of images and numbers; what is wrong is told by its line.
 struct Table {
     rows: HashMap<String, usize>,
@@ -196,7 +193,7 @@ impl Table {
             .trim(csv::Trim::All)
             .from_path(path)
             .with_context(|| format!("the table cannot be read: {}", path.display()))?;
-        Ok(Self { rows: row_numbers(dataset)?, reader, path: path.into() })
+        Ok(Self { rows: dataset.numbers_by_id()?, reader, path: path.into() })
     }
 
     /// What `read` makes of each line, with what else goes wrong.

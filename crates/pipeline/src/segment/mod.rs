@@ -19,8 +19,6 @@ mod prior;
 mod segmenter;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -32,6 +30,7 @@ use radiograph::{outline_mask, overlay_labels, write_png_u8, write_png_u16};
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
+use crate::done_list::{Damaged, DoneList};
 use crate::model::Model;
 use crate::progress::Progress;
 pub use coco::RunLengths;
@@ -122,10 +121,11 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
         .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
-    let mut journal = Journal::open(&config.out.join("segments.jsonl"))?;
+    let (mut done, records) = DoneList::open::<Record>(&config.out.join("segments.jsonl"), Damaged::Repeat)?;
+    let mut records: BTreeMap<String, Record> = records.into_iter().map(|record| (record.id.clone(), record)).collect();
     let manifest = dataset.rows_at(&rows)?;
     let pending: Vec<(usize, &ManifestRow)> =
-        rows.iter().copied().zip(&manifest).filter(|(_, row)| !journal.records.contains_key(&row.id)).collect();
+        rows.iter().copied().zip(&manifest).filter(|(_, row)| !records.contains_key(&row.id)).collect();
     if pending.len() < rows.len() {
         progress.say(&format!("{} images are there already; continuing", rows.len() - pending.len()));
     }
@@ -151,18 +151,20 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
             }
             let Lungs { right, left } = &segmented.lungs;
             let written = dicom.as_ref().map(|sources| sources.write(row, &segmented.lungs, size));
-            journal.add(Record {
+            let record = Record {
                 id: row.id.clone(),
                 num_segments: number_of_segments(&segmented.labels),
                 lungs: [right, left].map(|mask| CodedMask::of(mask, size)),
                 problem: written.and_then(Result::err).map(|error| format!("{error:#}")),
-            })?;
+            };
+            done.append(&record)?;
+            records.insert(row.id.clone(), record);
         }
         progress.advance(chunk.len() as u64, "");
     }
     progress.end();
     let secs_per_image = begun.elapsed().as_secs_f64() / pending.len().max(1) as f64;
-    summarise(config, &manifest, &journal, size, secs_per_image, segmenter_folder)
+    summarise(config, &manifest, &records, size, secs_per_image, segmenter_folder)
 }
 
 fn chosen_rows(dataset: &Dataset, config: &SegmentConfig) -> Result<Vec<usize>> {
@@ -343,7 +345,7 @@ fn write_attention(out: &Path, id: &str, evidence: &Evidence) -> Result<()> {
 fn summarise(
     config: &SegmentConfig,
     manifest: &[ManifestRow],
-    journal: &Journal,
+    records: &BTreeMap<String, Record>,
     size: usize,
     secs_per_image: f64,
     segmenter: PathBuf,
@@ -351,7 +353,7 @@ fn summarise(
     let mut annotations = Annotations::new(&STRUCTURES);
     let mut skipped = Vec::new();
     let (mut both, mut segments, mut share_sum) = (0, 0, 0.0);
-    let records: Vec<&Record> = manifest.iter().filter_map(|row| journal.records.get(&row.id)).collect();
+    let records: Vec<&Record> = manifest.iter().filter_map(|row| records.get(&row.id)).collect();
     for Record { id, num_segments, lungs, problem } in &records {
         if let Some(reason) = problem {
             skipped.push(Skipped { item: id.clone(), reason: reason.clone() });
@@ -389,38 +391,4 @@ fn summarise(
         annotations: path,
         skipped,
     })
-}
-
-/// The images that are done, one a line; a last line that was cut off by a kill is written again.
-struct Journal {
-    file: File,
-    records: BTreeMap<String, Record>,
-}
-
-impl Journal {
-    fn open(path: &Path) -> Result<Self> {
-        let context = || format!("the journal cannot be used: {}", path.display());
-        let mut records = BTreeMap::new();
-        let mut sound = 0;
-        if path.is_file() {
-            let mut reader = BufReader::new(File::open(path).with_context(context)?);
-            let mut line = String::new();
-            while reader.read_line(&mut line).with_context(context)? > 0 {
-                let Ok(record) = serde_json::from_str::<Record>(&line) else { break };
-                sound += line.len() as u64;
-                records.insert(record.id.clone(), record);
-                line.clear();
-            }
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path).with_context(context)?;
-        file.set_len(sound).with_context(context)?;
-        Ok(Self { file, records })
-    }
-
-    fn add(&mut self, record: Record) -> Result<()> {
-        let line = serde_json::to_string(&record)? + "\n";
-        self.file.write_all(line.as_bytes()).context("the journal of segments cannot be written")?;
-        self.records.insert(record.id.clone(), record);
-        Ok(())
-    }
 }

@@ -4,6 +4,7 @@
 //! The features are those that the model is conditioned on, which flatters it: read the curve, not the number, and judge
 //! a finished model with `evaluate fidelity` in another encoder's features.
 
+use super::samples::conditions;
 use crate::{
     encode::Frozen,
     model::{self, Denoiser, ModelInfo},
@@ -13,6 +14,7 @@ use crate::{
 use anyhow::{Context as _, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
+use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance};
 use nets::{autoencoder::Autoencoder, vit::Vit};
 use serde::{Deserialize, Serialize};
@@ -99,12 +101,8 @@ impl FidelityCheck {
             learnt.len(),
             training.num_fidelity_images
         );
-        let order = diffusion::random::permutation(recipe.seed, u64::MAX, held_out.len());
-        let chosen: Vec<usize> =
-            order.into_iter().take(training.num_fidelity_images).map(|position| held_out[position]).collect();
-        let [tokens, dim] = info.condition_shape;
-        let mut conditions = frozen.embeddings.gather(&chosen, tokens)?;
-        info.embeddings.apply(&mut conditions);
+        let chosen = random::choice(recipe.seed, u64::MAX, &held_out, training.num_fidelity_images);
+        let [_, dim] = info.condition_shape;
         let class_tokens = |rows: &[usize]| -> Result<Vec<f64>> {
             Ok(frozen.embeddings.gather(rows, 1)?.into_iter().map(f64::from).collect())
         };
@@ -115,7 +113,7 @@ impl FidelityCheck {
             networks: [frozen.autoencoder.clone(), frozen.encoder.clone()],
             image_size: info.image_size,
             num_images: chosen.len(),
-            conditions,
+            conditions: conditions(frozen, info, &chosen)?,
             reference,
             moments,
             dim,

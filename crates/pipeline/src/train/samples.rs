@@ -9,12 +9,23 @@ use crate::{
 use anyhow::Result;
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
+use diffusion::random;
 use nets::autoencoder::Autoencoder;
 use radiograph::{Border, Grid, RgbImage};
 use std::path::PathBuf;
 
 /// Variants drawn for each image.
 const NUM_VARIANTS: usize = 2;
+
+/// Standardised conditions of some images.
+///
+/// # Errors
+/// Embeddings that cannot be read.
+pub fn conditions(frozen: &Frozen, info: &ModelInfo, rows: &[usize]) -> Result<Vec<f32>> {
+    let mut conditions = frozen.embeddings.gather(rows, info.condition_shape[0])?;
+    info.embeddings.apply(&mut conditions);
+    Ok(conditions)
+}
 
 /// The images to reconstruct, chosen once.
 pub struct SampleGrid {
@@ -36,12 +47,9 @@ impl SampleGrid {
         if rows.is_empty() {
             rows = dataset.indices(Split::Train)?;
         }
-        let order = diffusion::random::permutation(recipe.seed, u64::MAX, rows.len());
-        let chosen: Vec<usize> =
-            order.into_iter().take(recipe.training.num_sample_images).map(|position| rows[position]).collect();
+        let chosen = random::choice(recipe.seed, u64::MAX, &rows, recipe.training.num_sample_images);
         let pictures = chosen.iter().map(|row| Ok(dataset.images(&[*row])?)).collect::<Result<Vec<_>>>()?;
-        let mut conditions = frozen.embeddings.gather(&chosen, info.condition_shape[0])?;
-        info.embeddings.apply(&mut conditions);
+        let conditions = conditions(frozen, info, &chosen)?;
         Ok(Self {
             autoencoder_dir: frozen.autoencoder.clone(),
             image_size: info.image_size,

@@ -125,7 +125,7 @@ fn generated(
         guidance_scale: (strategy != Strategy::Unconditional).then_some(2.0),
         strategy,
         split: Split::Val,
-        num_images: 6,
+        num_images: Some(6),
         num_steps: None,
         sampler: None,
         seed: 3,

@@ -64,9 +64,8 @@ impl Cases {
                 None => cases.num_left_out += 1,
             }
         }
-        let count = |position: usize| (0..cases.len()).filter(|case| cases.target(*case)[position] > 0.5).count();
         let mut counts: Vec<(usize, &String)> =
-            settings.labels.iter().enumerate().map(|(position, label)| (count(position), label)).collect();
+            settings.labels.iter().enumerate().map(|(position, label)| (cases.count(position), label)).collect();
         // What is missing is the likelier mistake, so it is named first.
         counts.sort();
         for (count, label) in counts {
@@ -87,6 +86,39 @@ impl Cases {
 
     pub fn target(&self, case: usize) -> &[f32] {
         &self.targets[case * self.num_labels..][..self.num_labels]
+    }
+
+    /// Cases with a label.
+    fn count(&self, label: usize) -> usize {
+        (0..self.len()).filter(|case| self.target(*case)[label] > 0.5).count()
+    }
+
+    /// How many cases have which label, for the record.
+    pub fn label_counts(&self, settings: &CaseSettings) -> BTreeMap<String, usize> {
+        let labels = settings.labels.iter().enumerate();
+        let mut counts: BTreeMap<String, usize> =
+            labels.map(|(position, label)| (label.clone(), self.count(position))).collect();
+        if settings.kind == CaseKind::Labels {
+            let without = |case: &usize| self.target(*case).iter().all(|value| *value < 0.5);
+            counts.insert("none of them".into(), (0..self.len()).filter(without).count());
+        }
+        counts
+    }
+
+    /// The cases of each patient, patients by name.
+    pub fn by_patient(&self) -> Vec<Vec<usize>> {
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (case, patient) in self.patients.iter().enumerate() {
+            patients.entry(patient).or_default().push(case);
+        }
+        patients.into_values().collect()
+    }
+
+    /// Of each case whether it is in a subset.
+    pub fn inside(&self, subset: &[usize]) -> Vec<bool> {
+        let mut inside = vec![false; self.len()];
+        subset.iter().for_each(|case| inside[*case] = true);
+        inside
     }
 
     /// A number for each combination of labels that occurs.
@@ -120,10 +152,7 @@ impl Folds {
     /// Fewer patients than folds.
     pub fn divide(cases: &Cases, grid: &GridShape, seed: u64) -> Result<Self> {
         let strata = cases.strata();
-        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (case, patient) in cases.patients.iter().enumerate() {
-            patients.entry(patient).or_default().push(case);
-        }
+        let patients = cases.by_patient();
         ensure!(
             patients.len() >= grid.num_folds,
             "there are {} patients to divide into {} folds; set `grid.num_folds` to fewer",
@@ -131,7 +160,6 @@ impl Folds {
             grid.num_folds
         );
         let num_strata = strata.iter().max().map_or(0, |most| most + 1);
-        let patients: Vec<Vec<usize>> = patients.into_values().collect();
         let mut orders = Vec::new();
         for repeat in 0..grid.num_repeats as u64 {
             let mut fold_of = vec![0; cases.len()];

@@ -202,12 +202,7 @@ fn colour(slot: usize) -> RGBColor {
 fn quartiles(values: &[f64]) -> [f64; 5] {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let last = (sorted.len() - 1) as f64;
-    [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| {
-        let place = share * last;
-        let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-        low + (high - low) * place.fract()
-    })
+    [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| metrics::quantile(&sorted, share))
 }
 
 #[cfg(test)]

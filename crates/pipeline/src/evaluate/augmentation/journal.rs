@@ -1,11 +1,10 @@
-//! Finished cells, one JSON object a line, so that a grid that is killed repeats none of them.
+//! Finished cells, and the list of them: a grid that is killed repeats none.
 
 use super::plan::Cell;
-use anyhow::{Context as _, Result, bail};
+use crate::done_list::{Damaged, DoneList};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What came of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,52 +40,12 @@ pub struct LabelArea {
     pub interval: [f64; 2],
 }
 
-/// The file, open for more.
-#[derive(Debug)]
-pub(super) struct Journal {
-    file: File,
-    path: PathBuf,
-}
-
-impl Journal {
-    /// Opens the file and reads what is there. A last line that a kill cut short is dropped.
-    ///
-    /// # Errors
-    /// A line before the last that is none of ours.
-    pub fn open(path: &Path) -> Result<(Self, Vec<Finished>)> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).with_context(|| format!("the file cannot be read: {}", path.display())),
-        };
-        // Only what ends with its line break was written whole.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let mut finished = Vec::new();
-        for (number, line) in text[..whole].lines().enumerate() {
-            match serde_json::from_str(line) {
-                Ok(run) => finished.push(run),
-                Err(error) => bail!(
-                    "line {} of the finished cells is damaged ({error}); delete the line to have that cell repeated: {}",
-                    number + 1,
-                    path.display()
-                ),
-            }
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("the file cannot be written: {}", path.display()))?;
-        file.set_len(whole as u64).with_context(|| format!("the file cannot be written: {}", path.display()))?;
-        Ok((Self { file, path: path.into() }, finished))
-    }
-
-    /// Adds a line and makes sure that it is on the disk.
-    ///
-    /// # Errors
-    /// A full disk.
-    pub fn append(&mut self, run: &Finished) -> Result<()> {
-        let line = serde_json::to_string(run)? + "\n";
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.with_context(|| format!("a finished cell cannot be written: {}", self.path.display()))
-    }
+/// The list in a file, and what it holds. A cell took long, so a damaged line is not dropped silently.
+///
+/// # Errors
+/// A line before the last that is none of ours.
+pub(super) fn open(path: &Path) -> Result<(DoneList, Vec<Finished>)> {
+    DoneList::open(path, Damaged::Refuse)
 }
 
 #[cfg(test)]
@@ -100,21 +59,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cells.jsonl");
         let cells = [run(Regime::Real, None, 0, 0.75), run(Regime::RealAndSynthetic, Some(5), 3, 0.8)];
-        let (mut journal, found) = Journal::open(&path).unwrap();
+        let (mut journal, found) = open(&path).unwrap();
         assert!(found.is_empty());
         cells.iter().for_each(|cell| journal.append(cell).unwrap());
         drop(journal);
         let whole = std::fs::read(&path).unwrap();
         for cut in [whole.len(), whole.len() - 1, whole.len() - 40] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut journal, found) = Journal::open(&path).unwrap();
+            let (mut journal, found) = open(&path).unwrap();
             let kept = if cut == whole.len() { 2 } else { 1 };
             assert_eq!(found, cells[..kept]);
             journal.append(&cells[1]).unwrap();
             drop(journal);
-            assert_eq!(Journal::open(&path).unwrap().1.len(), kept + 1);
+            assert_eq!(open(&path).unwrap().1.len(), kept + 1);
         }
         std::fs::write(&path, "{}\n{}\n").unwrap();
-        assert!(Journal::open(&path).unwrap_err().to_string().contains("line 1"));
+        assert!(open(&path).unwrap_err().to_string().contains("line 1"));
     }
 }

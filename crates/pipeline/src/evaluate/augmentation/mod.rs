@@ -26,7 +26,6 @@ use burn::tensor::Device;
 use cases::{Cases, Folds};
 use dataset::{Dataset, FolderLock};
 use files::Settings as _;
-use journal::Journal;
 pub use journal::{Finished, LabelArea};
 use learn::{Inputs, Samples};
 use metrics::{Areas, areas_of_labels, bootstrap_interval, mean_area};
@@ -124,10 +123,11 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     }
     let (left_out, cells): (Vec<Cell>, Vec<Cell>) =
         plan::cells(settings).into_iter().partition(|cell| plan::too_many(cell, settings, &folds));
-    let (mut journal, mut finished) = Journal::open(&out.join("cells.jsonl"))?;
+    let (mut done_list, mut finished) = journal::open(&out.join("cells.jsonl"))?;
     let wanted: HashSet<&Cell> = cells.iter().collect();
     finished.retain(|run| wanted.contains(&run.cell));
 
+    let judge = Judge::new(settings, &test);
     let sources = Sources { real: &real, train: &train, folds: &folds, settings, out };
     let pools = sources.pools(device, progress)?;
     let done: HashSet<Cell> = finished.iter().map(|run| run.cell.clone()).collect();
@@ -144,14 +144,20 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
         for (name, pool) in &pools {
             synthetic.insert(name.as_str(), Inputs::read(classifier, &pool.dataset, device, progress)?);
         }
-        let trial = Trial { settings, classifier, folds: &folds, train: &train, test: &test, inputs: &inputs };
+        let mut judged = Samples::default();
+        for case in 0..test.len() {
+            judged.push(&inputs, test.rows[case], test.target(case));
+        }
+        let trial =
+            Trial { settings, classifier, folds: &folds, train: &train, inputs: &inputs, judged, judge: &judge };
         let title = format!("training cells, {}", classifier.name().replace('_', " "));
         progress.begin(&title, pending.len() as u64, "cells");
         for cell in pending {
             let pool = pools.get_key_value(pool_name(cell)).map(|(name, pool)| (pool, &synthetic[name.as_str()]));
             match trial.run(cell, pool, device) {
                 Ok(run) => {
-                    journal.append(&run)?;
+                    done_list.append(&run)?;
+                    done_list.sync()?;
                     finished.push(run);
                     num_new += 1;
                 }
@@ -166,9 +172,6 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     finished.sort_by_key(|run| places.get(&run.cell).copied());
     let groups = statistics::groups(settings, &finished)?;
     let files = write_tables(settings, &finished, &groups, out)?;
-    let counts = |cases: &Cases| {
-        pool::label_counts(&cases.targets, &settings.cases.labels, settings.cases.kind).into_iter().collect()
-    };
     let outcome = AugmentationOutcome {
         num_finished: finished.len(),
         num_new,
@@ -179,8 +182,8 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     let summary = AugmentationSummary {
         dataset: real.fingerprint().to_owned(),
         synthetic: pools.iter().map(|(name, pool)| (name.clone(), pool.dataset.fingerprint().to_owned())).collect(),
-        num_train: counts(&train),
-        num_test: counts(&test),
+        num_train: train.label_counts(&settings.cases),
+        num_test: test.label_counts(&settings.cases),
         num_left_out: train.num_left_out + test.num_left_out,
         num_finished: finished.len(),
         num_left_out_cells: left_out.len(),
@@ -297,8 +300,10 @@ struct Trial<'a> {
     classifier: &'a ClassifierSettings,
     folds: &'a Folds,
     train: &'a Cases,
-    test: &'a Cases,
     inputs: &'a Inputs,
+    /// The test images as this classifier sees them.
+    judged: Samples<'a>,
+    judge: &'a Judge<'a>,
 }
 
 impl Trial<'_> {
@@ -313,7 +318,7 @@ impl Trial<'_> {
         }
         let mut synthetic = Samples::default();
         if let (Some((pool, inputs)), Some(ratio)) = (pool, cell.ratio) {
-            for place in pool.choose(subset, ratio, self.train.len(), seed) {
+            for place in pool.choose(subset, ratio, self.train, seed) {
                 let (row, target) = pool.image(place);
                 synthetic.push(inputs, row, target);
             }
@@ -326,12 +331,8 @@ impl Trial<'_> {
             Regime::RealAndSynthetic | Regime::RealAndClassical => vec![real.joined(synthetic)],
             Regime::SyntheticThenReal => vec![synthetic, real],
         };
-        let mut test = Samples::default();
-        for case in 0..self.test.len() {
-            test.push(self.inputs, self.test.rows[case], self.test.target(case));
-        }
-        let scores = learn::scores(self.classifier, self.settings.cases.kind, &phases, &test, seed, device)?;
-        let (macro_auc, macro_interval, labels) = self.judge(&scores)?;
+        let scores = learn::scores(self.classifier, self.settings.cases.kind, &phases, &self.judged, seed, device)?;
+        let (macro_auc, macro_interval, labels) = self.judge.areas(&scores)?;
         Ok(Finished {
             cell: cell.clone(),
             num_real: if cell.regime == Regime::Synthetic { 0 } else { num_real },
@@ -343,18 +344,30 @@ impl Trial<'_> {
             secs: begun.elapsed().as_secs_f64(),
         })
     }
+}
 
-    fn judge(&self, scores: &[f64]) -> Result<(f64, [f64; 2], Vec<LabelArea>)> {
-        let names = &self.settings.cases.labels;
+/// The truth about the test images.
+struct Judge<'a> {
+    labels: &'a [String],
+    /// `[cases, labels]`
+    truth: Vec<bool>,
+    /// The cases of each patient.
+    patients: Vec<Vec<usize>>,
+    seed: u64,
+}
+
+impl<'a> Judge<'a> {
+    fn new(settings: &'a GridSettings, test: &Cases) -> Self {
+        let truth = test.targets.iter().map(|value| *value > 0.5).collect();
+        Self { labels: &settings.cases.labels, truth, patients: test.by_patient(), seed: settings.seed }
+    }
+
+    /// The macro area with its interval, and that of each label.
+    fn areas(&self, scores: &[f64]) -> Result<(f64, [f64; 2], Vec<LabelArea>)> {
+        let Self { labels: names, truth, patients, seed } = self;
         let num_labels = names.len();
-        let truth: Vec<bool> = self.test.targets.iter().map(|value| *value > 0.5).collect();
-        let macro_auc = mean_area(&areas_of_labels(scores, &truth, num_labels)?)?;
-        let mut of_patient: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (case, patient) in self.test.patients.iter().enumerate() {
-            of_patient.entry(patient).or_default().push(case);
-        }
-        let patients: Vec<Vec<usize>> = of_patient.into_values().collect();
-        let interval = bootstrap_interval(patients.len(), REPLICATES, CONFIDENCE, self.settings.seed, |sample| {
+        let macro_auc = mean_area(&areas_of_labels(scores, truth, num_labels)?)?;
+        let interval = bootstrap_interval(patients.len(), REPLICATES, CONFIDENCE, *seed, |sample| {
             let (mut drawn, mut real) = (Vec::new(), Vec::new());
             for case in sample.iter().flat_map(|patient| &patients[*patient]) {
                 drawn.extend_from_slice(&scores[case * num_labels..][..num_labels]);

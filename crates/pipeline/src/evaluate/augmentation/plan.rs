@@ -119,8 +119,7 @@ pub(super) fn requests(
     let mut requests: Vec<Request> = Vec::new();
     let mut of_source: HashMap<usize, Vec<usize>> = HashMap::new();
     for (subset, ratio) in needs(settings, folds) {
-        let mut inside = vec![false; cases.len()];
-        subset.iter().for_each(|case| inside[*case] = true);
+        let inside = cases.inside(subset);
         // Partners by what must agree: all labels, or nothing where labels are mixed too.
         let mut groups: HashMap<Vec<u32>, Vec<usize>> = HashMap::new();
         let key = |case: usize| -> Vec<u32> {
@@ -131,22 +130,18 @@ pub(super) fn requests(
             groups.entry(key(case)).or_default().push(case);
         }
         for &source in subset {
-            let group = &groups[&key(source)];
-            let others = group.iter().filter(|case| cases.patients[**case] != cases.patients[source]).count();
-            if others == 0 {
+            let is_other = |case: &&usize| cases.patients[**case] != cases.patients[source];
+            let partners: Vec<usize> = groups[&key(source)].iter().filter(is_other).copied().collect();
+            if partners.is_empty() {
                 continue;
             }
             let own = of_source.entry(source).or_default();
             let usable = own.iter().filter(|request| requests[**request].target.is_some_and(|end| inside[end.0]));
             for _ in usable.count()..ratio {
                 let draw = random::uniforms(settings.seed, requests.len() as u64, Purpose::Selection, 2);
-                let mut chosen = (draw[0] * others as f64) as usize;
-                let end = group.iter().filter(|case| cases.patients[**case] != cases.patients[source]);
-                chosen = chosen.min(others - 1);
-                if let Some(&end) = end.into_iter().nth(chosen) {
-                    own.push(requests.len());
-                    requests.push(Request { source, target: Some((end, low + (high - low) * draw[1])) });
-                }
+                let end = partners[((draw[0] * partners.len() as f64) as usize).min(partners.len() - 1)];
+                own.push(requests.len());
+                requests.push(Request { source, target: Some((end, low + (high - low) * draw[1])) });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::cases::{Cases, Folds, target_of};
 use super::plan::{self, Request};
-use super::settings::{CaseKind, ClassicalSettings, GridSettings, SyntheticSettings};
+use super::settings::{ClassicalSettings, GridSettings, SyntheticSettings};
 use crate::generate::{self, GenerateConfig, Strategy};
 use crate::progress::Progress;
 use crate::tensors::bytes_from_pictures;
@@ -12,7 +12,6 @@ use dataset::{Dataset, DatasetSettings, DatasetWriter, Provenance};
 use diffusion::random;
 use radiograph::{ViewKey, ViewKind};
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -49,7 +48,6 @@ impl Pool {
     /// # Errors
     /// A set without a usable image.
     pub fn read(folder: &Path, cases: &Cases, settings: &GridSettings, name: &str) -> Result<Self> {
-        let dataset = Dataset::open(folder)?;
         let places: HashMap<&str, usize> = cases.ids.iter().enumerate().map(|(case, id)| (id.as_str(), case)).collect();
         let mut pool = Self {
             images: Vec::new(),
@@ -58,7 +56,7 @@ impl Pool {
             num_left_out: 0,
             dataset: Dataset::open(folder)?,
         };
-        for (row, described) in dataset.rows()?.enumerate() {
+        for (row, described) in pool.dataset.rows()?.enumerate() {
             let described = described?;
             let made = described.provenance.clone().unwrap_or_default();
             let sources: Option<Vec<usize>> =
@@ -83,7 +81,7 @@ impl Pool {
             !pool.images.is_empty(),
             "none of the {} images of the synthetic set `{name}` can be used: each needs sources among the training \
              images, or one of the labels {}: {}",
-            dataset.len(),
+            pool.dataset.len(),
             settings.cases.labels.join(", "),
             folder.display()
         );
@@ -92,9 +90,8 @@ impl Pool {
 
     /// Of each case of a subset its first `ratio` images that are made of the subset alone; of images without sources as
     /// many as are wanted, drawn by the seed. Fewer where there are fewer.
-    pub fn choose(&self, subset: &[usize], ratio: usize, num_cases: usize, seed: u64) -> Vec<usize> {
-        let mut inside = vec![false; num_cases];
-        subset.iter().for_each(|case| inside[*case] = true);
+    pub fn choose(&self, subset: &[usize], ratio: usize, cases: &Cases, seed: u64) -> Vec<usize> {
+        let inside = cases.inside(subset);
         let usable = |place: &&usize| self.images[**place].sources.iter().all(|source| inside[*source]);
         let mut chosen: Vec<usize> = subset
             .iter()
@@ -102,9 +99,7 @@ impl Pool {
             .flat_map(|images| images.iter().filter(usable).take(ratio).copied())
             .collect();
         if self.of_source.is_empty() {
-            let order = random::permutation(seed, 0, self.without_source.len());
-            let wanted = ratio * subset.len();
-            chosen.extend(order.into_iter().take(wanted).map(|place| self.without_source[place]));
+            chosen.extend(random::choice(seed, 0, &self.without_source, ratio * subset.len()));
         }
         chosen
     }
@@ -175,7 +170,7 @@ pub(super) fn synthetic_folder(
         out: folder.clone(),
         strategy: Strategy::Listed { table: path, interpolation: generator.interpolation },
         split: settings.cases.train_split,
-        num_images: requests.len(),
+        num_images: None,
         guidance_scale: generator.guidance_scale,
         num_steps: generator.num_steps,
         sampler: generator.sampler,
@@ -206,9 +201,7 @@ fn table_of(requests: &[Request], cases: &Cases) -> String {
 
 /// A few letters that change with what is to be made.
 fn digest(table: &str, settings: &impl serde::Serialize) -> Result<String> {
-    let settings = serde_json::to_string(settings)?;
-    let digest = Sha256::new().chain_update(table).chain_update(settings).finalize();
-    Ok(digest[..4].iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(dataset::fingerprint_bytes((table.to_owned() + &serde_json::to_string(settings)?).as_bytes()))
 }
 
 /// The folder of classical variants, made where it is missing; it is a dataset like a synthetic one.
@@ -270,18 +263,6 @@ pub(super) fn classical_folder(
     progress.end();
     writer.finish()?;
     Ok(folder)
-}
-
-/// How often a label appears among targets: for the record.
-pub(super) fn label_counts(targets: &[f32], labels: &[String], kind: CaseKind) -> Vec<(String, usize)> {
-    let count = |position: usize| targets.chunks_exact(labels.len()).filter(|target| target[position] > 0.5).count();
-    let mut counts: Vec<_> =
-        labels.iter().enumerate().map(|(position, label)| (label.clone(), count(position))).collect();
-    if kind == CaseKind::Labels {
-        let none = targets.chunks_exact(labels.len()).filter(|target| target.iter().all(|value| *value < 0.5)).count();
-        counts.push(("none of them".into(), none));
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! What happens to an image on the way from its source: does it become brighter or flatter, and does it keep left and
 //! right apart?
 
-use std::collections::HashMap;
-
 use anyhow::Result;
 use dataset::Dataset;
 use metrics::{Share, bootstrap_interval_of_mean, intensity};
@@ -30,10 +28,7 @@ impl Drift {
     /// # Errors
     /// Images that cannot be read.
     pub(super) fn of(real: &Dataset, synthetic: &Dataset, seed: u64) -> Result<Option<Self>> {
-        let mut places = HashMap::new();
-        for (index, row) in real.rows()?.enumerate() {
-            places.insert(row?.id, index);
-        }
+        let places = real.numbers_by_id()?;
         let size = real.image_size();
         let (mut brightness, mut contrast, mut consistent) = (Vec::new(), Vec::new(), Vec::new());
         for (image, row) in synthetic.rows()?.enumerate() {
