@@ -84,6 +84,8 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (vec!["evaluate", "fidelity", folder, folder], "--features"),
         (vec!["evaluate", "fidelity", folder, folder, "--features", folder, "--held-out", "train"], "floor"),
         (vec!["evaluate", "fidelity", folder, folder, "--features", folder], folder),
+        (vec!["evaluate", "fidelity", folder, folder, "--features", "xrv:"], "`xrv:FILE`"),
+        (vec!["evaluate", "fidelity", folder, folder, "--features", "random:resnet"], "`random:inception`"),
         (vec!["report", folder], folder),
         (vec!["embed", folder, "--encoder", folder, "--out", "x.safetensors"], folder),
         (vec!["encode", folder], "--autoencoder"),

@@ -193,13 +193,41 @@ pub fn embeddings_for(
     for info in dataset.list_encodings()? {
         if info.name.starts_with(EMBEDDINGS)
             && info.fingerprint == fingerprint
-            && let Ok(reader) = dataset.encodings(&info.name, &info.fingerprint)
+            && let Some(kept) = kept(dataset, &info.name, &info.fingerprint, progress)
         {
-            return Ok(Embeddings { reader });
+            return Ok(kept);
         }
     }
     progress.say("the dataset lacks embeddings by this encoder; making them first");
     Ok(Embeddings { reader: embeddings(dataset, folder, 8, device, progress)?.0 })
+}
+
+/// What a network made of this very dataset earlier, where it is complete.
+pub(crate) fn kept(dataset: &Dataset, name: &str, fingerprint: &str, progress: &dyn Progress) -> Option<Embeddings> {
+    let reader = dataset.encodings(name, fingerprint).ok()?;
+    progress.say(&format!(
+        "the features `{name}` of {} images are kept from earlier and used again: {}",
+        reader.len(),
+        dataset.dir().display()
+    ));
+    Some(Embeddings { reader })
+}
+
+/// Makes embeddings of all images, or what is missing of them, by a network that `encode` runs, and keeps them.
+///
+/// # Errors
+/// A network that fails, embeddings of this name that are of another dataset, a disk that is full.
+pub(crate) fn write_embeddings(
+    dataset: &Dataset,
+    name: &str,
+    fingerprint: &str,
+    specs: &[TensorSpec],
+    batch_size: usize,
+    progress: &dyn Progress,
+    encode: impl Fn(&[u8]) -> Result<Vec<Vec<f32>>>,
+) -> Result<Embeddings> {
+    let task = "taking features";
+    Ok(Embeddings { reader: write(dataset, name, fingerprint, specs, batch_size, task, progress, encode)?.0 })
 }
 
 fn folder_name(info: &EncodingsInfo) -> String {

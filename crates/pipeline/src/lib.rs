@@ -9,6 +9,7 @@ mod done_list;
 pub mod embed;
 pub mod encode;
 pub mod evaluate;
+pub mod features;
 pub mod generate;
 pub mod inspect;
 pub mod model;

@@ -11,6 +11,7 @@ use pipeline::evaluate::encoder::{self, EncoderConfig};
 use pipeline::evaluate::fidelity::{self, FidelityConfig};
 use pipeline::evaluate::memorisation::{self, MemorisationConfig};
 use pipeline::evaluate::segmentation::{self, SegmentationConfig};
+use pipeline::features::FeatureChoice;
 
 use super::recipes::list_recipes;
 use super::{SPLITS, word, words};
@@ -25,7 +26,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Distance of synthetic images to real ones in an encoder's features, beside the floor that held-out real images set
+    /// Distance of synthetic images to real ones in the features of a network, beside the floor that held-out real images set
     Fidelity(Fidelity),
     /// Whether synthetic images are copies of training images, beside what held-out real images do
     Memorisation(Memorisation),
@@ -49,9 +50,11 @@ struct Fidelity {
     real: PathBuf,
     /// The dataset of synthetic images
     synthetic: PathBuf,
-    /// The encoder whose class token is the feature; of a run or model its encoder
-    #[arg(long, value_name = "FOLDER")]
-    features: PathBuf,
+    /// The network whose features are compared: the folder of an encoder (its class token; of a run or model its
+    /// encoder), xrv:FILE (DenseNet of torchxrayvision), inception:FILE (Inception-v3 of pytorch-fid); to test the
+    /// plumbing without weights, random:xrv, random:inception or random:vit-small/16
+    #[arg(long, value_name = "NETWORK")]
+    features: FeatureChoice,
     /// The real images that everything is compared with
     #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = words(SPLITS))]
     reference: String,
@@ -69,9 +72,9 @@ struct Memorisation {
     real: PathBuf,
     /// The dataset of synthetic images
     synthetic: PathBuf,
-    /// The encoder in whose embeddings nearness is measured; of a run or model its encoder
-    #[arg(long, value_name = "FOLDER")]
-    features: PathBuf,
+    /// The network in whose features nearness is measured, as for `evaluate fidelity`
+    #[arg(long, value_name = "NETWORK")]
+    features: FeatureChoice,
     /// Real images that no network saw
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     held_out: String,
@@ -103,9 +106,10 @@ struct Autoencoder {
     /// Autoencoder folder; of a run or model its autoencoder
     #[arg(long, value_name = "FOLDER")]
     autoencoder: PathBuf,
-    /// Also measures the distance between originals and reconstructions in this encoder's class token
-    #[arg(long, value_name = "FOLDER")]
-    features: Option<PathBuf>,
+    /// Also measures the distance between originals and reconstructions in this network's features, as for `evaluate
+    /// fidelity`
+    #[arg(long, value_name = "NETWORK")]
+    features: Option<FeatureChoice>,
     /// The images to send through
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     split: String,
@@ -126,9 +130,9 @@ struct Conditioning {
     real: PathBuf,
     /// The dataset that `generate ... reconstruct` made of it
     synthetic: PathBuf,
-    /// The encoder that recognises; of a run or model its encoder, or random:vit-small/16 as a control
-    #[arg(long, value_name = "FOLDER")]
-    features: PathBuf,
+    /// The network that recognises, as for `evaluate fidelity`; random:vit-small/16 is a control
+    #[arg(long, value_name = "NETWORK")]
+    features: FeatureChoice,
     /// Also writes the result to this JSON file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,

@@ -4,7 +4,7 @@
 //! the latents. Ratios and similarities are those of scikit-image (range 1, normal window of deviation 1.5), taken
 //! before anything is rounded to bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use burn::module::Module as _;
@@ -13,12 +13,12 @@ use dataset::{Dataset, Split};
 use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance, peak_signal_to_noise, structural_similarity};
 use nets::autoencoder::Autoencoder;
-use nets::vit::Vit;
 use radiograph::{Border, Grid, RgbImage};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::encode;
+use crate::features::{FeatureChoice, LoadedFeatures};
 use crate::model::network_of;
 use crate::progress::Progress;
 use crate::tensors::{bytes_from_pictures, images_from_bytes, pictures_from_images, to_host};
@@ -37,9 +37,8 @@ pub struct AutoencoderConfig {
     pub dataset: PathBuf,
     /// Folder of the autoencoder; of a run or model its autoencoder.
     pub autoencoder: PathBuf,
-    /// Encoder whose class token measures the distance between originals and reconstructions (of a run or model its
-    /// encoder, or `random:vit-small/16`); none measures none.
-    pub features: Option<PathBuf>,
+    /// The network in whose features originals and reconstructions are compared; none compares none.
+    pub features: Option<FeatureChoice>,
     /// Which images.
     pub split: Split,
     /// At most so many of them, from a fixed shuffle; all where absent.
@@ -95,11 +94,16 @@ pub struct Quality {
 /// Distances between originals and reconstructions; 0 for images that come back exactly.
 #[derive(Debug, Clone, Serialize)]
 pub struct RoundTrip {
-    /// Fingerprint of the encoder.
+    /// Fingerprint of the feature network.
     pub features: String,
+    /// What that network is.
+    pub network: String,
+    /// Where its weights are random: that the figures are none of quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
     /// Length of a feature.
     pub dim: usize,
-    /// Fréchet distance of the class tokens (Heusel et al. 2017). Both sets come from the same images, so its bias at
+    /// Fréchet distance of the features (Heusel et al. 2017). Both sets come from the same images, so its bias at
     /// few images is small beside that of unrelated sets.
     pub frechet_distance: f64,
     /// Kernel distance (Binkowski et al. 2018); at or below 0 where nothing can be told apart.
@@ -116,7 +120,7 @@ pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress)
     let folder = network_of(&config.autoencoder, "autoencoder")?;
     let autoencoder = Autoencoder::load(&folder, device)?;
     let features = match &config.features {
-        Some(path) => Some(Features::open(path, &dataset, device)?),
+        Some(choice) => Some(Features::open(choice, &dataset, device)?),
         None => None,
     };
     let rows = fixed_choice(&dataset, config.split, config.max_images.unwrap_or(usize::MAX))?;
@@ -247,29 +251,31 @@ impl Measured {
     }
 }
 
-/// An encoder whose class tokens are compared.
-struct Features {
-    encoder: Vit,
+/// A network whose features are compared.
+struct Features<'a> {
+    choice: &'a FeatureChoice,
+    network: LoadedFeatures,
     fingerprint: String,
 }
 
-impl Features {
-    fn open(path: &Path, dataset: &Dataset, device: &Device) -> Result<Self> {
-        let folder = encode::encoder_folder(path, dataset, device)?;
-        Ok(Self { encoder: Vit::load(&folder, device)?, fingerprint: dataset::fingerprint(&folder)? })
+impl<'a> Features<'a> {
+    fn open(choice: &'a FeatureChoice, dataset: &Dataset, device: &Device) -> Result<Self> {
+        let network = choice.open(dataset, device)?;
+        Ok(Self { choice, network: network.load(device)?, fingerprint: network.fingerprint().to_owned() })
     }
 
     fn of(&self, pictures: &[u8], size: usize, device: &Device) -> Result<Vec<f64>> {
-        let images = self.encoder.preprocessing().apply(pictures, size, size, device)?;
-        Ok(to_host(self.encoder.forward(images).class_token())?.into_iter().map(f64::from).collect())
+        Ok(self.network.of(pictures, size, device)?.into_iter().map(f64::from).collect())
     }
 
     fn distances(&self, before: &[f64], after: &[f64]) -> Result<RoundTrip> {
-        let dim = self.encoder.config().hidden_size;
-        let rows = |values| Rows::new(values, dim).context("the encoder gave features that are not numbers");
+        let dim = self.network.dim();
+        let rows = |values| Rows::new(values, dim).context("the feature network gave features that are not numbers");
         let (before, after) = (rows(before)?, rows(after)?);
         Ok(RoundTrip {
             features: self.fingerprint.clone(),
+            network: self.choice.description(),
+            caution: self.choice.caution(),
             dim,
             frechet_distance: frechet_distance(&Moments::of(after)?, &Moments::of(before)?)?,
             kernel_distance: kernel_distance(after, before)?,

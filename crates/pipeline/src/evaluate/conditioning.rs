@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::{CONFIDENCE, REPLICATES};
 use crate::encode;
+use crate::features::FeatureChoice;
 use crate::progress::Progress;
 
 /// What to compare with what.
@@ -26,8 +27,8 @@ pub struct ConditioningConfig {
     /// What was drawn from them; images of one source each count, and unconditional ones as a control; interpolations
     /// do not.
     pub synthetic: PathBuf,
-    /// The encoder that recognises; of a run or model its encoder, or `random:vit-small/16`.
-    pub features: PathBuf,
+    /// The network that recognises; a control has random weights.
+    pub features: FeatureChoice,
     /// Of the pairs that are no pairs, and of the interval.
     pub seed: u64,
     /// A JSON file for the result.
@@ -37,8 +38,13 @@ pub struct ConditioningConfig {
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConditioningSummary {
-    /// Fingerprint of the encoder.
+    /// Fingerprint of the feature network.
     pub features: String,
+    /// What that network is.
+    pub network: String,
+    /// Where its weights are random: that the figures are none of quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
     /// Synthetic images judged.
     pub num_images: usize,
     /// Those among them that were drawn without a condition and compared with a real image of their split by lot.
@@ -63,13 +69,13 @@ pub struct ConditioningSummary {
 /// Embeds what lacks embeddings, and compares.
 ///
 /// # Errors
-/// No synthetic image of a single source, sources that the real dataset lacks, an encoder that cannot be used.
+/// No synthetic image of a single source, sources that the real dataset lacks, a feature network that cannot be used.
 pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress) -> Result<ConditioningSummary> {
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
-    let encoder = encode::encoder_folder(&config.features, &real, device)?;
+    let network = config.features.open(&real, device)?;
     let (groups, num_unconditional) = pairs(&real, &synthetic, config.seed)?;
-    let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
-    let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
+    let real_features = network.of_dataset(&real, device, progress)?;
+    let synthetic_features = network.of_dataset(&synthetic, device, progress)?;
     let dim = real_features.shape()[1];
     let read = |embeddings: &encode::Embeddings, rows: &[usize]| -> Result<Vec<f64>> {
         Ok(embeddings.gather(rows, 1)?.into_iter().map(f64::from).collect())
@@ -79,7 +85,7 @@ pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress
         let references = read(&real_features, candidates)?;
         let drawn: Vec<usize> = pairs.iter().map(|(image, _)| *image).collect();
         let queries = read(&synthetic_features, &drawn)?;
-        let wrong = "the encoder gave features that are not numbers";
+        let wrong = "the feature network gave features that are not numbers";
         let (references, queries) = (Rows::new(&references, dim).context(wrong)?, Rows::new(&queries, dim)?);
         let neighbours = nearest_neighbours(queries, references, candidates.len())?;
         for ((image, source), neighbours) in pairs.iter().zip(neighbours) {
@@ -111,6 +117,8 @@ pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress
     );
     let summary = ConditioningSummary {
         features: real_features.fingerprint().to_owned(),
+        network: config.features.description(),
+        caution: config.features.caution(),
         num_images: found.len(),
         num_unconditional,
         mean_candidates: mean(&|found| found.candidates as f64),

@@ -1,11 +1,11 @@
-//! Fidelity: how far synthetic images are from real ones in the feature space of an encoder, whether they look like
+//! Fidelity: how far synthetic images are from real ones in the space of a feature network, whether they look like
 //! real ones and show all that these show, and what happened to an image on the way from its source.
 //!
 //! Both the synthetic images and real ones that no network was trained on are compared with the same reference, at the
 //! same number of images. The real ones give the floor: distances grow as images get fewer, so a distance without the
 //! floor at its own number of images says nothing.
 
-use crate::{encode, model::network_of, progress::Progress};
+use crate::{encode, features::FeatureChoice, progress::Progress};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
@@ -35,8 +35,8 @@ pub struct FidelityConfig {
     pub real: PathBuf,
     /// The synthetic ones; any dataset.
     pub synthetic: PathBuf,
-    /// Folder of the encoder whose class token is the feature; of a run or model its encoder.
-    pub features: PathBuf,
+    /// The feature network.
+    pub features: FeatureChoice,
     /// The real images that both are compared with.
     pub reference_split: Split,
     /// The real images that give the floor.
@@ -50,8 +50,13 @@ pub struct FidelityConfig {
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct FidelitySummary {
-    /// Fingerprint of the encoder.
+    /// Fingerprint of the feature network.
     pub features: String,
+    /// What that network is.
+    pub network: String,
+    /// Where its weights are random: that the figures are none of quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
     /// Length of a feature.
     pub dim: usize,
     /// Real images in the reference.
@@ -101,7 +106,7 @@ pub struct Distances {
 /// Compares. Embeddings that a dataset lacks are made and kept first; features are those, in half precision.
 ///
 /// # Errors
-/// Fewer than six images on a side, datasets of different image sizes, an encoder that cannot be used.
+/// Fewer than six images on a side, datasets of different image sizes, a feature network that cannot be used.
 pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) -> Result<FidelitySummary> {
     ensure!(
         config.reference_split != config.held_out_split,
@@ -121,9 +126,9 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         let fewest = DEFAULT_NEIGHBOURS + 1;
         ensure!(count >= fewest, "there are {count} {what}; it takes at least {fewest}, for an honest figure hundreds");
     }
-    let encoder = network_of(&config.features, "encoder")?;
-    let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
-    let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
+    let network = config.features.open(&real, device)?;
+    let real_features = network.of_dataset(&real, device, progress)?;
+    let synthetic_features = network.of_dataset(&synthetic, device, progress)?;
     let dim = real_features.shape()[1];
 
     let reference = Set::read(&real, &real_features, &reference, dim)?;
@@ -135,6 +140,8 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
     let moments = Moments::of(reference.rows()?)?;
     let summary = FidelitySummary {
         features: real_features.fingerprint().to_owned(),
+        network: config.features.description(),
+        caution: config.features.caution(),
         dim,
         num_reference: reference.num_images,
         num_images,
@@ -179,7 +186,7 @@ impl Set {
     }
 
     fn rows(&self) -> Result<Rows<'_>> {
-        Rows::new(&self.features, self.dim).context("the encoder gave features that are not numbers")
+        Rows::new(&self.features, self.dim).context("the feature network gave features that are not numbers")
     }
 
     fn against(&self, reference: &Self, moments: &Moments, seed: u64) -> Result<Distances> {

@@ -19,7 +19,7 @@ use radiograph::{Border, Grid};
 use serde::Serialize;
 
 use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes, reduced_side};
-use crate::encode;
+use crate::features::FeatureChoice;
 use crate::progress::Progress;
 
 /// Share of pairs of different patients that are nearer than what counts as suspiciously near.
@@ -36,8 +36,8 @@ pub struct MemorisationConfig {
     pub real: PathBuf,
     /// The synthetic images; any dataset.
     pub synthetic: PathBuf,
-    /// The encoder in whose embeddings nearness is measured; of a run or model its encoder.
-    pub features: PathBuf,
+    /// The network in whose features nearness is measured.
+    pub features: FeatureChoice,
     /// Real images that no network saw.
     pub held_out_split: Split,
     /// Of cells and intervals.
@@ -49,8 +49,13 @@ pub struct MemorisationConfig {
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct MemorisationSummary {
-    /// Fingerprint of the encoder.
+    /// Fingerprint of the feature network.
     pub features: String,
+    /// What that network is.
+    pub network: String,
+    /// Where its weights are random: that the figures are none of quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
     /// Synthetic images.
     pub num_synthetic: usize,
     /// Training images.
@@ -102,7 +107,7 @@ pub struct Nearest {
 /// Audits, draws, and writes `memorisation.json` and `closest-pairs.png` into the folder `out`.
 ///
 /// # Errors
-/// Splits without images, datasets of different image sizes, an encoder that cannot be used, a folder that cannot be
+/// Splits without images, datasets of different image sizes, a feature network that cannot be used, a folder that cannot be
 /// written.
 pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress) -> Result<MemorisationSummary> {
     ensure!(
@@ -119,9 +124,9 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
     for (_, rows, what) in &sets {
         ensure!(rows.len() >= 2, "there are {} {what}; it takes at least 2, for an honest figure hundreds", rows.len());
     }
-    let encoder = encode::encoder_folder(&config.features, &real, device)?;
-    let real_features = encode::embeddings_for(&real, &encoder, device, progress)?;
-    let synthetic_features = encode::embeddings_for(&synthetic, &encoder, device, progress)?;
+    let network = config.features.open(&real, device)?;
+    let real_features = network.of_dataset(&real, device, progress)?;
+    let synthetic_features = network.of_dataset(&synthetic, device, progress)?;
     let dim = real_features.shape()[1];
 
     let people = People::of(&sets)?;
@@ -140,6 +145,8 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
     draw(&picture, &sets, &closest)?;
     let summary = MemorisationSummary {
         features: real_features.fingerprint().to_owned(),
+        network: config.features.description(),
+        caution: config.features.caution(),
         num_synthetic: sets[2].1.len(),
         num_train: sets[0].1.len(),
         num_held_out: sets[1].1.len(),

@@ -64,7 +64,14 @@ impl ResultFile {
             Kind::Segmentation => segmentation::section(&root),
             Kind::Other => root.everything(),
         };
-        let mut html = self.sourced("div", &known);
+        let cautions = match self.kind {
+            Kind::Conditioning => String::new(), // says it itself, file by file
+            _ => [root.get("caution"), root.get("round_trip").get("caution")]
+                .iter()
+                .filter_map(|caution| caution.text().map(note))
+                .collect(),
+        };
+        let mut html = self.sourced("div", &(cautions + &known));
         let mut drawings = String::new();
         for path in self.own_pictures()? {
             let name = path.file_name().unwrap_or_default();
@@ -172,7 +179,8 @@ fn fidelity(root: &Place<'_>) -> String {
     html.push_str(&settings(
         root,
         &[
-            ("encoder", "features"),
+            ("feature network", "network"),
+            ("its fingerprint", "features"),
             ("numbers in a feature", "dim"),
             ("real images in the reference", "num_reference"),
             ("synthetic and held-out images, each", "num_images"),
@@ -208,7 +216,8 @@ fn memorisation(root: &Place<'_>) -> String {
     let mut html = settings(
         root,
         &[
-            ("encoder", "features"),
+            ("feature network", "network"),
+            ("its fingerprint", "features"),
             ("synthetic images", "num_synthetic"),
             ("training images", "num_train"),
             ("held-out real images", "num_held_out"),
@@ -270,6 +279,7 @@ fn memorisation(root: &Place<'_>) -> String {
 pub(super) fn conditioning(files: &[&ResultFile]) -> String {
     let mut marks = Vec::new();
     let mut rows = Vec::new();
+    let mut cautions = String::new();
     let mut chance = None;
     for file in files {
         let root = Place::root(&file.content);
@@ -282,7 +292,11 @@ pub(super) fn conditioning(files: &[&ResultFile]) -> String {
             marks.push(mark);
         }
         chance = chance.or(root.get("chance").number());
+        if let Some(caution) = root.get("caution").text() {
+            cautions.push_str(&file.sourced("div", &note(&format!("{name}: {caution}"))));
+        }
         let cells = [
+            root.get("network").words(),
             root.get("features").words(),
             root.get("num_images").written(Style::Plain),
             root.get("num_unconditional").written(Style::Plain),
@@ -301,7 +315,8 @@ pub(super) fn conditioning(files: &[&ResultFile]) -> String {
     let caption = "Own source nearest; orange: drawn without a condition, a source by lot".to_owned();
     let headings = [
         "file",
-        "encoder",
+        "feature network",
+        "its fingerprint",
         "images",
         "without condition",
         "candidates",
@@ -311,7 +326,7 @@ pub(super) fn conditioning(files: &[&ResultFile]) -> String {
         "similarity to source",
         "to another",
     ];
-    charts(chart.map(|chart| (chart, caption))) + &figures_table(&headings, &rows)
+    cautions + &charts(chart.map(|chart| (chart, caption))) + &figures_table(&headings, &rows)
 }
 
 /// The section of all files of this evaluation.
@@ -396,7 +411,8 @@ fn autoencoder(root: &Place<'_>) -> String {
                 ("images", "quality.num_images"),
                 ("split", "split"),
                 ("dataset", "dataset"),
-                ("encoder of the distances", "round_trip.features"),
+                ("feature network of the distances", "round_trip.network"),
+                ("its fingerprint", "round_trip.features"),
             ],
         )
 }

@@ -220,7 +220,8 @@ fn write_results(folder: &Path) -> Vec<PathBuf> {
         (
             "fidelity.json",
             json!({
-                "kind": "fidelity", "features": "926592d354ce", "dim": 192, "num_reference": 5061, "num_images": 609,
+                "kind": "fidelity", "features": "926592d354ce", "network": "encoder",
+                "caution": "random weights: no figure of quality", "dim": 192, "num_reference": 5061, "num_images": 609,
                 "note": "609 images are few: read the kernel distance", "synthetic": distances(0.0),
                 "held_out": distances(-0.01), "reference_brightness": 0.4899, "reference_contrast": 0.2214,
                 "drift": {"num_images": 609, "brightness": estimate(-5.5e-4), "contrast": estimate(0.003),

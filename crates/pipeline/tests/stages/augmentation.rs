@@ -4,7 +4,7 @@ use super::{NUM_IMAGES, encoded_phantoms, train_to};
 use pipeline::evaluate::augmentation::{
     self, AugmentationConfig, AugmentationOutcome, ClassifierSettings, GridSettings, Regime,
 };
-use pipeline::{device, progress::Silent, settings};
+use pipeline::{device, features::FeatureChoice, progress::Silent, settings};
 use std::path::Path;
 
 fn grid(model: &Path) -> GridSettings {
@@ -22,7 +22,7 @@ fn grid(model: &Path) -> GridSettings {
     }
     for classifier in &mut grid.classifiers {
         match classifier {
-            ClassifierSettings::LinearProbe { features, .. } => *features = model.into(),
+            ClassifierSettings::LinearProbe { features, .. } => *features = FeatureChoice::Encoder(model.into()),
             ClassifierSettings::Residual { image_size, channels, training, .. } => {
                 (*image_size, *channels) = (16, vec![8]);
                 (training.num_steps, training.batch_size) = (4, 4);

@@ -1,6 +1,7 @@
 //! Training, resuming and generating on a handful of phantoms with tiny random networks: plumbing, not results.
 
 mod augmentation;
+mod features;
 mod segmentation;
 
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
@@ -16,6 +17,7 @@ use pipeline::{
         fidelity::{self, FidelityConfig},
         memorisation::{self, MemorisationConfig},
     },
+    features::FeatureChoice,
     generate::{self, GenerateConfig, PairRule, Strategy},
     progress::Silent,
     recipe::{self, Recipe},
@@ -216,7 +218,7 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     let conditioning = ConditioningConfig {
         real: dataset.clone(),
         synthetic: folder.path().join("one"),
-        features: whole.clone(),
+        features: FeatureChoice::Encoder(whole.clone()),
         seed: 0,
         out: None,
     };
@@ -234,7 +236,7 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     let mut fidelity = FidelityConfig {
         real: dataset.clone(),
         synthetic: folder.path().join("one"),
-        features: whole,
+        features: FeatureChoice::Encoder(whole),
         reference_split: Split::Train,
         held_out_split: Split::Val,
         seed: 0,
@@ -275,7 +277,7 @@ fn a_condition_counts_as_followed_where_its_own_source_is_recognised() {
             writer.push(row, &real.image(*index).unwrap(), None).unwrap();
         }
         writer.finish().unwrap();
-        let features = "random:vit-tiny/16".into();
+        let features = "random:vit-tiny/16".parse().unwrap();
         let config = ConditioningConfig { real: dataset.clone(), synthetic: out, features, seed: 0, out: None };
         conditioning::run(&config, &device::parse("cpu").unwrap(), &Silent).unwrap()
     };
@@ -307,7 +309,7 @@ fn copies_of_training_images_are_found_and_other_real_images_are_not() {
         let config = MemorisationConfig {
             real: dataset.clone(),
             synthetic: out,
-            features: "random:vit-tiny/16".into(),
+            features: "random:vit-tiny/16".parse().unwrap(),
             held_out_split: Split::Val,
             seed: 0,
             out: folder.path().join(format!("{name}-audit")),

@@ -1,7 +1,6 @@
 //! The classifiers: what they learn from, how, and the scores that they give to test images.
 
 use super::settings::{CaseKind, ClassifierSettings, TrainingSettings};
-use crate::encode;
 use crate::evaluate::encoder::standardised;
 use crate::progress::Progress;
 use crate::tensors::{images_from_bytes, to_host};
@@ -43,14 +42,12 @@ impl Inputs {
     ) -> Result<Self> {
         match classifier {
             ClassifierSettings::LinearProbe { features, .. } => {
-                let encoder = encode::encoder_folder(features, dataset, device)?;
-                let embeddings = encode::embeddings_for(dataset, &encoder, device, progress)?;
+                let embeddings = features.open(dataset, device)?.of_dataset(dataset, device, progress)?;
                 let rows: Vec<usize> = (0..dataset.len()).collect();
                 let values: Vec<f64> = embeddings.gather(&rows, 1)?.into_iter().map(f64::from).collect();
                 ensure!(
                     values.iter().all(|value| value.is_finite()),
-                    "the encoder gave embeddings that are not numbers: {}",
-                    features.display()
+                    "the feature network gave features that are not numbers: {features}"
                 );
                 Ok(Self::Features { values, dim: embeddings.shape()[1] })
             }
@@ -436,7 +433,7 @@ mod tests {
     #[test]
     fn a_probe_needs_both_classes() {
         let inputs = Inputs::Features { values: (0..20).map(f64::from).collect(), dim: 2 };
-        let probe = ClassifierSettings::LinearProbe { features: "x".into(), strength: 1.0 };
+        let probe = ClassifierSettings::LinearProbe { features: "x".parse().unwrap(), strength: 1.0 };
         let mut one = Samples::default();
         (0..4).for_each(|row| one.push(&inputs, row, &[1.0, 0.0]));
         let test = samples(&inputs, 0..10);

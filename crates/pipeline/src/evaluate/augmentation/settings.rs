@@ -1,6 +1,7 @@
 //! Settings of the grid: a TOML file that says which images, which synthetic sets, which classifiers, and how many of
 //! each.
 
+use crate::features::FeatureChoice;
 use crate::settings::Settings;
 use anyhow::{Result, ensure};
 use dataset::Split;
@@ -212,10 +213,10 @@ pub enum Drawn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClassifierSettings {
-    /// Logistic regression of each label on an encoder's embeddings, solved exactly: it has no steps to count.
+    /// Logistic regression of each label on the features of a network, solved exactly: it has no steps to count.
     LinearProbe {
-        /// Folder of the encoder; of a run or model its encoder.
-        features: PathBuf,
+        /// Folder of an encoder (of a run or model its encoder), `xrv:FILE`, `inception:FILE`, or a random one.
+        features: FeatureChoice,
         /// The loss of all images together weighs so much against the penalty on the weights, however many there are.
         strength: f64,
     },

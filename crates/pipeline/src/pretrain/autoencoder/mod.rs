@@ -16,6 +16,7 @@ use super::{Evaluation, PretrainSummary, Trainee, TrainingOrder};
 use crate::{
     encode,
     evaluate::autoencoder::{self as evaluation, AutoencoderConfig, AutoencoderSummary, Measured},
+    features::FeatureChoice,
     progress::Progress,
     run::{self, Mean},
     settings::Settings as _,
@@ -132,7 +133,7 @@ pub fn run(
     let evaluate = AutoencoderConfig {
         dataset: config.dataset.clone(),
         autoencoder: training.network.clone(),
-        features: config.features.clone(),
+        features: config.features.clone().map(FeatureChoice::Encoder),
         split,
         max_images: None,
         batch_size: EVALUATION_BATCH,

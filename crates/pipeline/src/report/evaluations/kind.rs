@@ -57,7 +57,7 @@ impl Kind {
     pub(super) fn explanation(self) -> &'static str {
         match self {
             Self::Fidelity => {
-                "How far synthetic images are from real ones in an encoder's features. The floor is the same figure of \
+                "How far synthetic images are from real ones in the features of a network. The floor is the same figure of \
                  as many real images that no network was trained on: what cannot be told from it is as good as real."
             }
             Self::Memorisation => {
@@ -66,7 +66,7 @@ impl Kind {
             }
             Self::Conditioning => {
                 "How often the real image that a synthetic one was drawn from is the nearest of all real images of its \
-                 split and collection. Controls are an encoder with random weights and images drawn without a condition."
+                 split and collection. Controls are a network with random weights and images drawn without a condition."
             }
             Self::Encoder => {
                 "How well two groups of images are told apart by an encoder's embeddings: area under the receiver \
