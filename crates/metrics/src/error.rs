@@ -34,6 +34,19 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A matrix that no set of features has for its covariance.
+    #[error(
+        "the matrix is no covariance: {found} in row {row}, column {column}, both counted from 0, is not what symmetry and \
+         the variances allow; make or copy it again"
+    )]
+    NoCovariance {
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// What stands there.
+        found: f64,
+    },
     /// A setting lies outside its range.
     #[error("{name} is {value}; it must be {expected}")]
     OutOfRange {

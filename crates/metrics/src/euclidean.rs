@@ -7,8 +7,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
-use crate::distance::dot;
 use crate::error::{Error, check_enough, check_finite, check_share, check_size};
+use crate::kernel::dot;
 use crate::resample::{Share, between, quantile_position};
 use crate::rows::Rows;
 

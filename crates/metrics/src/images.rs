@@ -98,7 +98,7 @@ fn smooth(values: &[f64], width: usize) -> Vec<f64> {
     let window: Vec<f64> = (0..=2 * WINDOW_RADIUS).map(|offset| weight(offset) / total).collect();
     let across: Vec<f64> = values
         .chunks_exact(width)
-        .flat_map(|row| row.windows(window.len()).map(|part| crate::distance::dot(part, &window)))
+        .flat_map(|row| row.windows(window.len()).map(|part| crate::kernel::dot(part, &window)))
         .collect(); // [height, width - 10]
     let narrow = width - 2 * WINDOW_RADIUS;
     let num_rows = across.len() / narrow - 2 * WINDOW_RADIUS;

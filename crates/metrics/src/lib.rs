@@ -2,7 +2,7 @@
 //!
 //! No networks, no files, no threads: features come in as numbers, and every result is the same on every machine up to
 //! rounding.
-//! - Sets of features: [`distance`] compares them (Fréchet and kernel distances), [`quality`] asks whether generated rows
+//! - Sets of features: [`frechet`] and [`kernel`] give distances of two, the first by their [`moments`]; [`quality`] asks whether generated rows
 //!   look like real ones and show all that these show, [`memorisation`] whether they are copies of training rows.
 //!   [`euclidean`] finds nearest rows, [`partition`] parts them into cells.
 //! - [`images`] compares pictures; [`retrieval`] finds neighbours by angle and lets them vote; [`probe`] fits linear
@@ -13,12 +13,14 @@
 
 pub mod agreement;
 pub mod comparison;
-pub mod distance;
 mod distribution;
 mod error;
 pub mod euclidean;
+pub mod frechet;
 pub mod images;
+pub mod kernel;
 pub mod memorisation;
+pub mod moments;
 pub mod partition;
 pub mod probe;
 pub mod quality;
@@ -35,11 +37,13 @@ pub use comparison::{
     NullDistribution, ResampledTTest, SignedRankTest, cliffs_delta, corrected_t_test, holm, paired_cohens_d,
     rank_biserial, wilcoxon_signed_rank,
 };
-pub use distance::{Moments, frechet_distance, frechet_distance_interval, kernel_distance, kernel_distance_interval};
 pub use error::Error;
 pub use euclidean::{NearRow, distance_between_groups, nearest_rows, share_nearer_than};
+pub use frechet::{FrechetEstimate, frechet_distance, frechet_estimate, frechet_estimate_to};
 pub use images::{Intensity, intensity, peak_signal_to_noise, structural_similarity};
+pub use kernel::{kernel_distance, kernel_distance_interval};
 pub use memorisation::{CellOfCopying, DataCopying, FEWEST_GENERATED, authentic_rows, data_copying};
+pub use moments::Moments;
 pub use partition::Partition;
 pub use probe::{LogisticRegression, PrincipalComponents};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};

@@ -4,8 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, Par, Side};
 
-use crate::distance::{Moments, dot};
 use crate::error::{Error, check_enough, check_size};
+use crate::kernel::dot;
+use crate::moments::Moments;
 use crate::rows::Rows;
 
 /// A linear classifier of two classes.

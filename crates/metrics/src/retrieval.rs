@@ -3,8 +3,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
-use crate::distance::dot;
 use crate::error::{Error, check_enough, check_size};
+use crate::kernel::dot;
 use crate::rows::Rows;
 
 /// Queries whose similarities to all references are held at once.

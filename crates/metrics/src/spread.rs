@@ -3,8 +3,8 @@
 
 use faer::Side;
 
-use crate::distance::Moments;
 use crate::error::Error;
+use crate::moments::Moments;
 
 /// The effective rank of a covariance (Roy and Vetterli 2007): `exp(-sum p ln p)` over its eigenvalues divided by their
 /// sum. From 1 (all embeddings on a line) to their dimension (alike in all directions); 0 where all are equal.

@@ -4,7 +4,7 @@
 use metrics::{
     DEFAULT_NEIGHBOURS, Error, Moments, Neighbourhoods, Partition, Quality, Rows, Share, authentic_rows,
     bootstrap_interval_of_mean, bootstrap_interval_of_two, data_copying, distance_between_groups, frechet_distance,
-    frechet_distance_interval, kernel_distance, kernel_distance_interval, nearest_rows,
+    frechet_estimate, kernel_distance, kernel_distance_interval, nearest_rows,
 };
 use serde_json::Value;
 
@@ -264,13 +264,14 @@ fn the_frechet_interval_has_the_width_of_new_samples() {
     let deviation = (fresh.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 199.0).sqrt();
     let (a, b) = (set(0, 0.0), set(40_000, 1.0));
     let (a, b) = (Rows::new(&a, dim).unwrap(), Rows::new(&b, dim).unwrap());
-    let found = frechet_distance_interval(a, b, 400, 0.95, 1).unwrap();
-    let half = 0.5 * (found.high - found.low);
+    let found = frechet_estimate(a, b, 0.95).unwrap();
+    let half = 0.5 * (found.interval.high - found.interval.low);
     assert!((half / (1.96 * deviation) - 1.0).abs() < 0.25, "{half} {deviation}");
-    assert_close(0.5 * (found.high + found.low), distance(0));
+    assert_close(found.distance, distance(0));
+    assert_close(0.5 * (found.interval.high + found.interval.low), distance(0));
     // Never below 0.
-    assert_eq!(frechet_distance_interval(a, a, 20, 0.95, 1).unwrap().low, 0.0);
-    assert!(matches!(frechet_distance_interval(a, b, 1, 0.95, 1), Err(Error::TooFew { .. })));
+    assert_eq!(frechet_estimate(a, a, 0.95).unwrap().interval.low, 0.0);
+    assert!(matches!(frechet_estimate(a, b, 1.0), Err(Error::OutOfRange { .. })));
 }
 
 #[test]

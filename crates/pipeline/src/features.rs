@@ -75,7 +75,7 @@ impl Published {
         match self {
             Self::Xrv => {
                 let network = DenseNetConfig::default().init(device);
-                PublishedNetwork::Xrv(randomise(network, Initialisation::HeNormal, SEED))
+                PublishedNetwork::Xrv(Box::new(randomise(network, Initialisation::HeNormal, SEED)))
             }
             Self::Inception => {
                 let network = randomise(Inception::new(device), Initialisation::HeNormal, SEED);
@@ -95,7 +95,7 @@ impl Published {
                      one of these: {}",
                     path.display()
                 );
-                Ok(PublishedNetwork::Xrv(network))
+                Ok(PublishedNetwork::Xrv(Box::new(network)))
             }
             Self::Inception => Ok(PublishedNetwork::Inception(Box::new(Inception::load(path, device)?))),
         }
@@ -210,7 +210,7 @@ impl FeatureChoice {
             Self::Random(published) => {
                 let network = published.random(device);
                 let fingerprint = network.fingerprint()?;
-                (Source::Made(*published, Box::new(network)), fingerprint)
+                (Source::Made(*published, network), fingerprint)
             }
         };
         Ok(FeatureNetwork { source, fingerprint })
@@ -228,7 +228,7 @@ pub struct FeatureNetwork {
 enum Source {
     Encoder(PathBuf),
     File(Published, PathBuf),
-    Made(Published, Box<PublishedNetwork>),
+    Made(Published, PublishedNetwork),
 }
 
 impl FeatureNetwork {
@@ -271,8 +271,8 @@ impl FeatureNetwork {
     /// A file that is damaged or of another network.
     pub fn load(&self, device: &Device) -> Result<LoadedFeatures> {
         Ok(LoadedFeatures(match &self.source {
-            Source::Encoder(folder) => Loaded::Encoder(Vit::load(folder, device)?),
-            Source::File(published, path) => Loaded::Published(Box::new(published.load(path, device)?)),
+            Source::Encoder(folder) => Loaded::Encoder(Box::new(Vit::load(folder, device)?)),
+            Source::File(published, path) => Loaded::Published(published.load(path, device)?),
             Source::Made(_, network) => Loaded::Published(network.clone()),
         }))
     }
@@ -284,8 +284,8 @@ pub struct LoadedFeatures(Loaded);
 
 #[derive(Debug)]
 enum Loaded {
-    Encoder(Vit),
-    Published(Box<PublishedNetwork>),
+    Encoder(Box<Vit>),
+    Published(PublishedNetwork),
 }
 
 impl LoadedFeatures {
@@ -293,7 +293,7 @@ impl LoadedFeatures {
     pub fn dim(&self) -> usize {
         match &self.0 {
             Loaded::Encoder(encoder) => encoder.config().hidden_size,
-            Loaded::Published(network) => match &**network {
+            Loaded::Published(network) => match network {
                 PublishedNetwork::Xrv(network) => network.dim(),
                 PublishedNetwork::Inception(network) => network.dim(),
             },
@@ -316,7 +316,7 @@ impl LoadedFeatures {
             }
             Loaded::Published(network) => {
                 let brightness: Vec<f32> = pictures.iter().map(|byte| f32::from(*byte) / 255.0).collect();
-                match &**network {
+                match network {
                     PublishedNetwork::Xrv(network) => {
                         network.forward_features(xrv_input(&brightness, [size, size], device)?)
                     }
@@ -332,7 +332,7 @@ impl LoadedFeatures {
 
 #[derive(Debug, Clone)]
 enum PublishedNetwork {
-    Xrv(DenseNet),
+    Xrv(Box<DenseNet>),
     Inception(Box<Inception>),
 }
 

@@ -46,10 +46,11 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Fidelity {
-    /// The dataset of real images
+    /// The dataset of real images, or a file of their statistics that --statistics wrote
     real: PathBuf,
-    /// The dataset of synthetic images
-    synthetic: PathBuf,
+    /// Datasets of synthetic images, each of which is a set of its own: reconstructions, interpolations
+    #[arg(required = true)]
+    synthetic: Vec<PathBuf>,
     /// The network whose features are compared: the folder of an encoder (its class token; of a run or model its
     /// encoder), xrv:FILE (DenseNet of torchxrayvision), inception:FILE (Inception-v3 of pytorch-fid); to test the
     /// plumbing without weights, random:xrv, random:inception or random:vit-small/16
@@ -61,6 +62,10 @@ struct Fidelity {
     /// The real images that give the floor
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     held_out: String,
+    /// Writes mean and covariance of the reference's features to this file, which stands for REAL where the images may
+    /// not go; one that is there and of the same images and network is kept
+    #[arg(long, value_name = "FILE")]
+    statistics: Option<PathBuf>,
     /// Also writes the result to this JSON file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -207,7 +212,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
 }
 
 fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
-    let Fidelity { real, synthetic, features, reference, held_out, out } = arguments;
+    let Fidelity { real, synthetic, features, reference, held_out, statistics, out } = arguments;
     let config = FidelityConfig {
         real,
         synthetic,
@@ -215,6 +220,7 @@ fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
         reference_split: word(&reference)?,
         held_out_split: word(&held_out)?,
         seed: context.seed.unwrap_or(0),
+        statistics,
         out,
     };
     context.perform(&config, |terminal| fidelity::run(&config, &pipeline::device::parse(&context.device)?, terminal))

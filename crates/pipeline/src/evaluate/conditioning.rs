@@ -14,6 +14,7 @@ use diffusion::random;
 use metrics::{Rows, bootstrap_interval, nearest_neighbours};
 use serde::Serialize;
 
+use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, REPLICATES};
 use crate::encode;
 use crate::features::FeatureChoice;
@@ -71,6 +72,7 @@ pub struct ConditioningSummary {
 /// # Errors
 /// No synthetic image of a single source, sources that the real dataset lacks, a feature network that cannot be used.
 pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress) -> Result<ConditioningSummary> {
+    refuse_statistics(&config.real, "conditioning")?;
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
     let network = config.features.open(&real, device)?;
     let (groups, num_unconditional) = pairs(&real, &synthetic, config.seed)?;

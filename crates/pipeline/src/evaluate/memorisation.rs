@@ -18,6 +18,7 @@ use metrics::{
 use radiograph::{Border, Grid};
 use serde::Serialize;
 
+use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes, reduced_side};
 use crate::features::FeatureChoice;
 use crate::progress::Progress;
@@ -114,6 +115,7 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
         config.held_out_split != Split::Train,
         "training images cannot be their own yardstick; choose another split of held-out images than `train`"
     );
+    refuse_statistics(&config.real, "memorisation")?;
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
     check_sizes(&real, &synthetic)?;
     let sets = [

@@ -1,6 +1,7 @@
 //! What each evaluation contributes to the page: every figure beside its control, with its number of images and its
 //! interval, as charts first and tables after them; and under a fold whatever else the file says.
 
+mod fidelity;
 mod kind;
 mod segmentation;
 
@@ -56,7 +57,7 @@ impl ResultFile {
     pub fn section(&self) -> Result<String> {
         let root = Place::root(&self.content);
         let known = match self.kind {
-            Kind::Fidelity => fidelity(&root),
+            Kind::Fidelity => fidelity::section(&root),
             Kind::Memorisation => memorisation(&root),
             Kind::Conditioning => conditioning(&[self]),
             Kind::Encoder => encoder(&root),
@@ -143,74 +144,6 @@ fn mark(label: impl Into<String>, measure: &Measure<'_>, style: Style, colour: u
 }
 
 type Captioned = (Chart, String);
-
-fn fidelity(root: &Place<'_>) -> String {
-    let (synthetic, floor) = (root.get("synthetic"), root.get("held_out"));
-    let measures = [
-        ("kernel_distance", "kernel distance", Style::Decimals(4)),
-        ("frechet_distance", "Fréchet distance", Style::Decimals(2)),
-        ("precision", "precision", Style::Percent),
-        ("recall", "recall", Style::Percent),
-        ("density", "density", Style::Decimals(3)),
-        ("coverage", "coverage", Style::Percent),
-        ("brightness", "brightness", Style::Decimals(3)),
-        ("contrast", "contrast", Style::Decimals(3)),
-    ];
-    let mut html = root.get("note").text().map_or(String::new(), note);
-    let pair = |key: &str, label: &str, style: Style| -> Vec<Mark> {
-        let prefix = if label.is_empty() { String::new() } else { format!("{label}, ") };
-        let sets = [("synthetic", &synthetic, SUBJECT), ("held-out real: the floor", &floor, CONTROL)];
-        sets.iter()
-            .filter_map(|(name, set, colour)| mark(format!("{prefix}{name}"), &Measure::any(set, key), style, *colour))
-            .collect()
-    };
-    let mut all: Vec<Captioned> = Vec::new();
-    for (key, name, style) in &measures[..2] {
-        let caption = format!("{name} to the reference; smaller is nearer");
-        all.extend(interval_chart(name, &pair(key, "", *style), None).map(|chart| (chart, caption)));
-    }
-    let shares = |of: &[(&str, &str, Style)], caption: &str| {
-        let marks: Vec<Mark> = of.iter().flat_map(|(key, name, style)| pair(key, name, *style)).collect();
-        interval_chart("share", &marks, None).map(|chart| (chart, caption.to_owned()))
-    };
-    all.extend(shares(&measures[2..4], "Precision: synthetic images among real ones; recall: real ones among them"));
-    all.extend(shares(&measures[4..6], "The same by neighbourhoods of five: density and coverage"));
-    html.push_str(&charts(all));
-    html.push_str(&settings(
-        root,
-        &[
-            ("feature network", "network"),
-            ("its fingerprint", "features"),
-            ("numbers in a feature", "dim"),
-            ("real images in the reference", "num_reference"),
-            ("synthetic and held-out images, each", "num_images"),
-        ],
-    ));
-    let rows: Vec<Vec<Markup>> = measures
-        .iter()
-        .map(|(key, name, style)| {
-            let reference = root.get(&format!("reference_{key}"));
-            let reference = if reference.exists() { reference.written(*style) } else { Markup::default() };
-            let [synthetic, floor] = [&synthetic, &floor].map(|set| Measure::any(set, key).written(*style));
-            vec![Markup::text(name), synthetic, floor, reference]
-        })
-        .collect();
-    html.push_str(&figures_table(&["", "synthetic", "held-out real: the floor", "reference itself"], &rows));
-    let drift = root.get("drift");
-    if drift.exists() {
-        let row = |key: &str, name: &str, style: Style, ideal: &str| {
-            vec![Markup::text(name), Measure::any(&drift, key).written(style), Markup::text(ideal)]
-        };
-        let rows = [
-            row("brightness", "brightness less its source's", Style::Decimals(4), "0"),
-            row("contrast", "contrast less its source's", Style::Decimals(4), "0"),
-            row("left_right_consistency", "resembles its source more than the mirror image", Style::Percent, "100 %"),
-        ];
-        html.push_str(&figures_table(&["beside its own source", "synthetic", "of a perfect copy"], &rows));
-        html.push_str(&settings(&drift, &[("images with a single source", "num_images")]));
-    }
-    html
-}
 
 fn memorisation(root: &Place<'_>) -> String {
     let mut html = settings(

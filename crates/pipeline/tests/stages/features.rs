@@ -10,7 +10,8 @@ use nets::{
 use pipeline::{
     evaluate::{
         conditioning::{self, ConditioningConfig},
-        fidelity::{self, FidelityConfig},
+        fidelity::{self, FidelityConfig, FidelitySummary},
+        memorisation::{self, MemorisationConfig},
     },
     features::RANDOM_WEIGHTS,
     progress::{Progress, Silent},
@@ -41,13 +42,19 @@ fn saved(network: &DenseNet, path: PathBuf) -> PathBuf {
 fn fidelity_of(real: &Path, synthetic: &Path, features: &str) -> FidelityConfig {
     FidelityConfig {
         real: real.into(),
-        synthetic: synthetic.into(),
+        synthetic: vec![synthetic.into()],
         features: features.parse().unwrap(),
         reference_split: Split::Train,
         held_out_split: Split::Val,
         seed: 0,
+        statistics: None,
         out: None,
     }
+}
+
+/// What a set is from the reference, and what held-out real images are.
+fn frechet(found: &FidelitySummary) -> [f64; 2] {
+    [found.synthetic[0].distances.frechet_distance, found.held_out.unwrap().frechet_distance]
 }
 
 /// Remembers what was said.
@@ -99,7 +106,7 @@ fn features_are_those_of_the_network_with_its_own_preprocessing_and_are_made_onc
     assert_eq!((found.dim, found.num_images), (network.dim(), 8));
     assert_eq!((found.network.as_str(), &found.caution), ("DenseNet of torchxrayvision", &None));
     // The very images of the floor are as far as the floor.
-    assert_eq!(found.synthetic.kernel_distance, found.held_out.kernel_distance);
+    assert_eq!(frechet(&found)[0], frechet(&found)[1]);
     let kept = real.encodings("features.xrv-224-v1", &found.features).unwrap();
     let rows: Vec<usize> = (0..NUM_IMAGES).collect();
     let pictures: Vec<f32> = real.images(&rows).unwrap().iter().map(|byte| f32::from(*byte) / 255.0).collect();
@@ -112,13 +119,14 @@ fn features_are_those_of_the_network_with_its_own_preprocessing_and_are_made_onc
 
     let again = fidelity::run(&config, &device, &listener).unwrap();
     assert_eq!(listener.count("used again"), 2, "of the real and of the synthetic images");
-    assert_eq!(again.synthetic.frechet_distance, found.synthetic.frechet_distance);
+    assert_eq!(frechet(&again), frechet(&found));
     // Other weights under the same path are another network.
     let other = randomise(small_network(1), Initialisation::HeNormal, 4);
     saved(&other, path);
     let other = fidelity::run(&config, &device, &listener).unwrap();
     assert_eq!(listener.count("used again"), 0);
-    assert_ne!((other.features, other.synthetic.frechet_distance), (found.features, found.synthetic.frechet_distance));
+    assert_ne!(other.features, found.features);
+    assert_ne!(frechet(&other), frechet(&found));
 }
 
 #[test]
@@ -166,5 +174,83 @@ fn wrong_feature_networks_are_refused_with_a_remedy() {
         let config = fidelity_of(&dataset, &synthetic, &features);
         let error = format!("{:#}", fidelity::run(&config, &Device::flex(), &Silent).unwrap_err());
         assert!(words.iter().all(|word| error.contains(word)), "{features}: {error}");
+    }
+}
+
+/// Statistics stand for images that may not leave their house, and never for other ones.
+#[test]
+fn statistics_of_the_reference_stand_for_its_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let real = Dataset::open(&dataset).unwrap();
+    let device = Device::flex();
+    let synthetic = copies(&real, &folder.path().join("copies"));
+    let path = saved(&small_network(1), folder.path().join("densenet.safetensors"));
+    let features = format!("xrv:{}", path.display());
+    let statistics = folder.path().join("reference.safetensors");
+    let config =
+        FidelityConfig { statistics: Some(statistics.clone()), ..fidelity_of(&dataset, &synthetic, &features) };
+    let here = fidelity::run(&config, &device, &Silent).unwrap();
+
+    let elsewhere = fidelity_of(&statistics, &synthetic, &features);
+    let found = fidelity::run(&elsewhere, &device, &Silent).unwrap();
+    assert_eq!((found.dim, found.num_reference, found.num_images), (here.dim, 16, 8));
+    let [there, floor] = frechet(&here);
+    let own = found.synthetic[0].distances;
+    assert!((own.frechet_distance - there).abs() < 1e-6 * there, "{} {there}", own.frechet_distance);
+    assert!((found.floor.unwrap().frechet_distance - floor).abs() < 1e-9 * floor);
+    assert!(own.frechet_distance_interval[1] > own.frechet_distance && own.by_images.is_none());
+    assert!(found.held_out.is_none() && found.note.unwrap().contains("single images"));
+    let page = folder.path().join("report.html");
+    let with_file = FidelityConfig { out: Some(folder.path().join("far.json")), ..elsewhere.clone() };
+    fidelity::run(&with_file, &device, &Silent).unwrap();
+    let report = pipeline::report::ReportConfig::new(vec![folder.path().join("far.json")], page.clone());
+    pipeline::report::run(&report, &Silent).unwrap();
+    assert!(std::fs::read_to_string(page).unwrap().contains("data-key=\"floor.frechet_distance\""));
+
+    // Used again where all is the same, and refused where it is not.
+    let listener = Listener::default();
+    let written = std::fs::read(&statistics).unwrap();
+    fidelity::run(&config, &device, &listener).unwrap();
+    assert_eq!((listener.count("are there already"), std::fs::read(&statistics).unwrap()), (1, written));
+    let refused = |config: FidelityConfig, words: &[&str]| {
+        let error = format!("{:#}", fidelity::run(&config, &device, &Silent).unwrap_err());
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let other_split = FidelityConfig { reference_split: Split::Val, held_out_split: Split::Train, ..config.clone() };
+    refused(other_split, &["the split is `train` there and `val` here", "reference.safetensors"]);
+    refused(FidelityConfig { statistics: Some(path.clone()), ..config.clone() }, &["no reference statistics"]);
+    refused(FidelityConfig { statistics: Some(statistics.clone()), ..elsewhere.clone() }, &["leave the option out"]);
+    refused(fidelity_of(&dataset, &statistics, &features), &["single images", "give the dataset"]);
+    saved(&randomise(small_network(1), Initialisation::HeNormal, 4), path);
+    refused(config, &["feature network is", "delete the file"]);
+    refused(elsewhere, &["another network", "the very weights"]);
+
+    let conditioning = ConditioningConfig {
+        real: statistics.clone(),
+        synthetic: synthetic.clone(),
+        features: features.parse().unwrap(),
+        seed: 0,
+        out: None,
+    };
+    let memorisation = MemorisationConfig {
+        real: statistics.clone(),
+        synthetic: synthetic.clone(),
+        features: features.parse().unwrap(),
+        held_out_split: Split::Val,
+        seed: 0,
+        out: folder.path().join("audit"),
+    };
+    for error in [
+        conditioning::run(&conditioning, &device, &Silent).unwrap_err().to_string(),
+        memorisation::run(&memorisation, &device, &Silent).unwrap_err().to_string(),
+    ] {
+        assert!(error.contains("compares single images") && error.contains("give the dataset"), "{error}");
+    }
+
+    let bytes = std::fs::read(&statistics).unwrap();
+    for length in [bytes.len() / 2, bytes.len() - 8] {
+        std::fs::write(&statistics, &bytes[..length]).unwrap();
+        assert!(fidelity::run(&fidelity_of(&statistics, &synthetic, &features), &device, &Silent).is_err());
     }
 }

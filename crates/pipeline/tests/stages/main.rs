@@ -14,7 +14,7 @@ use pipeline::{
     device, encode,
     evaluate::{
         conditioning::{self, ConditioningConfig},
-        fidelity::{self, FidelityConfig},
+        fidelity::{self, Distances, Drawn, FidelityConfig},
         memorisation::{self, MemorisationConfig},
     },
     features::FeatureChoice,
@@ -226,7 +226,7 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     // An untrained network follows nothing; real images are their own nearest.
     assert!(followed.num_images > 0 && followed.top_1 <= followed.top_5 && followed.chance > 0.0, "{followed:?}");
     assert_eq!(followed.num_unconditional, 0);
-    let control = ConditioningConfig { synthetic: free, ..conditioning.clone() };
+    let control = ConditioningConfig { synthetic: free.clone(), ..conditioning.clone() };
     let control = conditioning::run(&control, &device::parse("cpu").unwrap(), &Silent).unwrap();
     assert_eq!((control.num_images, control.num_unconditional), (6, 6));
     let refused = ConditioningConfig { synthetic: dataset.clone(), ..conditioning };
@@ -235,28 +235,43 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
 
     let mut fidelity = FidelityConfig {
         real: dataset.clone(),
-        synthetic: folder.path().join("one"),
+        synthetic: vec![folder.path().join("one"), folder.path().join("mixed"), free.clone()],
         features: FeatureChoice::Encoder(whole),
         reference_split: Split::Train,
         held_out_split: Split::Val,
         seed: 0,
+        statistics: None,
         out: Some(folder.path().join("fidelity.json")),
     };
     let cpu = device::parse("cpu").unwrap();
     let found = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
     assert_eq!((found.num_images, found.num_reference, found.dim), (6, 16, 192));
-    assert!(found.note.unwrap().contains("6 images"));
-    // Noise from untrained networks against phantoms from the distribution of the reference.
-    assert!(found.synthetic.kernel_distance > found.held_out.kernel_distance, "{:?}", found.synthetic);
-    assert!(found.synthetic.frechet_distance > found.held_out.frechet_distance, "{:?}", found.held_out);
-    assert!(std::fs::read_to_string(folder.path().join("fidelity.json")).unwrap().contains("\"num_images\": 6"));
-    let drift = found.drift.unwrap();
+    assert!(found.note.as_ref().unwrap().contains("6 images"));
+    // Reconstructions, interpolations and free images beside the same floor.
+    let sets: Vec<_> = found.synthetic.iter().map(|set| (set.name.as_str(), set.drawn)).collect();
+    assert_eq!(
+        sets,
+        [("one", Drawn::Reconstructions), ("mixed", Drawn::Interpolations), ("free", Drawn::Unconditional)]
+    );
+    let floor = found.held_out.unwrap();
+    let by_images = |distances: &Distances| distances.by_images.unwrap();
+    for set in &found.synthetic {
+        // Noise from untrained networks against phantoms from the distribution of the reference.
+        let (own, floor_by_images) = (by_images(&set.distances), by_images(&floor));
+        assert!(own.kernel_distance > floor_by_images.kernel_distance, "{set:?}");
+        assert!(set.distances.frechet_distance > floor.frechet_distance, "{set:?}");
+        assert!(own.precision.value <= floor_by_images.precision.value, "{set:?}");
+        assert_eq!(set.drift.is_some(), set.drawn == Drawn::Reconstructions, "{set:?}");
+    }
+    let written = std::fs::read_to_string(folder.path().join("fidelity.json")).unwrap();
+    assert!(written.contains("\"num_images\": 6") && written.contains("\"drawn\": \"interpolations\""), "{written}");
+    let drift = found.synthetic[0].drift.as_ref().unwrap();
     assert!(drift.num_images == 6 && drift.left_right_consistency.interval[0] < 1.0, "{drift:?}");
-    assert!(found.synthetic.precision.value <= found.held_out.precision.value, "{:?}", found.synthetic);
     // The reference's own images cannot be told from it.
-    fidelity.synthetic = dataset;
+    fidelity.synthetic = vec![dataset];
     let own = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
-    assert!(own.synthetic.kernel_distance < found.synthetic.kernel_distance, "{:?}", own.synthetic);
+    let [own, noise] = [&own, &found].map(|found| by_images(&found.synthetic[0].distances).kernel_distance);
+    assert!(own < noise, "{own} {noise}");
 }
 
 #[test]
