@@ -1,6 +1,7 @@
 //! What each evaluation contributes to the page: every figure beside its control, with its number of images and its
 //! interval, as charts first and tables after them; and under a fold whatever else the file says.
 
+mod augmentation;
 mod fidelity;
 mod kind;
 mod segmentation;
@@ -63,6 +64,7 @@ impl ResultFile {
             Kind::Encoder => encoder(&root),
             Kind::Autoencoder => autoencoder(&root),
             Kind::Segmentation => segmentation::section(&root),
+            Kind::Augmentation => augmentation::section(&root, &self.path)?,
             Kind::Other => root.everything(),
         };
         let cautions = match self.kind {
@@ -78,7 +80,11 @@ impl ResultFile {
             let name = path.file_name().unwrap_or_default();
             match self.kind.pictures().iter().find(|(known, _)| *known == name) {
                 Some((_, caption)) => html.push_str(&picture_file(&path, Some(caption))?),
-                None => drawings.push_str(&drawing_file(&path)?),
+                None if path.extension().is_some_and(|ending| ending == "svg") => {
+                    drawings.push_str(&drawing_file(&path)?);
+                }
+                // Shown as SVG, or with the figures.
+                None => {}
             }
         }
         html.push_str(&side_by_side(&drawings));
@@ -89,13 +95,16 @@ impl ResultFile {
         Ok(if explanation.is_empty() { html } else { paragraph(explanation) + &html })
     }
 
-    /// What belongs to this file and to no other in its folder.
+    /// What belongs to this file and to no other in its folder: pictures, drawings, and tables in Markdown.
     pub fn own_pictures(&self) -> Result<Vec<PathBuf>> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let named = self.kind.pictures().iter().map(|(name, _)| folder.join(name));
         let mut all: Vec<PathBuf> = named.filter(|path| path.is_file()).collect();
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if self.kind == Kind::Augmentation {
+            all.extend(augmentation::own_files(&Place::root(&self.content), folder)?);
+        }
         if self.kind == Kind::Segmentation {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let of_dice = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("dice-"));
             all.extend(files_in(folder, "svg")?.into_iter().filter(of_dice));
         }

@@ -182,7 +182,7 @@ fn figures_beside(folder: &Path, files: &[ResultFile]) -> Result<String> {
     for path in spread(&rest("png")?, RESULT_FIGURES) {
         html.push_str(&picture_file(path, None)?);
     }
-    for path in files_in(folder, "md")? {
+    for path in rest("md")? {
         let text = fs::read_to_string(&path).with_context(|| format!("the file is no text: {}", path.display()))?;
         html.push_str(&markdown::to_html(&text));
     }

@@ -222,6 +222,22 @@ fn write_results(folder: &Path) -> Vec<PathBuf> {
             },
         })
     };
+    let against = |p: f64| {
+        json!({
+            "num_pairs": 5, "difference": 0.1012345678901234, "differences": [0.1, 0.11, 0.09, 0.1, 0.106],
+            "interval": [0.08, 0.12], "p_value": p / 3.0, "p_adjusted": p, "p_signed_rank": 0.0625, "cohens_d": 2.5,
+            "rank_biserial": 1.0,
+        })
+    };
+    let group = |regime: &str, more: Value| {
+        let mut group = json!({
+            "classifier": "linear_probe", "regime": regime, "size": 50, "num_real": 50.0, "num_synthetic": 0.0,
+            "num_runs": 5, "auc": 0.8219876543210987, "deviation": 0.0123, "label_aucs": [0.8, 0.81, 0.85],
+        });
+        let entries = more.as_object().unwrap().clone();
+        group.as_object_mut().unwrap().extend(entries);
+        group
+    };
     let by_rule = |dice: f64| json!([{"rule": "oracle", "dice": dice}, {"rule": "unsupervised", "dice": dice / 2.0}]);
     let files = [
         (
@@ -276,12 +292,27 @@ fn write_results(folder: &Path) -> Vec<PathBuf> {
                 "checkpoints": [{"images_seen": 6400, "method": "parts", "dice": by_rule(0.71)}], "skipped": [],
             }),
         ),
-        ("augmentation/augmentation.json", json!({"kind": "augmentation", "auc": {"real": 0.9, "both": [0.91, 0.92]}})),
+        (
+            "augmentation/augmentation.json",
+            json!({
+                "kind": "augmentation", "dataset": "b2e0e0ccce2a", "num_train": {"normal": 1000}, "num_finished": 30,
+                "num_test": {"normal": 200}, "num_left_out": 3, "num_left_out_cells": 1, "test": "a t test",
+                "groups": [group("real", json!({})), group("real_and_synthetic", json!({
+                    "synthetic": "reconstruction", "ratio": 5, "against_real": against(0.031), "against_classical": against(0.2),
+                }))],
+                "settings": {"grid": {"num_folds": 5, "num_repeats": 1}},
+            }),
+        ),
+        ("elsewhere/elsewhere.json", json!({"kind": "elsewhere", "auc": {"real": 0.9, "both": [0.91, 0.92]}})),
     ];
     let picture = vec![90; 64 * 900];
-    for name in
-        ["memorisation/closest-pairs", "autoencoder/reconstructions", "segmentation/gallery", "augmentation/wide"]
-    {
+    for name in [
+        "memorisation/closest-pairs",
+        "autoencoder/reconstructions",
+        "segmentation/gallery",
+        "elsewhere/wide",
+        "augmentation/linear_probe-real-and-synthetic",
+    ] {
         let path = folder.join(name).with_extension("png");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         radiograph::write_png_u8(&path, &picture, 64, 900).unwrap();
@@ -291,12 +322,13 @@ fn write_results(folder: &Path) -> Vec<PathBuf> {
     let chart =
         line_chart(axes, &[Series { name: "oracle", points: &points }, Series { name: "rule", points: &points }]);
     let drawing = chart.unwrap().titled("Dice against the threshold").file();
-    for name in ["segmentation/dice-by-threshold", "augmentation/gain"] {
+    for name in ["segmentation/dice-by-threshold", "augmentation/linear_probe-real-and-synthetic", "elsewhere/gain"] {
         fs::write(folder.join(name).with_extension("svg"), &drawing).unwrap();
     }
     let long =
-        format!("# Runs\n\n| setting | AUC |\n|---|---|\n| {} | 0.9 |\n", "a-long-word-without-a-space-".repeat(9));
-    fs::write(folder.join("augmentation/tables.md"), long).unwrap();
+        format!("# Runs\n\n| setting | AUC |\n|---|---|\n| {} | 0.9\\* |\n", "a-long-word-without-a-space-".repeat(9));
+    fs::write(folder.join("augmentation/tables.md"), &long).unwrap();
+    fs::write(folder.join("elsewhere/notes.md"), long).unwrap();
     let write = |(name, content): (&str, Value)| {
         let path = folder.join(name);
         fs::write(&path, serde_json::to_string_pretty(&content).unwrap()).unwrap();
@@ -316,8 +348,8 @@ fn page_of(folder: &Path) -> (String, Vec<PathBuf>) {
     config.notes = vec!["A note.".into()];
     config.timings = vec![("train".into(), 61.0)];
     let summary = run(&config, &Silent).unwrap();
-    // The folder itself, four below it, conditioning, a dataset and a run.
-    assert_eq!((summary.num_folders, &summary.skipped[..]), (8, &[][..]));
+    // The folder itself, five below it, conditioning, a dataset and a run.
+    assert_eq!((summary.num_folders, &summary.skipped[..]), (9, &[][..]));
     (fs::read_to_string(&config.out).unwrap(), files)
 }
 

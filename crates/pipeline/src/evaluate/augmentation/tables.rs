@@ -82,11 +82,11 @@ pub(super) fn markdown(settings: &GridSettings, groups: &[Group]) -> String {
     let grid = &settings.grid;
     let mut text = format!(
         "Mean area under the curve over {} (each against the rest), and in brackets its difference from real images \
-         alone, over {} folds and {} repeats. An asterisk: differs from real images alone; a dagger: differs from as \
+         alone, over {} and {}. An asterisk: differs from real images alone; a dagger: differs from as \
          many classical variants ({TEST}; 5 %).\n",
         settings.cases.labels.join(", "),
-        grid.num_folds,
-        grid.num_repeats
+        counted(grid.num_folds, "fold"),
+        counted(grid.num_repeats, "repeat")
     );
     for classifier in &settings.classifiers {
         let own: Vec<&Group> = groups.iter().filter(|group| group.classifier == classifier.name()).collect();
@@ -123,6 +123,11 @@ pub(super) fn markdown(settings: &GridSettings, groups: &[Group]) -> String {
     text
 }
 
+/// `1 repeat`, `2 repeats`
+fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 fn entry(group: &Group) -> String {
     let Some(comparison) = &group.against_real else { return format!("{:.3}", group.auc) };
     let asterisk = if comparison.is_significant() { "\\*" } else { "" };
@@ -152,5 +157,7 @@ mod tests {
         let text = markdown(&settings, &groups);
         assert!(text.contains("| real + synthetic (reconstruction) | 5 | 0.821 (+0.101\\*) |"), "{text}");
         assert!(text.contains("| real |  | 0.720 |"), "{text}");
+        let (folds, repeats) = (settings.grid.num_folds, settings.grid.num_repeats);
+        assert!((folds, repeats) == (5, 1) && text.contains("over 5 folds and 1 repeat."), "{text}");
     }
 }

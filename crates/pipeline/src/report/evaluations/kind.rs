@@ -11,13 +11,21 @@ pub(in super::super) enum Kind {
     Encoder,
     Autoencoder,
     Segmentation,
+    Augmentation,
     /// Of a kind that this page does not know.
     Other,
 }
 
 impl Kind {
-    pub(super) const KNOWN: [Self; 6] =
-        [Self::Fidelity, Self::Memorisation, Self::Conditioning, Self::Encoder, Self::Autoencoder, Self::Segmentation];
+    pub(super) const KNOWN: [Self; 7] = [
+        Self::Fidelity,
+        Self::Memorisation,
+        Self::Conditioning,
+        Self::Encoder,
+        Self::Autoencoder,
+        Self::Segmentation,
+        Self::Augmentation,
+    ];
 
     /// By what the file says of itself, and where it says nothing by entries that no other evaluation has.
     pub(super) fn of(file: &Value) -> Self {
@@ -37,6 +45,7 @@ impl Kind {
             Self::Encoder => "encoder",
             Self::Autoencoder => "autoencoder",
             Self::Segmentation => "segmentation",
+            Self::Augmentation => "augmentation",
             Self::Other => "results",
         }
     }
@@ -49,6 +58,7 @@ impl Kind {
             Self::Encoder => &["negative", "num_val", "features"],
             Self::Autoencoder => &["quality", "latent_shape"],
             Self::Segmentation => &["search", "report", "results"],
+            Self::Augmentation => &["groups", "num_finished", "num_test"],
             Self::Other => &[],
         }
     }
@@ -77,6 +87,11 @@ impl Kind {
                 "How well lungs are found without labels: settings were chosen on some patients, and the figures are of \
                  others. The oracle knows the true mask and is an upper bound; methods on random weights, by place alone, \
                  by Otsu's threshold and by the encoder's patches alone are controls."
+            }
+            Self::Augmentation => {
+                "What synthetic images are worth to classifiers that learn from few or many real images, beside real \
+                 images alone and classical variants of them. Boxes are over folds and repeats; an asterisk marks what \
+                 is more than chance."
             }
             Self::Other => "",
         }
@@ -113,7 +128,8 @@ mod tests {
         let old = json!({"top_1": 1.0, "chance": 0.1});
         assert_eq!(Kind::of(&old), Kind::Conditioning);
         assert_eq!(Kind::of(&json!({"kind": "encoder", "top_1": 1.0, "chance": 0.1})), Kind::Encoder);
-        assert_eq!(Kind::of(&json!({"kind": "augmentation", "top_1": 1.0, "chance": 0.1})), Kind::Other);
+        assert_eq!(Kind::of(&json!({"kind": "augmentation", "top_1": 1.0, "chance": 0.1})), Kind::Augmentation);
+        assert_eq!(Kind::of(&json!({"kind": "elsewhere", "top_1": 1.0, "chance": 0.1})), Kind::Other);
         assert_eq!(Kind::of(&json!({"psnr": 31.25})), Kind::Other);
     }
 }
