@@ -154,7 +154,7 @@ def main():
     parser.add_argument("--operations", default="all")
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    if not (bench.work / "dinov2-b-14").is_dir():
+    if not (bench.work / "inception-v3.pth").is_file():
         bench.theirs("make-networks")
     if not (bench.work / "pictures").is_dir():
         bench.theirs("make-images")
@@ -175,10 +175,12 @@ def main():
 
     import diffusers
     import torch
+    import torchvision
     import transformers
 
     print(f"{processor()}, {arguments.threads} threads, f32, medians of {arguments.repeats}; torch {torch.__version__}, "
-          f"diffusers {diffusers.__version__}, transformers {transformers.__version__}; load before: {busy:.1f}\n")
+          f"torchvision {torchvision.__version__}, diffusers {diffusers.__version__}, "
+          f"transformers {transformers.__version__}; load before: {busy:.1f}\n")
     if chosen:
         print("| | this program | PyTorch | ratio (above 1: this program is better) | peak memory, MB: this program | PyTorch |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")

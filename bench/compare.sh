@@ -5,7 +5,7 @@
 #
 #   bench/compare.sh [WORK FOLDER]        about an hour on 2 cores
 #
-# VENV     a Python environment with torch, diffusers, transformers, safetensors, numpy and pillow; made where missing
+# VENV     a Python environment with torch, torchvision, diffusers, transformers, safetensors, numpy and pillow; made where missing
 # BINARY   the program; built where not given
 # THREADS  for both sides [2]
 # REPEATS  of each measurement, taken in turns; the tables show medians [5]
@@ -19,7 +19,7 @@ venv="${VENV:-${TMPDIR:-/tmp}/dino-diffusion-bench-venv}"
 
 if [[ ! -x "$venv/bin/python" ]]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet torch diffusers transformers safetensors numpy pillow
+    "$venv/bin/pip" install --quiet torch torchvision diffusers transformers safetensors numpy pillow
 fi
 if [[ -z "${BINARY:-}" ]]; then
     (cd "$root" && cargo build --release --locked)

@@ -39,10 +39,13 @@ NETWORKS = [
     ("SD VAE decode, 256 px", "vae-decode"),
     ("ViT-B/16 forward, 224 px, batch 8", "vit-b-16"),
     ("DINOv2-B/14 forward, 224 px, batch 8", "dinov2-b-14"),
+    ("DenseNet-121 forward, 224 px, batch 8", "densenet121"),
+    ("Inception-v3 forward, 299 px, batch 8", "inception-v3"),
 ]
 # OpenMP's threads go on turning for up to 0.2 s after their work, which would be taken from whoever runs next.
 PAUSE_SECS = 0.3
-LAYOUT_MATTERS = ("conv", "group_norm_silu", "upsample", "network unet", "network vae")
+LAYOUT_MATTERS = ("conv", "group_norm_silu", "upsample", "network unet", "network vae", "network densenet",
+                  "network inception")
 
 
 def environment(threads):
@@ -109,7 +112,8 @@ class Comparison:
         name = case.split()[1]
         from reference_operations import NETWORKS as FOLDERS
 
-        return [self.networks, "vit" if "-b-" in name else name, self.work / FOLDERS[name]]
+        kinds = {"vit-b-16": "vit", "dinov2-b-14": "vit", "densenet121": "densenet", "inception-v3": "inception"}
+        return [self.networks, kinds.get(name, name), self.work / FOLDERS[name]]
 
     def better_layout(self, case, direction):
         if not case.startswith(LAYOUT_MATTERS):

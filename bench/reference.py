@@ -37,6 +37,10 @@ def make_networks(work):
     UNet2DConditionModel(sample_size=64, cross_attention_dim=768).save_pretrained(work / "sd-unet")  # 1.5
     Dinov2Model(Dinov2Config(patch_size=14, image_size=518)).save_pretrained(work / "dinov2-b-14")
     (work / "dinov2-b-14/preprocessor_config.json").write_text(json.dumps(preprocessing))
+    from reference_operations import NETWORKS, torchvision_network
+
+    for name in ("densenet121", "inception-v3"):
+        torch.save(torchvision_network(name).state_dict(), work / NETWORKS[name])
 
 
 def make_images(work, number=192, size=1024):

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 
 NETWORKS = {"unet-32": "sd-unet", "unet-64": "sd-unet", "vae-encode": "sd-vae", "vae-decode": "sd-vae",
-            "vit-b-16": "vit-b-16", "dinov2-b-14": "dinov2-b-14"}
+            "vit-b-16": "vit-b-16", "dinov2-b-14": "dinov2-b-14", "densenet121": "densenet121.pth",
+            "inception-v3": "inception-v3.pth"}
 
 
 def conv(layout, kernel, stride, batch, channels_in, channels_out, side):
@@ -108,6 +109,15 @@ def operation(case, direction, layout):
     return run
 
 
+def torchvision_network(name):
+    """With random weights, which timings do not care about."""
+    import torchvision
+
+    if name == "densenet121":
+        return torchvision.models.densenet121(weights=None)
+    return torchvision.models.inception_v3(weights=None, aux_logits=False, init_weights=False)
+
+
 def network(name, layout, work):
     folder = work / NETWORKS[name]
     if name.startswith("unet"):
@@ -126,6 +136,15 @@ def network(name, layout, work):
         latents = torch.randn(1, 4, 32, 32).to(memory_format=layout)
         function = (lambda: vae.encode(images).latent_dist.mean) if name == "vae-encode" else (
             lambda: vae.decode(latents).sample)
+    elif name in ("densenet121", "inception-v3"):
+        # Up to the features, as the other side: without the classifier, of torchvision's own forward otherwise.
+        model = torchvision_network(name).eval()
+        model.load_state_dict(torch.load(folder, weights_only=True))
+        setattr(model, "classifier" if name == "densenet121" else "fc", torch.nn.Identity())
+        model = model.to(memory_format=layout)
+        side = 224 if name == "densenet121" else 299
+        images = torch.randn(8, 3, side, side).to(memory_format=layout)
+        function = lambda: model(images)  # noqa: E731
     else:
         from transformers import Dinov2Model, ViTModel
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! loads the network, runs it once, and then once more for each line on standard input, answering with milliseconds.
-//! The folders come from `bench/reference.py`, the files of feature networks from `tests/golden/features/full_size.py`;
+//! Folders and files come from `bench/reference.py` or, with other feature networks, `tests/golden/features/full_size.py`;
 //! weights are random, which timings do not care about.
 #![allow(clippy::print_stdout)] // a benchmark prints its times
 
@@ -67,7 +67,8 @@ fn network_run(network: &str, folder: &Path) -> Result<Box<dyn FnMut()>, Box<dyn
             Box::new(move || finish(encoder.forward(images.clone()).tokens))
         }
         "densenet" => {
-            let (network, images) = (DenseNet::load(folder, &device)?, random([8, 224, 224, 1], &device) * 500.0);
+            let network = DenseNet::load(folder, &device)?;
+            let images = random([8, 224, 224, network.config().in_channels], &device);
             Box::new(move || finish(network.forward_features(images.clone())))
         }
         "inception" => {
