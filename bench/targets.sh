@@ -47,11 +47,15 @@ measure() {
             --guidance-scale 1 --out "$made" >/dev/null
         "$binary" -q evaluate fidelity "$dataset" "$made" --features "$work/$name" --out "$made.json" >/dev/null
     fi
-    # The two sets' distances, one set after the other, from JSON with one value a line.
+    # Both sets' own figures, from JSON with one value a line; that of the drift comes after the set's own brightness.
     awk -v name="$name" -F '[:,]' '
-        /"(kernel_distance|frechet_distance|brightness)"/ { value[++n] = $2 }
-        END { printf "| %s | %.3f / %.3f | %.1f / %.1f | %.3f / %.3f |\n", name, value[1], value[4], value[2], value[5],
-              value[3], value[6] }' <(sed -n '/"synthetic"/,/}/p; /"held_out"/,/}/p' "$made.json")
+        /"synthetic":/ { set = 1 }
+        /"held_out":/ { set = 2 }
+        /"kernel_distance":/ { kernel[set] = $2 }
+        /"frechet_distance":/ { frechet[set] = $2 }
+        /"brightness":/ && !(set in brightness) { brightness[set] = $2 }
+        END { printf "| %s | %.3f / %.3f | %.1f / %.1f | %.3f / %.3f |\n", name, kernel[1], kernel[2], frechet[1],
+              frechet[2], brightness[1], brightness[2] }' "$made.json"
 }
 
 names=()

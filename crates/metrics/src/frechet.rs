@@ -3,8 +3,11 @@
 //! With `A = F_a F_a^T` and `B = F_b F_b^T`, the root that the distance asks for has the trace of the singular values of
 //! `F_a^T F_b`, whatever the factors are. So a set of fewer images than features needs no matrix as large as features
 //! squared: its centred rows are a factor. Else the factor is Cholesky's, at a third of a matrix product.
+//!
+//! Both sets are prepared at the same time, each on one thread, so that the figure does not depend on their number.
 
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef, Par, Side};
 
@@ -27,7 +30,8 @@ const BLOCK_ROWS: usize = 256;
 /// [`Error::SizeMismatch`], [`Error::TooFew`] with fewer than two images, [`Error::NoConvergence`].
 pub fn frechet_distance(a: &Moments, b: &Moments) -> Result<f64, Error> {
     check_size("dim of the second set's features", b.dim(), a.dim())?;
-    let (a, b) = (Normal::of(a)?, Normal::of(b)?);
+    let (a, b) = rayon::join(|| Normal::of(a), || Normal::of(b));
+    let (a, b) = (a?, b?);
     let (product, _transposed) = smaller_first(&a, &b);
     let squares = gram(product.as_ref()).self_adjoint_eigenvalues(Side::Lower).map_err(a.no_convergence())?;
     Ok(a.distance(&b, roots_above_rounding(&squares).iter().sum()))
@@ -53,7 +57,7 @@ pub struct FrechetEstimate {
 /// # Errors
 /// As [`frechet_distance`]; [`Error::OutOfRange`] for a confidence outside 0 to 1, both excluded.
 pub fn frechet_estimate(a: Rows<'_>, b: Rows<'_>, confidence: f64) -> Result<FrechetEstimate, Error> {
-    estimate(a, &Moments::of(b)?, Some(b), confidence)
+    estimate(a, || Moments::of(b).and_then(|moments| Normal::of(&moments)), Some(b), confidence)
 }
 
 /// As [`frechet_estimate`] to a set of which only the moments are known and taken for exact.
@@ -61,18 +65,22 @@ pub fn frechet_estimate(a: Rows<'_>, b: Rows<'_>, confidence: f64) -> Result<Fre
 /// # Errors
 /// As [`frechet_estimate`].
 pub fn frechet_estimate_to(a: Rows<'_>, b: &Moments, confidence: f64) -> Result<FrechetEstimate, Error> {
-    estimate(a, b, None, confidence)
+    check_size("dim of the second set's features", b.dim(), a.dim())?;
+    estimate(a, || Normal::of(b), None, confidence)
 }
 
 fn estimate(
     rows_a: Rows<'_>,
-    moments_b: &Moments,
+    normal_b: impl FnOnce() -> Result<Normal, Error> + Send,
     rows_b: Option<Rows<'_>>,
     confidence: f64,
 ) -> Result<FrechetEstimate, Error> {
     check_share("confidence", confidence)?;
-    check_size("dim of the second set's features", moments_b.dim(), rows_a.dim())?;
-    let (a, b) = (Normal::of(&Moments::of(rows_a)?)?, Normal::of(moments_b)?);
+    if let Some(rows) = rows_b {
+        check_size("dim of the second set's features", rows.dim(), rows_a.dim())?;
+    }
+    let (a, b) = rayon::join(|| Moments::of(rows_a).and_then(|moments| Normal::of(&moments)), normal_b);
+    let (a, b) = (a?, b?);
     let (product, transposed) = smaller_first(&a, &b);
     let eigen = gram(product.as_ref()).self_adjoint_eigen(Side::Lower).map_err(a.no_convergence())?;
     let squares: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
@@ -88,12 +96,12 @@ fn estimate(
     }
     let (vectors_a, vectors_b) = if transposed { (right.as_ref(), left) } else { (left, right.as_ref()) };
     let shift: Vec<f64> = a.mean.iter().zip(&b.mean).map(|(a, b)| a - b).collect();
-    let mut variance = a.variance(rows_a, &shift, vectors_a, &roots);
-    if let Some(rows) = rows_b {
-        let shift: Vec<f64> = shift.iter().map(|value| -value).collect();
-        variance += b.variance(rows, &shift, vectors_b, &roots);
-    }
-    let half = normal_quantile(0.5 * (1.0 + confidence)) * variance.sqrt();
+    let back: Vec<f64> = shift.iter().map(|value| -value).collect();
+    let (by_a, by_b) = rayon::join(
+        || a.variance(rows_a, &shift, vectors_a, &roots),
+        || rows_b.map_or(0.0, |rows| b.variance(rows, &back, vectors_b, &roots)),
+    );
+    let half = normal_quantile(0.5 * (1.0 + confidence)) * (by_a + by_b).sqrt();
     let interval = Interval { low: (distance - half).max(0.0), high: distance + half };
     Ok(FrechetEstimate { distance, interval })
 }
@@ -103,7 +111,21 @@ fn smaller_first(a: &Normal, b: &Normal) -> (Mat<f64>, bool) {
     let transposed = b.factor.ncols() < a.factor.ncols();
     let (first, second) = if transposed { (b, a) } else { (a, b) };
     let mut product = Mat::zeros(first.factor.ncols(), second.factor.ncols());
-    matmul(&mut product, Accum::Replace, first.factor.transpose(), &second.factor, 1.0, Par::Seq);
+    match (&first.kind, &second.kind) {
+        // Of two triangles in the same features, a third of the products.
+        (Kind::Cholesky { varying }, Kind::Cholesky { varying: others }) if varying == others => triangular::matmul(
+            &mut product,
+            BlockStructure::Rectangular,
+            Accum::Replace,
+            first.lower(varying).transpose(),
+            BlockStructure::TriangularUpper,
+            second.lower(varying),
+            BlockStructure::TriangularLower,
+            1.0,
+            Par::Seq,
+        ),
+        _ => matmul(&mut product, Accum::Replace, first.factor.transpose(), &second.factor, 1.0, Par::Seq),
+    }
     (product, transposed)
 }
 
@@ -178,6 +200,11 @@ impl Normal {
         Ok(Self { mean, trace, factor, kind: Kind::Eigen })
     }
 
+    /// Cholesky's triangle.
+    fn lower(&self, varying: &[usize]) -> Mat<f64> {
+        Mat::from_fn(varying.len(), varying.len(), |row, column| self.factor[(varying[row], column)])
+    }
+
     fn no_convergence<E>(&self) -> impl FnOnce(E) -> Error + use<E> {
         let dim = self.mean.len();
         move |_error| Error::NoConvergence { dim }
@@ -222,8 +249,7 @@ impl Normal {
                 return Mat::from_fn(vectors.ncols(), num_images, |row, column| scale * vectors[(first + column, row)]);
             }
             Kind::Cholesky { varying } => {
-                let lower =
-                    Mat::from_fn(varying.len(), varying.len(), |row, column| self.factor[(varying[row], column)]);
+                let lower = self.lower(varying);
                 let mut solved = Mat::from_fn(varying.len(), num_images, |row, column| centred[(varying[row], column)]);
                 solve_lower_triangular_in_place(lower.as_ref(), solved.as_mut(), Par::Seq);
                 solved

@@ -1,10 +1,10 @@
 //! Measures of generated images, embeddings and masks, and the statistics that compare them, in f64, on plain slices.
 //!
-//! No networks, no files, no threads: features come in as numbers, and every result is the same on every machine up to
-//! rounding.
-//! - Sets of features: [`frechet`] and [`kernel`] give distances of two, the first by their [`moments`]; [`quality`] asks whether generated rows
-//!   look like real ones and show all that these show, [`memorisation`] whether they are copies of training rows.
-//!   [`euclidean`] finds nearest rows, [`partition`] parts them into cells.
+//! No networks and no files; no result depends on the number of threads. Features come in as numbers, and every result is
+//! the same on every machine up to rounding.
+//! - Sets of features: [`frechet`] and [`kernel`] give distances of two, the first by their [`moments`]; [`quality`] asks
+//!   whether generated rows look like real ones and show all that these show, [`memorisation`] whether they are copies of
+//!   training rows. [`euclidean`] finds nearest rows, [`partition`] parts them into cells.
 //! - [`images`] compares pictures; [`retrieval`] finds neighbours by angle and lets them vote; [`probe`] fits linear
 //!   classifiers; [`spread`] says how much of their space embeddings use.
 //! - [`segmentation`] compares masks by overlap and by their surfaces.

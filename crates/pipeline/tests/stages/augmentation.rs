@@ -4,6 +4,7 @@ use super::{NUM_IMAGES, encoded_phantoms, train_to};
 use pipeline::evaluate::augmentation::{
     self, AugmentationConfig, AugmentationOutcome, ClassifierSettings, GridSettings, Regime,
 };
+use pipeline::report::{self, ReportConfig};
 use pipeline::{device, features::FeatureChoice, progress::Silent, settings};
 use std::path::Path;
 
@@ -76,6 +77,22 @@ fn a_grid_that_was_cut_short_finishes_with_the_same_figures_and_repeats_nothing(
     }
     for name in ["runs.csv", "runs.parquet", "comparisons.csv", "tables.md", "residual-synthetic-then-real.svg"] {
         assert!(out.join(name).is_file(), "{name}");
+    }
+    let endings = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let num_drawings = endings.filter(|path| path.extension().is_some_and(|ending| ending == "svg")).count();
+    assert!(num_drawings >= 4, "{num_drawings} drawings");
+    let page = folder.path().join("report.html");
+    report::run(&ReportConfig::new(vec![out.clone()], page.clone()), &Silent).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
+    for (part, count) in [
+        ("Every comparison, with its test", 1),
+        ("over 2 folds and 1 repeat.", 1),
+        ("data:image/svg+xml", num_drawings),
+        ("data:image/png", 0), // the same drawings once more
+        ("data-key=\"groups.1.against_real.difference\"", 1),
+        ("\\*", 0),
+    ] {
+        assert_eq!(page.matches(part).count(), count, "{part}");
     }
 
     let text = std::fs::read_to_string(out.join("cells.jsonl")).unwrap();

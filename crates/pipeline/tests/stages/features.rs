@@ -148,6 +148,9 @@ fn what_random_weights_made_says_so_everywhere() {
         assert_eq!(found.caution.as_deref(), Some(RANDOM_WEIGHTS));
         assert!(found.network.ends_with("random weights"), "{}", found.network);
         assert!(std::fs::read_to_string(&out).unwrap().contains(RANDOM_WEIGHTS));
+        let found = fidelity::run(&fidelity_of(&dataset, &synthetic, name), &Device::flex(), &Silent).unwrap();
+        assert_eq!((found.dim, found.caution.as_deref()), (dim, Some(RANDOM_WEIGHTS)));
+        assert_eq!(frechet(&found)[0], frechet(&found)[1]);
         let page = folder.path().join("report.html");
         let report = pipeline::report::ReportConfig::new(vec![out], page.clone());
         pipeline::report::run(&report, &Silent).unwrap();
