@@ -10,7 +10,10 @@ use crate::{
     tensors::to_host,
 };
 use anyhow::{Result, ensure};
-use burn::tensor::{Device, Tensor};
+use burn::{
+    module::{Module as _, ModuleMapper, Param},
+    tensor::{Device, Tensor},
+};
 use dataset::{Dataset, TensorSpec};
 use nets::{
     Checkpoint,
@@ -75,7 +78,9 @@ impl Published {
         match self {
             Self::Xrv => {
                 let network = DenseNetConfig::default().init(device);
-                PublishedNetwork::Xrv(Box::new(randomise(network, Initialisation::HeNormal, SEED)))
+                let network = randomise(network, Initialisation::HeNormal, SEED);
+                // Such weights keep the size of what goes in, here up to 1,024, and features are kept in 16 bits.
+                PublishedNetwork::Xrv(Box::new(network.map(&mut FirstWeights(Some(1.0 / 1024.0)))))
             }
             Self::Inception => {
                 let network = randomise(Inception::new(device), Initialisation::HeNormal, SEED);
@@ -350,6 +355,18 @@ impl PublishedNetwork {
             lines.push_str(&format!("{name} {}\n", dataset::fingerprint_bytes(&bytes)));
         }
         Ok(dataset::fingerprint_bytes(lines.as_bytes()))
+    }
+}
+
+/// Multiplies the first weights of a network.
+struct FirstWeights(Option<f64>);
+
+impl ModuleMapper for FirstWeights {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.take() {
+            Some(factor) => param.map(|weights| weights * factor),
+            None => param,
+        }
     }
 }
 

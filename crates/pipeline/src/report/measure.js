@@ -48,6 +48,15 @@ addEventListener('load', () => {
     broken_images: [...document.images].filter(image => !image.naturalWidth).map(image => image.alt),
     figures_without_caption: [...document.querySelectorAll('figure')]
       .filter(figure => !figure.querySelector('figcaption')?.textContent.trim()).length,
+    torn_cells: [...document.querySelectorAll('td')]
+      .filter(cell => cell.textContent.trim().length > 6 && cell.clientWidth < 48).map(cell => cell.textContent.trim()),
+    overlapping: [...document.querySelectorAll('svg')].flatMap(chart => {
+      const boxes = [...chart.querySelectorAll('text')].map(element => [element, element.getBoundingClientRect()]);
+      const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+      return boxes.flatMap(([one, box], index) => boxes.slice(index + 1)
+        .filter(([, other]) => meet(box, other)).map(([other]) => `${one.textContent} / ${other.textContent}`));
+    }),
     numbers: [...document.querySelectorAll('[data-key]')].map(element => [
       element.closest('[data-source]')?.dataset.source ?? '',
       element.dataset.key, element.dataset.value, element.textContent,

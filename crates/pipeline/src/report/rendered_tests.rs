@@ -30,6 +30,10 @@ struct Seen {
     smallest_chart_text: Option<f64>,
     broken_images: Vec<String>,
     figures_without_caption: usize,
+    /// Words of table cells that are too narrow for words.
+    torn_cells: Vec<String>,
+    /// Pairs of texts of a chart that lie on one another.
+    overlapping: Vec<String>,
     /// Source, key, value, words.
     numbers: Vec<[String; 4]>,
 }
@@ -99,6 +103,8 @@ fn complaints(seen: &Seen) -> Vec<String> {
         all.push(format!("has charts with text of {size:.1} px"));
     }
     all.extend(seen.broken_images.iter().map(|name| format!("has a broken picture: {name}")));
+    all.extend(seen.torn_cells.iter().map(|words| format!("tears {words}")));
+    all.extend(seen.overlapping.iter().map(|words| format!("writes over one another: {words}")));
     if seen.figures_without_caption > 0 {
         all.push(format!("has {} figures without a caption", seen.figures_without_caption));
     }
@@ -187,7 +193,7 @@ fn write_results(folder: &Path) -> Vec<PathBuf> {
     };
     let set = |drawn: &str, shift: f64| {
         let mut set = distances(shift);
-        (set["name"], set["drawn"]) = ("inter-1".into(), drawn.into());
+        (set["name"], set["drawn"]) = (format!("small-128-{drawn}-of-the-validation-images").into(), drawn.into());
         set["drift"] = json!({"num_images": 609, "brightness": estimate(-5.5e-4), "contrast": estimate(0.003),
             "left_right_consistency": estimate(0.9967159277504105)});
         set
@@ -392,6 +398,8 @@ fn a_browser_finds_what_is_wrong_with_a_page() {
         ("<svg><polyline style=\"stroke:#ddd\" points=\"0,0 1,1\"/></svg>", "has lines"),
         ("<img alt=\"torn\" src=\"data:image/png;base64,AAAA\">", "broken picture: torn"),
         ("<figure>x</figure>", "without a caption"),
+        ("<table><tr><td style=\"min-width:0;width:9px\">letter by letter</td><td>x</td></tr></table>", "tears letter"),
+        ("<svg><text y=\"9\">one</text><text y=\"9\" x=\"5\">two</text></svg>", "over one another: one / two"),
     ] {
         let [seen, _] = look_at(&spoilt(what), false, folder.path());
         let found = complaints(&seen).join("; ");

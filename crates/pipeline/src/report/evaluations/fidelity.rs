@@ -25,7 +25,7 @@ pub(super) fn section(root: &Place<'_>) -> String {
     let mut html = root.get("note").text().map_or(String::new(), note);
     let marks = |key: &str, label: &str, style: Style| -> Vec<Mark> {
         let prefix = if label.is_empty() { String::new() } else { format!("{label}, ") };
-        let subjects = sets.iter().map(|(name, set)| (name.as_str(), set, SUBJECT));
+        let subjects = sets.iter().map(|set| (set.short.as_str(), &set.place, SUBJECT));
         subjects
             .chain([("held-out real: the floor", &floor, CONTROL)])
             .filter_map(|(name, set, colour)| mark(format!("{prefix}{name}"), &Measure::any(set, key), style, colour))
@@ -59,36 +59,52 @@ pub(super) fn section(root: &Place<'_>) -> String {
         .map(|(key, name, style)| {
             let reference = root.get(&format!("reference_{key}"));
             let reference = if reference.exists() { reference.written(*style) } else { Markup::default() };
-            let judged = sets.iter().map(|(_, set)| set).chain([&floor]);
+            let judged = sets.iter().map(|set| &set.place).chain([&floor]);
             let judged = judged.map(|set| Measure::any(set, key).written(*style));
             [Markup::text(name)].into_iter().chain(judged).chain([reference]).collect()
         })
         .collect();
-    let names = sets.iter().map(|(name, _)| name.as_str());
+    let names = sets.iter().map(|set| set.name.as_str());
     let headings: Vec<&str> =
         [""].into_iter().chain(names).chain(["held-out real: the floor", "reference itself"]).collect();
     html.push_str(&figures_table(&headings, &rows));
-    for (name, set) in &sets {
+    for Set { name, place, .. } in &sets {
         // Files of a single set have it at their root.
-        let drift = [set.get("drift"), root.get("drift")].into_iter().find(Place::exists);
+        let drift = [place.get("drift"), root.get("drift")].into_iter().find(Place::exists);
         html.push_str(&drift.map_or_else(String::new, |drift| drift_table(name, &drift)));
     }
     html
 }
 
-/// Name and place of each synthetic set; older files hold a single one in place of a list.
-fn sets<'a>(root: &Place<'a>) -> Vec<(String, Place<'a>)> {
+/// One synthetic set.
+struct Set<'a> {
+    /// How it was drawn and the name of its folder.
+    name: String,
+    /// For charts, where there is little room: how it was drawn, or its number where that does not tell sets apart.
+    short: String,
+    place: Place<'a>,
+}
+
+/// The synthetic sets; older files hold a single one in place of a list.
+fn sets<'a>(root: &Place<'a>) -> Vec<Set<'a>> {
     let synthetic = root.get("synthetic");
     let entries = synthetic.entries();
     if entries.is_empty() {
-        return vec![("synthetic".to_owned(), synthetic)];
+        return vec![Set { name: "synthetic".into(), short: "synthetic".into(), place: synthetic }];
     }
-    let named = |set: Place<'a>| {
-        let name = set.get("name").text().unwrap_or("synthetic").to_owned();
-        let drawn = set.get("drawn").text().filter(|drawn| *drawn != "unknown");
-        (drawn.map_or_else(|| name.clone(), |drawn| format!("{drawn}: {name}")), set)
+    let drawn: Vec<&str> = entries.iter().map(|set| set.get("drawn").text().unwrap_or("unknown")).collect();
+    let is_telling = |word: &str| word != "unknown" && drawn.iter().filter(|other| **other == word).count() == 1;
+    let set = |(index, place): (usize, &Place<'a>)| {
+        let (word, folder) = (drawn[index], place.get("name").text().unwrap_or("synthetic"));
+        let (name, short) = match () {
+            () if entries.len() == 1 && word == "unknown" => (folder.to_owned(), "synthetic".to_owned()),
+            () if entries.len() == 1 => (format!("{word}: {folder}"), "synthetic".to_owned()),
+            () if is_telling(word) => (format!("{word}: {folder}"), word.to_owned()),
+            () => (format!("synthetic {}: {folder}", index + 1), format!("synthetic {}", index + 1)),
+        };
+        Set { name, short, place: place.clone() }
     };
-    entries.into_iter().map(named).collect()
+    entries.iter().enumerate().map(set).collect()
 }
 
 fn drift_table(name: &str, drift: &Place<'_>) -> String {
