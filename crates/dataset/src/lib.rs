@@ -6,6 +6,7 @@
 //! | [`EncodingsWriter`], [`EncodingsReader`] | `encodings/<name>-<fingerprint>/NNNNN.safetensors`: what frozen networks made of the images, f16 |
 //! | [`RunDir`] | `recipe.toml`, `metrics.jsonl`, TensorBoard events, `checkpoints/step-N/`, `samples/`, `model/` |
 //! | [`SplitPlan`], [`find_leaks`] | patient-wise splits and the check that they are sound |
+//! | [`NearIndex`] | near duplicates by their perceptual hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
@@ -22,6 +23,7 @@ mod encodings;
 mod error;
 mod fingerprint;
 mod manifest;
+mod near;
 mod parquet_columns;
 mod run;
 mod salt;
@@ -37,6 +39,7 @@ pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec}
 pub use error::{Error, Result};
 pub use fingerprint::{FINGERPRINT_LEN, Sha256Hex, fingerprint, fingerprint_bytes, pixels_sha256};
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
+pub use near::{MAX_NEAR_DISTANCE, NearIndex};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::PatientSalt;
 pub use shards::DEFAULT_SHARD_SIZE;

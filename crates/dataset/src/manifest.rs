@@ -46,6 +46,9 @@ message manifest {
   optional binary model_fingerprint (STRING);
   required group labels_negative (LIST) { repeated group list { required binary element (STRING); } }
   required group labels_uncertain (LIST) { repeated group list { required binary element (STRING); } }
+  optional int64 perceptual_hash (INTEGER(64, false));
+  optional double row_spacing_mm;
+  optional double column_spacing_mm;
 }";
 
 /// The part of a dataset that an image serves in.
@@ -148,6 +151,12 @@ pub struct ManifestRow {
     pub collection: Option<String>,
     /// The licence of the image.
     pub licence: Option<String>,
+    /// What the image looks like, in 64 bits that differ little between near duplicates (see [`crate::NearIndex`]); none
+    /// for flat images and in datasets that older releases prepared.
+    pub perceptual_hash: Option<u64>,
+    /// Distance between the centres of neighbouring rows and columns of the stored image, in millimetres; none where
+    /// the source does not say.
+    pub pixel_spacing_mm: Option<[f64; 2]>,
     /// For synthetic images: how it came about.
     pub provenance: Option<Provenance>,
 }
@@ -233,6 +242,9 @@ fn write_group<W: Write + Send>(
     columns.optional_strings(provenance().map(|made| made?.model_fingerprint.as_deref()))?;
     columns.string_lists(rows.iter().map(|row| row.labels_negative.as_slice()))?;
     columns.string_lists(rows.iter().map(|row| row.labels_uncertain.as_slice()))?;
+    columns.optional_integers(rows.iter().map(|row| row.perceptual_hash))?;
+    columns.optional_doubles(rows.iter().map(|row| Some(row.pixel_spacing_mm?[0])))?;
+    columns.optional_doubles(rows.iter().map(|row| Some(row.pixel_spacing_mm?[1])))?;
     columns.group.close()?;
     Ok(())
 }
@@ -366,6 +378,12 @@ fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<M
     let list = |name| if columns.has_list(name) { columns.string_lists(name) } else { Ok(vec![Vec::new(); num_rows]) };
     let mut labels_negative = list("labels_negative")?.into_iter();
     let mut labels_uncertain = list("labels_uncertain")?.into_iter();
+    // Older releases had neither hashes nor spacings.
+    let hashes = columns.has("perceptual_hash").then(|| columns.optional_integers("perceptual_hash")).transpose()?;
+    let mut perceptual_hash = hashes.unwrap_or_else(|| vec![None; num_rows]).into_iter();
+    let spacing = |name| if columns.has(name) { columns.optional_doubles(name) } else { Ok(vec![None; num_rows]) };
+    let mut row_spacing = spacing("row_spacing_mm")?.into_iter();
+    let mut column_spacing = spacing("column_spacing_mm")?.into_iter();
     // Every column has `num_rows` entries, else reading it has failed above.
     let mut row = || -> Option<Result<ManifestRow, ParquetError>> {
         let split = match split.next()?.parse() {
@@ -388,6 +406,8 @@ fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<M
             mask: mask.next()?,
             collection: collection.next()?,
             licence: licence.next()?,
+            perceptual_hash: perceptual_hash.next()?,
+            pixel_spacing_mm: row_spacing.next()?.zip(column_spacing.next()?).map(<[f64; 2]>::from),
             provenance: strategy.next()?.map(|strategy| Provenance {
                 strategy,
                 source_ids,

@@ -141,7 +141,11 @@ impl ColumnsReader<'_> {
 
     /// Whether there is a list column of that name.
     pub(crate) fn has_list(&self, name: &str) -> bool {
-        let path = format!("{name}.list.element");
+        self.has(&format!("{name}.list.element"))
+    }
+
+    /// Whether there is a leaf with that dotted path.
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.group.metadata().columns().iter().any(|column| column.column_path().string() == path)
     }
 

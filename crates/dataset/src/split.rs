@@ -159,6 +159,8 @@ mod tests {
             mask: false,
             collection: None,
             licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
             provenance: None,
         })
     }

@@ -42,6 +42,8 @@ fn row(index: usize) -> ManifestRow {
         mask: false,
         collection: Some("drawn".into()),
         licence: None,
+        perceptual_hash: None,
+        pixel_spacing_mm: None,
         provenance: None,
     }
 }

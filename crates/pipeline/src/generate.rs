@@ -287,6 +287,8 @@ fn row_of(
         mask: false,
         collection: first.and_then(|first| first.collection.clone()),
         licence: first.and_then(|first| first.licence.clone()),
+        perceptual_hash: None,
+        pixel_spacing_mm: None,
         provenance: Some(Provenance {
             strategy: strategy.into(),
             source_ids: sources.iter().map(|row| row.id.clone()).collect(),

@@ -417,6 +417,8 @@ impl<'a> Session<'a> {
             mask: decoded.mask.is_some(),
             collection: item.collection,
             licence: item.licence,
+            perceptual_hash: decoded.perceptual_hash,
+            pixel_spacing_mm: decoded.pixel_spacing_mm,
             provenance: None,
         };
         Ok(self.writer.push(row, &decoded.image, decoded.mask.as_deref())?)

@@ -20,6 +20,7 @@ mod decode;
 mod error;
 mod figure;
 mod overlay;
+mod perceptual;
 mod phantom;
 mod picture;
 mod random;
@@ -35,6 +36,7 @@ pub use decode::{
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};
 pub use overlay::{outline_mask, overlay_labels, overlay_mask};
+pub use perceptual::perceptual_hash;
 pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
 pub use refine::{RefineError, guided_filter};

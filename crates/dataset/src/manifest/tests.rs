@@ -18,6 +18,8 @@ fn row(index: usize) -> ManifestRow {
         mask: index.is_multiple_of(5),
         collection: some(1, "collection"),
         licence: some(2, "licence"),
+        perceptual_hash: (!index.is_multiple_of(3)).then_some(u64::MAX - index as u64),
+        pixel_spacing_mm: index.is_multiple_of(2).then_some([0.25, 0.5 + index as f64]),
         provenance: (index % 2 == 1).then(|| Provenance {
             strategy: "interpolation".into(),
             source_ids: (0..index % 3).map(|source| format!("{source}")).collect(),

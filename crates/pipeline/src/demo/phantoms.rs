@@ -63,6 +63,8 @@ fn row(config: &DemoConfig, number: usize, image: &PhantomImage, size: usize) ->
         mask: true,
         collection: Some("phantoms".into()),
         licence: None,
+        perceptual_hash: None,
+        pixel_spacing_mm: None,
         provenance: None,
     }
 }

@@ -21,6 +21,10 @@ pub(super) fn dataset(path: &Path) -> Inspection {
     }
     inspection.line("shards", format!("{} of {} images", dataset.num_shards(), grouped(info.shard_size)));
     inspection.line("fingerprint", dataset.fingerprint());
+    if let Some(near) = inspection.check(super::compare::across_splits(&dataset)) {
+        let example = near.examples.first().map_or_else(String::new, |example| format!(" (for example {example})"));
+        inspection.line("near duplicates", format!("{} across splits{example}", grouped(near.count)));
+    }
     for problem in dataset.verify() {
         inspection.problem(problem.0);
     }

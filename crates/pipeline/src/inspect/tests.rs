@@ -120,6 +120,8 @@ fn dataset_with_encodings(path: &Path) -> PathBuf {
             mask: false,
             collection: None,
             licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
             provenance: None,
         };
         writer.push(row, &[index; 16], None).unwrap();

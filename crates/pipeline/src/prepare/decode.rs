@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use dataset::pixels_sha256;
-use radiograph::{DecodeError, DecodeOptions, Fit, Mask, Radiograph, decode_file, fit_square, fit_square_mask};
+use radiograph::{
+    DecodeError, DecodeOptions, Fit, Mask, Radiograph, decode_file, fit_square, fit_square_mask, perceptual_hash,
+};
 
 use super::PrepareConfig;
 use crate::presets::{RawPixels, SourceItem};
@@ -18,6 +20,10 @@ pub(super) struct Decoded {
     pub mask_problem: Option<String>,
     /// The hash of the pixels as decoded, before they are reduced.
     pub sha256: String,
+    /// What the pixels look like, before they are reduced.
+    pub perceptual_hash: Option<u64>,
+    /// Millimetres between the rows and the columns of `image`.
+    pub pixel_spacing_mm: Option<[f64; 2]>,
     /// The patient's identifier from a DICOM header.
     pub patient: Option<String>,
     /// The view from a DICOM header.
@@ -34,16 +40,24 @@ pub(super) fn decode(item: &SourceItem, config: &PrepareConfig) -> Result<Decode
         Some(raw) => decode_raw(&item.path, raw)?,
         None => decode_file(&item.path, &options).map_err(sentence)?,
     };
-    let (size, fit) = (config.image_size, config.fit.into());
+    let (size, fit) = (config.image_size, Fit::from(config.fit));
+    let geometry = fit.geometry(picture.height, picture.width, size);
     let (mask, mask_problem) = match decode_mask(&item.mask, &picture, size, fit) {
         Ok(mask) => (mask, None),
         Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
+    let [_, _, source_height, source_width] = geometry.source;
+    let [_, _, height, width] = geometry.target.map(|length| length as f64);
+    let pixel_spacing_mm = picture
+        .pixel_spacing_mm
+        .map(|[rows, columns]| [f64::from(rows) * source_height / height, f64::from(columns) * source_width / width]);
     Ok(Decoded {
         image: fit_square(&picture, size, fit),
         mask,
         mask_problem,
         sha256: pixels_sha256(&picture.pixels, picture.height, picture.width),
+        perceptual_hash: perceptual_hash(&picture.pixels, picture.height, picture.width),
+        pixel_spacing_mm,
         patient: picture.metadata.patient_id,
         view: picture.metadata.view,
     })

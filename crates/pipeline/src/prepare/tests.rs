@@ -295,3 +295,27 @@ fn pixel_keys_are_the_first_half_of_the_hash() {
     assert_eq!(pixel_key(&format!("00ff10{}", "0".repeat(58)))[..3], [0x00, 0xff, 0x10]);
     assert_ne!(pixel_key(&"1".repeat(64)), pixel_key(&"2".repeat(64)));
 }
+
+#[test]
+fn spacings_are_those_of_the_stored_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../radiograph/tests/golden/dicom/u12_window.dcm");
+    fs::create_dir_all(&source).unwrap();
+    fs::copy(fixture, source.join("a.dcm")).unwrap();
+    write_picture(&source.join("b.png"), 1, 30, 40);
+    // 13 x 18 pixels of 0.143 x 0.15 mm: the longer side fills the 24 pixels, the other one round(13 * 24 / 18) = 17.
+    for (fit, expected) in [
+        (Fit::Pad, [0.143 * 13.0 / 17.0, 0.15 * 18.0 / 24.0]),
+        (Fit::CentreCrop, [0.143 * 13.0 / 24.0, 0.15 * 13.0 / 24.0]),
+        (Fit::Stretch, [0.143 * 13.0 / 24.0, 0.15 * 18.0 / 24.0]),
+    ] {
+        let out = out.join(format!("{fit:?}"));
+        run(&PrepareConfig { fit, ..config(&source, &out) }, &Silent).unwrap();
+        let rows = rows(&out);
+        let found = rows[0].pixel_spacing_mm.unwrap();
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{fit:?}: {found:?}, not {expected:?}");
+        assert_eq!(rows[1].pixel_spacing_mm, None);
+        assert!(rows.iter().all(|row| row.perceptual_hash.is_some()));
+    }
+}

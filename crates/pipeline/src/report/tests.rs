@@ -26,6 +26,8 @@ pub(super) fn write_dataset(folder: &Path, synthetic: bool) {
             mask: false,
             collection: None,
             licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
             provenance: synthetic.then(|| Provenance { strategy: "reconstruction".into(), ..Provenance::default() }),
         };
         writer.push(row, &pixels, None).unwrap();

@@ -28,6 +28,8 @@ fn phantoms(folder: &Path) -> PathBuf {
             mask: false,
             collection: None,
             licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
             provenance: None,
         };
         writer.push(row, &radiograph::to_u8(pixels), None).unwrap();

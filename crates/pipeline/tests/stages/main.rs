@@ -50,6 +50,8 @@ fn encoded_phantoms(folder: &Path) -> PathBuf {
             mask: false,
             collection: None,
             licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
             provenance: None,
         };
         // One mask says nothing.

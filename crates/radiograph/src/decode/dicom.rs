@@ -19,6 +19,9 @@ use pixels::{Layout, Samples};
 
 const FORMAT: SourceFormat = SourceFormat::Dicom;
 
+/// The photometric interpretation of images whose stored values are numbers of colours.
+const PALETTE: &str = "PALETTE COLOR";
+
 pub(super) use dataset::starts_without_preamble;
 
 fn corrupt(detail: impl std::fmt::Display) -> DecodeError {
@@ -35,6 +38,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let layout = read_layout(&dataset, options)?;
     let samples = pixels::decode(&dataset, &layout)?;
     let pixels = match samples {
+        Samples::Grey(stored) if layout.photometric == PALETTE => grey::through_palette(&dataset, &layout, &stored)?,
         Samples::Grey(stored) => grey::to_brightness(&dataset, &layout, &stored, options)?,
         Samples::Rgb(colors) => {
             let max = f64::from(layout.max_value());
@@ -93,7 +97,7 @@ fn read_layout(dataset: &Dataset, options: &DecodeOptions) -> Result<Layout, Dec
         return Err(corrupt(format_args!("high bit {high_bit} with {bits_stored} bits in {bits_allocated}")));
     }
     let known = match photometric.as_str() {
-        "MONOCHROME1" | "MONOCHROME2" => channels == 1,
+        "MONOCHROME1" | "MONOCHROME2" | PALETTE => channels == 1,
         "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_RCT" | "YBR_ICT" => channels == 3,
         _ => false,
     };

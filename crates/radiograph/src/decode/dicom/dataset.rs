@@ -15,7 +15,7 @@ use super::{corrupt, unsupported};
 use crate::{DecodeError, DecodeOptions};
 
 /// Attributes kept from the root of the data set. Whatever is not listed is skipped unread.
-const WANTED: [Tag; 24] = [
+const WANTED: [Tag; 30] = [
     tags::PATIENT_ID,
     tags::VIEW_POSITION,
     tags::IMAGER_PIXEL_SPACING,
@@ -32,6 +32,12 @@ const WANTED: [Tag; 24] = [
     tags::PIXEL_REPRESENTATION,
     tags::PIXEL_PADDING_VALUE,
     tags::PIXEL_PADDING_RANGE_LIMIT,
+    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     tags::WINDOW_CENTER,
     tags::WINDOW_WIDTH,
     tags::RESCALE_INTERCEPT,
@@ -275,6 +281,30 @@ impl Dataset {
     /// The first table of a sequence, if it is complete.
     pub(super) fn lookup_table(&self, sequence: Tag) -> Result<Option<LookupTable>, DecodeError> {
         let Some(descriptor) = self.table_values.get(&(sequence, tags::LUT_DESCRIPTOR)) else { return Ok(None) };
+        let data = self.table_values.get(&(sequence, tags::LUT_DATA)).map_or(&[][..], Vec::as_slice);
+        self.table(descriptor, data).map(Some)
+    }
+
+    /// The red, green and blue tables of a palette.
+    pub(super) fn palette(&self) -> Result<[LookupTable; 3], DecodeError> {
+        let color = |descriptor, data| {
+            let (Some(descriptor), Some(data)) = (self.raw(descriptor), self.raw(data)) else {
+                return Err(unsupported(
+                    "a palette image without the tables of its three colours (segmented ones are not read); convert it \
+                     to RGB or MONOCHROME2",
+                ));
+            };
+            self.table(descriptor, data)
+        };
+        Ok([
+            color(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
+            color(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
+            color(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
+        ])
+    }
+
+    /// A table from its stored descriptor and entries.
+    fn table(&self, descriptor: &[u8], data: &[u8]) -> Result<LookupTable, DecodeError> {
         let (words, _) = descriptor.as_chunks();
         let &[count, first, bits] = words else {
             return Err(corrupt(format_args!("a LUTDescriptor of {} bytes instead of 6", descriptor.len())));
@@ -282,7 +312,6 @@ impl Dataset {
         let [count, first, bits] = [count, first, bits].map(|pair| self.word(pair));
         // 0 stands for 65,536, which does not fit.
         let expected = if count == 0 { 1 << 16 } else { usize::from(count) };
-        let data = self.table_values.get(&(sequence, tags::LUT_DATA)).map_or(&[][..], Vec::as_slice);
         // Entries of 8 bits come either one or two in each word.
         let entries: Vec<u16> = if data.len() >= 2 * expected {
             data.as_chunks().0.iter().take(expected).map(|&pair| self.word(pair)).collect()
@@ -294,7 +323,7 @@ impl Dataset {
         if !(1..=16).contains(&bits) {
             return Err(corrupt(format_args!("a look-up table with entries of {bits} bits")));
         }
-        Ok(Some(LookupTable { descriptor: [count, first, bits], entries }))
+        Ok(LookupTable { descriptor: [count, first, bits], entries })
     }
 
     /// A 16-bit number in the byte order of the data set.

@@ -3,7 +3,7 @@
 
 use dicom_dictionary_std::tags;
 
-use super::super::{percentile_range, stretch};
+use super::super::{luma, percentile_range, stretch};
 use super::dataset::{Dataset, LookupTable};
 use super::pixels::Layout;
 use crate::{DecodeError, DecodeOptions};
@@ -59,6 +59,20 @@ pub(super) fn to_brightness(
             }
         }
     }
+    Ok(stored.iter().map(|&code| brightness[usize::from(code)]).collect())
+}
+
+/// Brightness in `0..=1` of stored values that are numbers of colours (PS3.3, C.7.6.3.1.5). Windows do not apply.
+pub(super) fn through_palette(dataset: &Dataset, layout: &Layout, stored: &[u16]) -> Result<Vec<f32>, DecodeError> {
+    let palette = dataset.palette()?;
+    let max = f64::from(palette[0].descriptor[2].min(16)).exp2() - 1.0;
+    let codes = 1_i32 << layout.bits_stored;
+    let brightness: Vec<f32> = (0..codes)
+        .map(|code| {
+            let input = if layout.signed && code >= codes / 2 { code - codes } else { code };
+            luma(palette.each_ref().map(|table| u32::from(table.lookup(f64::from(input), layout.signed))), max).min(1.0)
+        })
+        .collect();
     Ok(stored.iter().map(|&code| brightness[usize::from(code)]).collect())
 }
 

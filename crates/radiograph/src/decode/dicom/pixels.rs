@@ -6,6 +6,9 @@ use super::dataset::Dataset;
 use super::{corrupt, jpeg_ls, rle, unsupported};
 use crate::DecodeError;
 
+/// JPEG extended, 8 and 12 bits.
+const EXTENDED: &str = "1.2.840.10008.1.2.4.51";
+
 /// How pixels are stored.
 pub(super) struct Layout {
     pub(super) height: usize,
@@ -68,7 +71,7 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
             }
         }
         // JPEG baseline, extended, lossless, lossless with first-order prediction.
-        "1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.51" | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
+        "1.2.840.10008.1.2.4.50" | EXTENDED | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
             jpeg(&frame, layout)?
         }
         "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => {
@@ -80,7 +83,8 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
         "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000(&frame, layout)?,
         _ => {
             let name = &dataset.transfer_syntax_name;
-            return Err(unsupported(format!("its pixels are compressed as {name} ({uid}); decompress it first")));
+            let remedy = remedy(uid);
+            return Err(unsupported(format!("its pixels are compressed as {name} ({uid}); {remedy}")));
         }
     };
     let (found, channels) = match &samples {
@@ -94,6 +98,16 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
         )));
     }
     Ok(samples)
+}
+
+/// What to do about a transfer syntax that is known and not decoded.
+fn remedy(uid: &str) -> &'static str {
+    match uid {
+        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
+            "convert it to explicit little endian first, for example with `dicom-transcode` of dicom-rs"
+        }
+        _ => "decompress it first, for example with pydicom's `Dataset.decompress()`",
+    }
 }
 
 /// Whether the first channel already is brightness.
@@ -139,7 +153,13 @@ fn check_dimensions(layout: &Layout, width: usize, height: usize) -> Result<(), 
 
 /// JPEG with a discrete cosine transform (8 bit) or lossless (up to 16 bit).
 fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
+    use jpeg_decoder::UnsupportedFeature::SamplePrecision;
     let refuse = |error: jpeg_decoder::Error| match error {
+        jpeg_decoder::Error::Unsupported(SamplePrecision(bits)) => unsupported(format!(
+            "its pixels are compressed as JPEG extended with {bits} bits ({}), of which 8 are read; {}",
+            EXTENDED,
+            remedy(EXTENDED)
+        )),
         jpeg_decoder::Error::Unsupported(feature) => {
             unsupported(format!("its pixels use a JPEG feature that is not read ({feature:?}); decompress it first"))
         }

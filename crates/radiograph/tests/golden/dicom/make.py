@@ -4,31 +4,38 @@ Each `NAME.dcm` is a small image in one encoding. `expected.txt` has one block f
 `NAME height width` and the brightness of every pixel in 0..=1, from pydicom's `pixel_array`, `apply_modality_lut` and
 `apply_voi_lut`, divided by the range of the window or table, inverted for MONOCHROME1.
 
-    pip install pydicom numpy pillow pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls
+    pip install pydicom numpy pillow pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls imagecodecs
     python make.py
 
-Made with pydicom 3.0.2, pylibjpeg-libjpeg 2.5.0, pylibjpeg-openjpeg 2.6.0 and pyjpegls 1.5.1. JPEG lossless has no
-encoder among these: `lossless_jpeg` below is one, after ITU-T T.81, annex H; the expected values come from pylibjpeg.
+Made with pydicom 3.0.2, pylibjpeg-libjpeg 2.5.0, pylibjpeg-openjpeg 2.6.0, pyjpegls 1.5.1 and imagecodecs 2026.3.6.
+JPEG lossless has no encoder among these: `lossless_jpeg` below is one, after ITU-T T.81, annex H; the expected values
+come from pylibjpeg. Files called `refused_NAME.dcm` are not in `expected.txt`: the decoder says why it does not read
+them.
 """
 
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
+    JPEG2000,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
@@ -93,8 +100,8 @@ def dataset(values, bits, syntax=ExplicitVRLittleEndian, signed=False, photometr
     return out
 
 
-def lossless_jpeg(values, precision):
-    """ITU-T T.81, process 14, predictor 1 (left neighbour), one Huffman table with all categories of equal rank."""
+def lossless_jpeg(values, precision, predictor=1):
+    """ITU-T T.81, process 14, predictors of table H.1, one Huffman table with all categories of equal rank."""
     height, width = values.shape
     lengths = [0] * 16
     lengths[3], lengths[4] = 14, 3  # 14 codes of 4 bits, 3 of 5 bits: categories 0 to 16
@@ -107,10 +114,23 @@ def lossless_jpeg(values, precision):
     bits = []
     for row in range(height):
         for column in range(width):
-            if column:
-                prediction = values[row, column - 1]
+            left, above, corner = (
+                int(values[max(row - up, 0), max(column - back, 0)]) for up, back in ((0, 1), (1, 0), (1, 1))
+            )
+            if row and column:
+                prediction = {
+                    1: left,
+                    2: above,
+                    3: corner,
+                    4: left + above - corner,
+                    5: left + ((above - corner) >> 1),
+                    6: above + ((left - corner) >> 1),
+                    7: (left + above) >> 1,
+                }[predictor]
+            elif column:
+                prediction = left
             else:
-                prediction = values[row - 1, 0] if row else 1 << (precision - 1)
+                prediction = above if row else 1 << (precision - 1)
             difference = (int(values[row, column]) - int(prediction) + 32768) % 65536 - 32768
             category = abs(difference).bit_length()
             bits.append(codes[category])
@@ -123,13 +143,21 @@ def lossless_jpeg(values, precision):
     word = lambda value: value.to_bytes(2, "big")
     frame = b"\xff\xc3" + word(11) + bytes([precision]) + word(height) + word(width) + b"\x01\x01\x11\x00"
     huffman = b"\xff\xc4" + word(2 + 17 + 17) + b"\x00" + bytes(lengths) + bytes(range(17))
-    scan = b"\xff\xda" + word(8) + b"\x01\x01\x00\x01\x00\x00"
+    scan = b"\xff\xda" + word(8) + b"\x01\x01\x00" + bytes([predictor]) + b"\x00\x00"
     return b"\xff\xd8" + frame + huffman + scan + data + b"\xff\xd9"
 
 
 def brightness(read):
     """The expected brightness, and how it is normalised."""
     stored = read.pixel_array
+    if read.PhotometricInterpretation == "PALETTE COLOR":
+        bits = read.RedPaletteColorLookupTableDescriptor[2]
+        if read.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
+            # `apply_color_lut` takes the words of tables as little endian whatever the file is.
+            for color in ("Red", "Green", "Blue"):
+                data = read[f"{color}PaletteColorLookupTableData"]
+                data.value = np.frombuffer(data.value, ">u2").astype("<u2").tobytes()
+        return apply_color_lut(stored, read).astype(np.float64) @ [0.299, 0.587, 0.114] / (2**bits - 1)
     if read.SamplesPerPixel == 3:
         return stored.astype(np.float64) @ [0.299, 0.587, 0.114] / (2**read.BitsStored - 1)
     if read.PixelRepresentation == 0:
@@ -232,10 +260,61 @@ def main():
     files["jpeg_baseline"].PixelData = encapsulate([buffer.getvalue()])
     files["jpeg_baseline"]["PixelData"].is_undefined_length = True
 
+    def wrapped(name, values, bits, syntax, codestream, photometric="MONOCHROME2"):
+        window = dict(WindowCenter=str(2 ** (bits - 1)), WindowWidth=str(2**bits)) if values.ndim == 2 else {}
+        out = dataset(values, bits, photometric=photometric, **window)
+        out.file_meta.TransferSyntaxUID = syntax
+        out.PixelData = encapsulate([codestream])
+        out["PixelData"].VR = "OB"
+        out["PixelData"].is_undefined_length = True
+        files[name] = out
+
+    # JPEG extended of 8 bits differs from baseline in the marker of its frame alone.
+    extended = buffer.getvalue().replace(b"\xff\xc0", b"\xff\xc1", 1)
+    wrapped("jpeg_extended_u8", picture(8), 8, JPEGExtended12Bit, extended)
+    buffer = BytesIO()
+    Image.fromarray(colors.astype(np.uint8)).save(buffer, "JPEG", quality=95, subsampling=0)
+    wrapped("jpeg_baseline_ybr", colors, 8, JPEGBaseline8Bit, buffer.getvalue(), "YBR_FULL")
+    for predictor in range(1, 8):
+        codestream = lossless_jpeg(picture(12), 12, predictor)
+        wrapped(f"jpeg_lossless_predictor{predictor}", picture(12), 12, JPEGLossless, codestream)
+    encoded("j2k_lossy_u8", picture(8, False, 36, 40), 8, JPEG2000, encoder={"j2k_psnr": [45]},
+            WindowCenter="128", WindowWidth="256")
+    encoded("j2k_lossy_u12", picture(12, False, 36, 40), 12, JPEG2000, encoder={"j2k_psnr": [60]}, **window12)
+
+    def palette(name, bits, entries, syntax=ExplicitVRLittleEndian):
+        out = dataset(picture(8), 8, syntax, photometric="PALETTE COLOR")
+        ramp = np.linspace(0, 2**bits - 1, entries).round().astype("<u2" if bits == 16 else "u1")
+        kind = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+        for color, curve in (("Red", ramp), ("Green", ramp[::-1]), ("Blue", np.roll(ramp, entries // 3))):
+            setattr(out, f"{color}PaletteColorLookupTableDescriptor", [entries, 5, bits])
+            data = curve.astype(kind).tobytes() if bits == 16 else curve.tobytes()
+            setattr(out, f"{color}PaletteColorLookupTableData", data)
+        files[name] = out
+
+    palette("palette_u16", 16, 240)
+    palette("palette_u8", 8, 200)
+    palette("palette_big_endian", 16, 240, ExplicitVRBigEndian)
+
+    extended = imagecodecs.jpeg8_encode(picture(12).astype(np.uint16), level=95, bitspersample=12)
+    wrapped("refused_jpeg_extended_u12", picture(12), 12, JPEGExtended12Bit, extended)
+    htj2k = imagecodecs.htj2k_encode(picture(12, False, 36, 40).astype(np.uint16), reversible=True)
+    wrapped("refused_htj2k_u12", picture(12, False, 36, 40), 12, HTJ2KLossless, htj2k)
+    jpegxl = imagecodecs.jpegxl_encode(picture(8).astype(np.uint8), lossless=True)
+    # pydicom does not write JPEG XL: the syntax is put in its place below.
+    wrapped("refused_jpeg_xl_u8", picture(8), 8, HTJ2KLossless, jpegxl)
+    films = dataset(np.concatenate([picture(8)] * 3), 8, NumberOfFrames="3")
+    films.Rows = HEIGHT
+    files["refused_multi_frame"] = films
+
     with open(HERE / "expected.txt", "w") as expected:
         for name, item in files.items():
             path = HERE / f"{name}.dcm"
             item.save_as(path, enforce_file_format=True)
+            if name == "refused_jpeg_xl_u8":
+                path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.201", b"1.2.840.10008.1.2.4.110"))
+            if name.startswith("refused_"):
+                continue
             read = dcmread(path)
             values = brightness(read)
             print(name, *values.shape, file=expected)

@@ -1,0 +1,97 @@
+//! `prepare` killed again and again, and `inspect` as a gate between two datasets.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::common::{fail, program, run, succeed};
+
+/// Kills before the preparation may end.
+const NUM_KILLS: u64 = 40;
+
+/// All files below a folder, by their paths in it.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn write_images(folder: &Path, seed: u64, number: u64, size: usize) {
+    std::fs::create_dir_all(folder).unwrap();
+    for index in 0..number {
+        let picture = radiograph::Phantom::from_seed(seed, index).render(size).radiograph;
+        let path = folder.join(format!("{index:03}.png"));
+        radiograph::write_png_u8(&path, &radiograph::to_u8(&picture.pixels), size, size).unwrap();
+    }
+}
+
+/// Forty kills in the first tenths of a second, at moments that differ between runs of the test by what the machine is
+/// doing and between kills by a stride that visits them all.
+#[test]
+fn a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_images(&folder.join("images"), 1, 300, 96);
+    // A bad file, so that the list of what was skipped is compared too.
+    std::fs::write(folder.join("images/100-bad.png"), b"\x89PNG\r\n\x1a\n and no more").unwrap();
+    std::fs::write(folder.join("salt"), "0123456789abcdef".repeat(4)).unwrap();
+    let words = |out| {
+        ["prepare", "images", "--image-size", "64", "--salt-file", "salt", "--set", "shard_size=16", "--out", out]
+    };
+    assert_eq!(run(folder, &words("whole")).status.code(), Some(1), "one file is skipped");
+
+    let (mut num_killed, mut num_continued) = (0, 0);
+    for kill in 0..NUM_KILLS {
+        let mut child = program(folder, &words("parts")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(3 + kill * 37 % 160));
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        num_killed += u64::from(status.code().is_none());
+        num_continued += u64::from(folder.join("parts/partial").is_dir());
+        assert!(matches!(status.code(), None | Some(1)), "kill {kill}: {status}");
+    }
+    assert_eq!(run(folder, &words("parts")).status.code(), Some(1));
+    assert!(num_killed > 0 && num_continued > 0, "{num_killed} kills, {num_continued} of which left something begun");
+    let (whole, parts) = (contents(&folder.join("whole")), contents(&folder.join("parts")));
+    assert_eq!(whole.keys().collect::<Vec<_>>(), parts.keys().collect::<Vec<_>>());
+    for (name, bytes) in &whole {
+        assert!(bytes == &parts[name], "{name} differs after {num_killed} kills");
+    }
+}
+
+#[test]
+fn datasets_that_share_something_fail_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_images(&folder.join("train-images"), 1, 4, 64);
+    write_images(&folder.join("same-images"), 1, 2, 64);
+    write_images(&folder.join("other-images"), 2, 1, 64);
+    for name in ["train", "same", "other"] {
+        succeed(folder, &["prepare", &format!("{name}-images"), "--image-size", "32", "--out", name]);
+    }
+    let message = fail(folder, &["inspect", "train", "same", "--json", "--fail-on-leaks"]);
+    assert!(message.contains("the datasets share patients or images"), "{message}");
+    let output = run(folder, &["inspect", "train", "same", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["exact_duplicates"]["count"], 2);
+    // Each was prepared with a salt of its own.
+    assert!(found["patients"].is_null());
+    let shown = run(folder, &["inspect", "train", "same"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("equal pixels      2"));
+
+    succeed(folder, &["inspect", "train", "other", "--fail-on-leaks"]);
+    let message = fail(folder, &["inspect", "train", "--json"]);
+    assert!(message.contains("give the folders of two finished ones"), "{message}");
+}

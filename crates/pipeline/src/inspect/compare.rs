@@ -1,0 +1,224 @@
+//! What two datasets have in common: patients, images with the same pixels, and images that look the same.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::Result;
+use dataset::{Dataset, NearIndex, Split};
+use serde::Serialize;
+
+/// Examples that are kept of each kind.
+const MAX_EXAMPLES: usize = 5;
+
+/// How much of one kind two datasets share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Shared {
+    /// Patients of the second dataset, or its images, that the first has too.
+    pub count: usize,
+    /// The first few, `second = first`.
+    pub examples: Vec<String>,
+}
+
+impl Shared {
+    fn add(&mut self, example: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// Images of the first and the second dataset.
+    pub num_images: [usize; 2],
+    /// Patients in both; `None` where their hashes cannot be compared, because the datasets were prepared with
+    /// different salts or without one.
+    pub patients: Option<Shared>,
+    /// Images of the second dataset with the pixels of one of the first.
+    pub exact_duplicates: Shared,
+    /// Images of the second dataset that are no exact duplicates and look like one of the first.
+    pub near_duplicates: Shared,
+    /// Images of the first and the second dataset that have no perceptual hash, and can only be exact duplicates.
+    pub num_without_hash: [usize; 2],
+}
+
+impl Comparison {
+    /// Whether the datasets share anything that would make one a leaky test of the other.
+    pub fn has_leaks(&self) -> bool {
+        let num_patients = self.patients.as_ref().map_or(0, |patients| patients.count);
+        num_patients + self.exact_duplicates.count + self.near_duplicates.count > 0
+    }
+
+    /// For programs: the fields by their names.
+    ///
+    /// # Errors
+    /// None that are known; the serialiser's.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+}
+
+/// Compares what lies in two folders; `None` unless both are finished datasets.
+///
+/// # Errors
+/// Those of [`compare`].
+pub fn compare_folders(first: &Path, second: &Path) -> Result<Option<Comparison>> {
+    let datasets = Dataset::open(first).ok().zip(Dataset::open(second).ok());
+    datasets.map(|(first, second)| compare(&first, &second)).transpose()
+}
+
+/// Compares two datasets by their manifests. Takes some 300 bytes of memory for each image of the first.
+///
+/// # Errors
+/// Manifests that cannot be read.
+pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
+    let mut known_patients: HashSet<String> = HashSet::new();
+    let mut known_pixels: HashMap<String, String> = HashMap::new();
+    let mut index = NearIndex::default();
+    let mut ids = Vec::with_capacity(first.len());
+    let mut num_without_hash = [0, 0];
+    for row in first.rows()? {
+        let row = row?;
+        match row.perceptual_hash {
+            Some(hash) => index.insert(hash, ids.len()),
+            None => num_without_hash[0] += 1,
+        }
+        known_patients.insert(row.patient);
+        if !row.sha256.is_empty() {
+            known_pixels.entry(row.sha256).or_insert_with(|| row.id.clone());
+        }
+        ids.push(row.id);
+    }
+
+    let salts = [first, second].map(|dataset| dataset.info().salt_fingerprint.as_ref());
+    let mut patients = (salts[0].is_some() && salts[0] == salts[1]).then(Shared::default);
+    let (mut exact, mut near) = (Shared::default(), Shared::default());
+    for row in second.rows()? {
+        let row = row?;
+        num_without_hash[1] += usize::from(row.perceptual_hash.is_none());
+        // Each patient is counted once: what was found is taken out.
+        if let Some(patients) = &mut patients
+            && known_patients.remove(&row.patient)
+        {
+            patients.add(|| row.patient.clone());
+        }
+        if let Some(same) = known_pixels.get(&row.sha256) {
+            exact.add(|| format!("{} = {same}", row.id));
+        } else if let Some((number, distance)) = row.perceptual_hash.and_then(|hash| index.nearest(hash)) {
+            near.add(|| format!("{} = {} but for {distance} of 64 bits", row.id, ids[number]));
+        }
+    }
+    Ok(Comparison {
+        num_images: [first.len(), second.len()],
+        patients,
+        exact_duplicates: exact,
+        near_duplicates: near,
+        num_without_hash,
+    })
+}
+
+/// Images of one dataset that look like an earlier image in another split, `later = earlier`.
+///
+/// # Errors
+/// A manifest that cannot be read.
+pub(super) fn across_splits(dataset: &Dataset) -> Result<Shared> {
+    // One index for each split: an image has its nearest in its own split often enough, which would hide the others.
+    let mut indices = Split::ALL.map(|split| (split, NearIndex::default()));
+    let (mut shared, mut ids) = (Shared::default(), Vec::new());
+    for row in dataset.rows()? {
+        let row = row?;
+        if let Some(hash) = row.perceptual_hash {
+            let others = indices.iter().filter(|(split, _)| *split != row.split);
+            let nearest = others.filter_map(|(_, index)| index.nearest(hash)).min_by_key(|&(_, distance)| distance);
+            if let Some((number, distance)) = nearest {
+                shared.add(|| format!("{} = {} but for {distance} of 64 bits", row.id, ids[number]));
+            }
+            for (_, index) in indices.iter_mut().filter(|(split, _)| *split == row.split) {
+                index.insert(hash, ids.len());
+            }
+        }
+        ids.push(row.id);
+    }
+    Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use dataset::{DatasetSettings, DatasetWriter, ManifestRow};
+
+    use super::*;
+
+    /// Images by patient, pixels and perceptual hash.
+    fn dataset(salt: &str, images: &[(&str, &str, Option<u64>, Split)]) -> (tempfile::TempDir, Dataset) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = DatasetSettings { salt_fingerprint: Some(salt.into()), ..DatasetSettings::new(4) };
+        let mut writer = DatasetWriter::create_or_resume(folder.path().join("dataset"), settings).unwrap();
+        for &(patient, pixels, perceptual_hash, split) in images {
+            let row = ManifestRow {
+                id: format!("id-{pixels}"),
+                source_file: format!("{pixels}.png"),
+                sha256: pixels.repeat(64),
+                patient: patient.into(),
+                view: None,
+                split,
+                labels: Vec::new(),
+                labels_negative: Vec::new(),
+                labels_uncertain: Vec::new(),
+                mask: false,
+                collection: None,
+                licence: None,
+                perceptual_hash,
+                pixel_spacing_mm: None,
+                provenance: None,
+            };
+            writer.push(row, &[0; 16], None).unwrap();
+        }
+        let dataset = writer.finish().unwrap();
+        (folder, dataset)
+    }
+
+    #[test]
+    fn what_two_datasets_share_is_counted_once_and_by_kind() {
+        let train = [("ann", "a", Some(0xff00), Split::Train), ("bob", "b", None, Split::Train)];
+        let other = [
+            ("ann", "c", Some(0xf0f0_f0f0), Split::Test),
+            ("ann", "a", Some(0xff00), Split::Test),
+            ("eve", "d", Some(0xff07), Split::Test),
+            ("eve", "e", Some(0xff0f), Split::Test),
+            ("dan", "b", None, Split::Test),
+        ];
+        let (_a, first) = dataset("salt", &train);
+        let (_b, second) = dataset("salt", &other);
+        let found = compare(&first, &second).unwrap();
+        let shared = |count, example: &str| Shared { count, examples: vec![example.into()] };
+        assert_eq!(found.num_images, [2, 5]);
+        assert_eq!(found.patients, Some(shared(1, "ann")));
+        let examples = vec!["id-a = id-a".to_owned(), "id-b = id-b".to_owned()];
+        assert_eq!(found.exact_duplicates, Shared { count: 2, examples });
+        assert_eq!(found.near_duplicates, shared(1, "id-d = id-a but for 3 of 64 bits"));
+        assert_eq!(found.num_without_hash, [1, 1]);
+        assert!(found.has_leaks());
+
+        let (_c, salted) = dataset("another salt", &other[..1]);
+        let found = compare(&first, &salted).unwrap();
+        assert_eq!((found.patients.clone(), found.has_leaks()), (None, false));
+    }
+
+    #[test]
+    fn near_duplicates_across_splits_are_found_behind_nearer_ones_of_the_same_split() {
+        let (_folder, dataset) = dataset(
+            "salt",
+            &[
+                ("ann", "a", Some(0), Split::Train),
+                ("bob", "b", Some(0b11), Split::Test),
+                ("eve", "c", Some(0b11), Split::Test),
+                ("dan", "d", Some(0xffff), Split::Val),
+            ],
+        );
+        let found = across_splits(&dataset).unwrap();
+        assert_eq!(found.count, 2);
+        assert_eq!(found.examples[1], "id-c = id-a but for 2 of 64 bits");
+    }
+}

@@ -1,0 +1,77 @@
+//! A hash of what a picture looks like: copies that were resized, compressed again or brightened differ in few bits.
+
+use std::f64::consts::PI;
+
+use crate::resize;
+
+/// Side of the reduced picture.
+const SIDE: usize = 32;
+/// Frequencies kept along each axis, from 1 on: the mean brightness of rows and columns says little.
+const FREQUENCIES: usize = 8;
+/// Spread of brightness (greatest minus smallest of the reduced picture) below which there is nothing to hash.
+const FLAT: f32 = 0.02;
+
+/// The 64-bit hash of the low frequencies of `[height, width]` brightness in `0..=1`: the picture reduced to 32 x 32,
+/// its cosine transform at the frequencies 1 to 8 of both axes, one bit for each coefficient above their median
+/// (C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, section 3.2.1).
+///
+/// `None` for a flat picture, whose bits would be noise, and where `pixels` is not `height * width`.
+pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u64> {
+    let small = resize(pixels, height, width, SIDE, SIDE)?;
+    let (low, high) = small.iter().fold((1.0_f32, 0.0_f32), |(low, high), &value| (low.min(value), high.max(value)));
+    if high - low < FLAT {
+        return None;
+    }
+    // Whole numbers, so that the last bit of a machine's cosine does not reach the hash.
+    let cosine = |frequency: usize, at: usize| {
+        ((PI * frequency as f64 * (2 * at + 1) as f64 / (2 * SIDE) as f64).cos() * 4096.0).round() as i64
+    };
+    let values: Vec<i64> = small.iter().map(|&value| (value * 65_535.0).round() as i64).collect();
+    let mut coefficients = Vec::with_capacity(FREQUENCIES * FREQUENCIES);
+    for vertical in 1..=FREQUENCIES {
+        let weighted: Vec<i64> = (0..SIDE)
+            .map(|column| (0..SIDE).map(|row| cosine(vertical, row) * values[row * SIDE + column]).sum())
+            .collect();
+        for horizontal in 1..=FREQUENCIES {
+            coefficients.push((0..SIDE).map(|column| cosine(horizontal, column) * weighted[column]).sum::<i64>());
+        }
+    }
+    let mut ordered = coefficients.clone();
+    ordered.sort_unstable();
+    let median = ordered[ordered.len() / 2];
+    Some(coefficients.iter().fold(0, |hash, &value| hash << 1 | u64::from(value >= median)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Phantom;
+
+    fn distance(a: u64, b: u64) -> u32 {
+        (a ^ b).count_ones()
+    }
+
+    #[test]
+    fn copies_are_near_and_other_pictures_are_not() {
+        let size = 128;
+        let picture = |seed| Phantom::from_seed(seed, 0).render(size).radiograph.pixels;
+        let first = picture(1);
+        let hash = perceptual_hash(&first, size, size).unwrap();
+        assert_eq!(hash.count_ones(), 32);
+        let reduced = resize(&first, size, size, 90, 90).unwrap();
+        assert!(distance(hash, perceptual_hash(&reduced, 90, 90).unwrap()) <= 3);
+        let brighter: Vec<f32> = first.iter().map(|value| 0.1 + 0.8 * value).collect();
+        assert!(distance(hash, perceptual_hash(&brighter, size, size).unwrap()) <= 3);
+        let coarse: Vec<f32> = first.iter().map(|value| (value * 31.0).round() / 31.0).collect();
+        assert!(distance(hash, perceptual_hash(&coarse, size, size).unwrap()) <= 3);
+        let mirrored: Vec<f32> = first.chunks_exact(size).flat_map(|row| row.iter().rev().copied()).collect();
+        assert!(distance(hash, perceptual_hash(&mirrored, size, size).unwrap()) > 8);
+    }
+
+    #[test]
+    fn flat_pictures_have_no_hash() {
+        assert_eq!(perceptual_hash(&[0.5; 64], 8, 8), None);
+        assert_eq!(perceptual_hash(&[0.5; 63], 8, 8), None);
+        assert_eq!(perceptual_hash(&[], 0, 0), None);
+    }
+}
