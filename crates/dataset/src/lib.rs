@@ -6,7 +6,7 @@
 //! | [`EncodingsWriter`], [`EncodingsReader`] | `encodings/<name>-<fingerprint>/NNNNN.safetensors`: what frozen networks made of the images, f16 |
 //! | [`RunDir`] | `recipe.toml`, `metrics.jsonl`, TensorBoard events, `checkpoints/step-N/`, `samples/`, `model/` |
 //! | [`SplitPlan`], [`find_leaks`] | patient-wise splits and the check that they are sound |
-//! | [`NearIndex`] | near duplicates by their perceptual hashes |
+//! | [`NearIndex`], [`join_near_duplicates`] | near duplicates by their perceptual hashes, and drawn splits that keep them together |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
@@ -22,6 +22,7 @@ mod dataset;
 mod encodings;
 mod error;
 mod fingerprint;
+mod joined;
 mod manifest;
 mod near;
 mod parquet_columns;
@@ -38,6 +39,7 @@ pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Problem};
 pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
 pub use error::{Error, Result};
 pub use fingerprint::{FINGERPRINT_LEN, Sha256Hex, fingerprint, fingerprint_bytes, pixels_sha256};
+pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearIndex};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};

@@ -32,19 +32,31 @@ impl NearIndex {
         }
     }
 
+    /// The numbers of all hashes within [`MAX_NEAR_DISTANCE`], in no particular order; some may come several times.
+    pub fn all_near(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
+        self.candidates(hash)
+            .map(|place| self.hashes[place as usize])
+            .filter(move |(other, _)| (other ^ hash).count_ones() <= MAX_NEAR_DISTANCE)
+            .map(|(_, number)| number)
+    }
+
     /// The number of the nearest hash within [`MAX_NEAR_DISTANCE`] and its distance in bits; of several the one that
     /// was inserted first.
     pub fn nearest(&self, hash: u64) -> Option<(usize, u32)> {
         if let Some(&place) = self.exact.get(&hash) {
             return Some((self.hashes[place].1, 0));
         }
-        let candidates = self.bands.iter().enumerate().filter_map(|(band, places)| places.get(&band_of(hash, band)));
-        candidates
-            .flatten()
-            .map(|&place| ((self.hashes[place as usize].0 ^ hash).count_ones(), place))
+        self.candidates(hash)
+            .map(|place| ((self.hashes[place as usize].0 ^ hash).count_ones(), place))
             .filter(|&(distance, _)| distance <= MAX_NEAR_DISTANCE)
             .min()
             .map(|(distance, place)| (self.hashes[place as usize].1, distance))
+    }
+
+    /// The places of the hashes that share a band with this one.
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let shared = self.bands.iter().enumerate();
+        shared.filter_map(move |(band, places)| places.get(&band_of(hash, band))).flatten().copied()
     }
 }
 
@@ -54,6 +66,8 @@ fn band_of(hash: u64, band: usize) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Against the comparison of everything with everything, on hashes that were made to be near each other.
@@ -77,6 +91,9 @@ mod tests {
             let all = hashes[..number].iter().enumerate().map(|(at, other)| ((hash ^ other).count_ones(), at));
             let expected = all.filter(|&(distance, _)| distance <= 3).min().map(|(distance, at)| (at, distance));
             assert_eq!(index.nearest(hash), expected, "hash {number}");
+            let near = |other: &u64| (hash ^ other).count_ones() <= 3;
+            let all: BTreeSet<u64> = hashes[..number].iter().copied().filter(near).collect();
+            assert_eq!(index.all_near(hash).map(|at| hashes[at]).collect::<BTreeSet<_>>(), all, "hash {number}");
             found += usize::from(expected.is_some());
             index.insert(hash, number);
         }

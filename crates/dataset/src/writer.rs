@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic::{FolderLock, is_temporary, remove_leftovers, write_file};
 use crate::dataset::dataset_fingerprint;
+use crate::joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 use crate::manifest::{ManifestReader, ManifestWriter};
 use crate::shards::{DEFAULT_SHARD_SIZE, images_path, masks_path, write_images, write_masks};
 use crate::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Error, ManifestRow, Result, find_leaks};
@@ -157,12 +158,29 @@ impl DatasetWriter {
     /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::Io`], [`Error::Damaged`].
     pub fn finish(mut self) -> Result<Dataset> {
         self.flush()?;
-        find_leaks(self.committed_rows())?.check()?;
+        self.complete(&JoinedSplits::default())
+    }
+
+    /// As [`DatasetWriter::finish`], after patients with near duplicates were put on one side of the split; see
+    /// [`join_near_duplicates`] for what `origin` decides. A kill in between changes nothing: what is on disk keeps the
+    /// splits it was written with until the manifest is there.
+    ///
+    /// # Errors
+    /// Those of [`DatasetWriter::finish`].
+    pub fn finish_joined(mut self, origin: impl Fn(&ManifestRow) -> SplitOrigin) -> Result<(Dataset, JoinedSplits)> {
+        self.flush()?;
+        let joined = join_near_duplicates(self.committed_rows(), origin)?;
+        Ok((self.complete(&joined)?, joined))
+    }
+
+    fn complete(self, joined: &JoinedSplits) -> Result<Dataset> {
+        let rows = || self.committed_rows().map(|row| row.map(|row| joined.apply(row)));
+        find_leaks(rows())?.check()?;
         let manifest = self.dir.join("manifest.parquet");
         let mut info = self.empty_info();
         let mut labels = BTreeSet::new();
         let mut writer = ManifestWriter::create(&manifest)?;
-        for row in self.committed_rows() {
+        for row in rows() {
             let row = row?;
             info.num_images += 1;
             info.num_masks += usize::from(row.mask);

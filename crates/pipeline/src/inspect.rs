@@ -9,7 +9,7 @@ mod network;
 mod stage;
 
 use anyhow::{Result, ensure};
-pub use compare::{Comparison, Shared, compare, compare_folders};
+pub use compare::{Comparison, Shared, across_splits, compare, compare_folders};
 use serde::Serialize;
 
 use std::{fmt::Display, fs, path::Path};

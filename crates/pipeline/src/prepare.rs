@@ -3,7 +3,11 @@
 //! Images are decoded in parallel and written in the order of the source, so the result does not depend on the number
 //! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
 //! memory are one batch of decoded images, one shard of small ones, and 16 bytes for each image seen (to find
-//! duplicates); for public collections also the tables that are joined, and 8 bytes for each file.
+//! duplicates); for public collections also the tables that are joined, and 16 bytes for each file. At the end, when
+//! the images are on disk, near duplicates take some 300 bytes for each image and patient.
+//!
+//! Splits are drawn by patient; patients whose images look alike are put on one side when all are known. Splits that a
+//! source prescribes stay, and near duplicates across them are reported.
 //!
 //! Patient identifiers are hashed with a salt that lies in `private/patient-salt` of the dataset. It is needed to
 //! continue an unfinished preparation and to give the same patient the same hash in another dataset (`salt_file`); for
@@ -12,6 +16,7 @@
 
 mod decode;
 mod exclude;
+mod joining;
 mod settings;
 mod sources;
 mod splits;
@@ -21,15 +26,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use dataset::{Counts, Dataset, DatasetWriter, ManifestRow, PatientSalt, SplitPlan};
+use dataset::{Counts, Dataset, DatasetWriter, JoinedSplits, ManifestRow, PatientSalt, SplitPlan};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
+use crate::inspect::{Shared, across_splits};
 use crate::presets::{Columns, SourceItem};
 use crate::progress::Progress;
 use decode::{Decoded, decode};
 use exclude::Exclusions;
+use joining::{Origins, tell_of_moves, warn_of_near_duplicates};
 use settings::settings;
 use sources::Sources;
 use splits::GivenSplits;
@@ -100,6 +107,8 @@ pub struct PrepareConfig {
     pub split: SplitPlan,
     /// Keep one of several images with the same pixels. Default true.
     pub deduplicate: bool,
+    /// Put patients whose images look alike on one side of the split, where the split is drawn. Default true.
+    pub join_near_duplicates: bool,
     /// The salt of the patient hashes; none draws one.
     pub salt_file: Option<PathBuf>,
     /// Images per shard. Default [`dataset::DEFAULT_SHARD_SIZE`].
@@ -122,6 +131,7 @@ impl Default for PrepareConfig {
             stretch_plain_images: false,
             split: SplitPlan::default(),
             deduplicate: true,
+            join_near_duplicates: true,
             salt_file: None,
             shard_size: dataset::DEFAULT_SHARD_SIZE,
             out: PathBuf::new(),
@@ -146,6 +156,11 @@ pub struct PrepareSummary {
     pub labels: Vec<String>,
     /// Of what was skipped, images whose pixels were there already.
     pub num_duplicates: usize,
+    /// Patients who went to another split than the one drawn for them, to be with images that look like theirs; none
+    /// where the dataset was finished before.
+    pub num_moved_patients: Option<usize>,
+    /// Images that look like an earlier one in another split, by their ids.
+    pub near_across_splits: Shared,
     /// Images that `exclude` left out, in this session.
     pub num_excluded: usize,
     /// Images decoded in a second, in this session; none where all was there.
@@ -169,6 +184,7 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     let exclusions = read_exclusions(config, progress)?;
     if let Some(finished) = already_finished(config, &exclusions)? {
         progress.say("the dataset is finished already; delete it to prepare it anew");
+        warn_of_near_duplicates(&finished.near_across_splits, progress);
         return Ok(finished);
     }
     let sources = Sources::new(config, &exclusions)?;
@@ -193,7 +209,7 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     if let Some(sentence) = exclusions.unmatched() {
         progress.say(&sentence);
     }
-    session.finish()
+    session.finish(progress)
 }
 
 /// What `exclude` says. The patients of a dataset can be compared with the salt that is given or that an unfinished
@@ -246,30 +262,27 @@ fn already_finished(config: &PrepareConfig, exclusions: &Exclusions) -> Result<O
     let path = config.out.join(SKIPPED_FILE);
     let skipped = std::fs::read_to_string(&path).unwrap_or_default();
     let skipped: Vec<Skipped> = skipped.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    Ok(Some(summary(&dataset, dataset.len(), 0, skipped, None)))
+    Ok(Some(PrepareSummary { num_continued: dataset.len(), ..summary(&dataset, skipped)? }))
 }
 
-fn summary(
-    dataset: &Dataset,
-    num_continued: usize,
-    num_excluded: usize,
-    skipped: Vec<Skipped>,
-    images_per_sec: Option<f64>,
-) -> PrepareSummary {
+/// What a dataset says of itself; nothing of the session that made it.
+fn summary(dataset: &Dataset, skipped: Vec<Skipped>) -> Result<PrepareSummary> {
     let info = dataset.info();
-    PrepareSummary {
+    Ok(PrepareSummary {
         dataset: dataset.dir().to_path_buf(),
         num_images: info.num_images,
         num_masks: info.num_masks,
-        num_continued,
+        num_continued: 0,
         counts: info.counts,
         labels: info.labels.clone(),
         num_duplicates: skipped.iter().filter(|skipped| skipped.reason.starts_with(DUPLICATE)).count(),
-        num_excluded,
-        images_per_sec,
+        num_moved_patients: None,
+        near_across_splits: across_splits(dataset)?,
+        num_excluded: 0,
+        images_per_sec: None,
         skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
         skipped,
-    }
+    })
 }
 
 /// How the reason of a duplicate begins.
@@ -305,6 +318,7 @@ struct Session<'a> {
     committed: HashSet<u64>,
     /// The first half of the pixel hash of every image.
     seen: HashSet<[u8; 16]>,
+    origins: Origins,
     skipped: Vec<Skipped>,
     num_decoded: usize,
     num_excluded: usize,
@@ -337,6 +351,7 @@ impl<'a> Session<'a> {
             num_continued,
             committed,
             seen,
+            origins: Origins::default(),
             skipped: Vec::new(),
             num_decoded: 0,
             num_excluded: 0,
@@ -352,6 +367,9 @@ impl<'a> Session<'a> {
             let mut num_items = 0;
             for item in items.by_ref().take(BATCH) {
                 num_items += 1;
+                if let Ok(item) = &item {
+                    self.origins.note(item, self.given);
+                }
                 match item {
                     Ok(item) if self.committed.contains(&splits::short_hash(&item.name)) => {}
                     Ok(item) => batch.push(item),
@@ -424,8 +442,9 @@ impl<'a> Session<'a> {
         Ok(self.writer.push(row, &decoded.image, decoded.mask.as_deref())?)
     }
 
-    fn finish(self) -> Result<PrepareSummary> {
-        let Self { config, writer, skipped, num_continued, num_decoded, num_excluded, started, .. } = self;
+    fn finish(self, progress: &dyn Progress) -> Result<PrepareSummary> {
+        let Self { config, writer, origins, skipped, num_continued, num_decoded, num_excluded, started, .. } = self;
+        let seconds = started.elapsed().as_secs_f64();
         let list = config.out.join(SKIPPED_FILE);
         if skipped.is_empty() {
             // A former session may have skipped what is sound by now.
@@ -443,9 +462,21 @@ impl<'a> Session<'a> {
             let first = skipped.first().map_or_else(String::new, |first| format!("{}: {}", first.item, first.reason));
             bail!("none of the {} files can be used; the first: {first}", skipped.len());
         }
-        let dataset = writer.finish()?;
-        let rate = num_decoded as f64 / started.elapsed().as_secs_f64();
-        Ok(summary(&dataset, num_continued, num_excluded, skipped, (num_decoded > 0).then_some(rate)))
+        let (dataset, joined) = if config.join_near_duplicates {
+            writer.finish_joined(|row| origins.of(row))?
+        } else {
+            (writer.finish()?, JoinedSplits::default())
+        };
+        tell_of_moves(&joined, progress);
+        let summary = PrepareSummary {
+            num_continued,
+            num_excluded,
+            num_moved_patients: Some(joined.moves.len()),
+            images_per_sec: (num_decoded > 0).then_some(num_decoded as f64 / seconds),
+            ..summary(&dataset, skipped)?
+        };
+        warn_of_near_duplicates(&summary.near_across_splits, progress);
+        Ok(summary)
     }
 }
 

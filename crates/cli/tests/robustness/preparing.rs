@@ -28,12 +28,14 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn write_images(folder: &Path, seed: u64, number: u64, size: usize) {
+/// Drawn chests, times a factor of brightness.
+fn write_images(folder: &Path, seed: u64, number: u64, size: usize, factor: f32) {
     std::fs::create_dir_all(folder).unwrap();
     for index in 0..number {
         let picture = radiograph::Phantom::from_seed(seed, index).render(size).radiograph;
         let path = folder.join(format!("{index:03}.png"));
-        radiograph::write_png_u8(&path, &radiograph::to_u8(&picture.pixels), size, size).unwrap();
+        let pixels: Vec<f32> = picture.pixels.iter().map(|pixel| pixel * factor).collect();
+        radiograph::write_png_u8(&path, &radiograph::to_u8(&pixels), size, size).unwrap();
     }
 }
 
@@ -43,7 +45,10 @@ fn write_images(folder: &Path, seed: u64, number: u64, size: usize) {
 fn a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    write_images(&folder.join("images"), 1, 300, 96);
+    write_images(&folder.join("images"), 1, 300, 96, 1.0);
+    // Darker copies of some, which must end on the side of their originals, and of some with a split of their own.
+    write_images(&folder.join("images/darker"), 1, 40, 96, 0.95);
+    write_images(&folder.join("images/test"), 1, 10, 96, 0.9);
     // A bad file, so that the list of what was skipped is compared too.
     std::fs::write(folder.join("images/100-bad.png"), b"\x89PNG\r\n\x1a\n and no more").unwrap();
     std::fs::write(folder.join("salt"), "0123456789abcdef".repeat(4)).unwrap();
@@ -69,15 +74,20 @@ fn a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     for (name, bytes) in &whole {
         assert!(bytes == &parts[name], "{name} differs after {num_killed} kills");
     }
+    let mut drawn = words("drawn").to_vec();
+    drawn.extend(["--set", "join_near_duplicates=false"]);
+    assert_eq!(run(folder, &drawn).status.code(), Some(1));
+    let manifest = |name: &str| std::fs::read(folder.join(name).join("manifest.parquet")).unwrap();
+    assert!(manifest("drawn") != manifest("whole"), "nobody was moved, so that nothing was tested");
 }
 
 #[test]
 fn datasets_that_share_something_fail_the_gate() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    write_images(&folder.join("train-images"), 1, 4, 64);
-    write_images(&folder.join("same-images"), 1, 2, 64);
-    write_images(&folder.join("other-images"), 2, 1, 64);
+    write_images(&folder.join("train-images"), 1, 4, 64, 1.0);
+    write_images(&folder.join("same-images"), 1, 2, 64, 1.0);
+    write_images(&folder.join("other-images"), 2, 1, 64, 1.0);
     for name in ["train", "same", "other"] {
         succeed(folder, &["prepare", &format!("{name}-images"), "--image-size", "32", "--out", name]);
     }

@@ -123,7 +123,7 @@ pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
 ///
 /// # Errors
 /// A manifest that cannot be read.
-pub(super) fn across_splits(dataset: &Dataset) -> Result<Shared> {
+pub fn across_splits(dataset: &Dataset) -> Result<Shared> {
     // One index for each split: an image has its nearest in its own split often enough, which would hide the others.
     let mut indices = Split::ALL.map(|split| (split, NearIndex::default()));
     let (mut shared, mut ids) = (Shared::default(), Vec::new());

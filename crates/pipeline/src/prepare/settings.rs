@@ -31,6 +31,9 @@ pub(super) fn settings(
         fit: Fit,
         stretch_plain_images: bool,
         deduplicate: bool,
+        /// Only where it is off: datasets of releases that had no such setting are still the same ones.
+        #[serde(skip_serializing_if = "is_on")]
+        join_near_duplicates: bool,
         split: SplitPlan,
         csv: Columns,
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,6 +65,7 @@ pub(super) fn settings(
         fit: config.fit,
         stretch_plain_images: config.stretch_plain_images,
         deduplicate: config.deduplicate,
+        join_near_duplicates: config.join_near_duplicates,
         split: config.split,
         csv,
         collections,
@@ -76,4 +80,8 @@ pub(super) fn settings(
         salt_fingerprint,
         preparation: toml::Table::try_from(preparation)?,
     })
+}
+
+fn is_on(setting: &bool) -> bool {
+    *setting
 }

@@ -252,6 +252,96 @@ fn duplicates_may_be_kept() {
     assert_eq!(rows[0].split, rows[1].split);
 }
 
+/// Remembers what was said.
+#[derive(Default)]
+struct Said(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Said {
+    fn begin(&self, _task: &str, _total: u64, _unit: &str) {}
+    fn advance(&self, _amount: u64, _note: &str) {}
+    fn end(&self) {}
+    fn say(&self, sentence: &str) {
+        self.0.lock().unwrap().push(sentence.to_owned());
+    }
+}
+
+/// A drawn chest, and a copy of it that is a little darker.
+fn write_pair(paths: [PathBuf; 2], number: u64) {
+    let pixels = Phantom::from_seed(5, number).render(64).radiograph.pixels;
+    for (path, factor) in paths.iter().zip([1.0, 0.95]) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let pixels: Vec<f32> = pixels.iter().map(|pixel| pixel * factor).collect();
+        write_png_u8(path, &radiograph::to_u8(&pixels), 64, 64).unwrap();
+    }
+}
+
+#[test]
+fn images_that_look_alike_are_drawn_to_one_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    for number in 0..40 {
+        write_pair(["", "-copy"].map(|end| source.join(format!("{number:02}{end}.png"))), number);
+    }
+    let split = SplitPlan { train: 0.4, val: 0.3, test: 0.3, seed: 0 };
+    let with = |name: &str, join_near_duplicates| {
+        let out = dir.path().join(name);
+        let said = Said::default();
+        let config = PrepareConfig { split, join_near_duplicates, ..config(&source, &out) };
+        (run(&config, &said).unwrap(), unsalted(&out), said.0.into_inner().unwrap(), config)
+    };
+    let (summary, joined, said, config) = with("joined", true);
+    assert_eq!(summary.near_across_splits, Shared::default());
+    let num_moved = summary.num_moved_patients.unwrap();
+    assert!(said.iter().any(|sentence| sentence.contains(&format!(": {num_moved} of them went"))), "{said:?}");
+
+    // Without it, each image is drawn on its own, and what was moved is what lay across the split.
+    let (apart, drawn, said, _) = with("apart", false);
+    assert!(apart.near_across_splits.count >= 5, "{:?}", apart.near_across_splits);
+    assert_eq!(apart.num_moved_patients, Some(0));
+    assert!(said[0].starts_with(&format!("{} images look like one in", apart.near_across_splits.count)), "{said:?}");
+    let moved = joined.iter().zip(&drawn).filter(|(joined, drawn)| joined.split != drawn.split);
+    assert_eq!(moved.count(), num_moved);
+    let (pairs, rest) = joined.as_chunks::<2>();
+    assert_eq!((pairs.len(), rest.len()), (40, 0));
+    assert!(pairs.iter().all(|[copy, original]| copy.split == original.split));
+
+    // Another salt moves the same patients.
+    assert_eq!(with("another salt", true).1, joined);
+    let again = run(&config, &Silent).unwrap();
+    assert_eq!((again.num_moved_patients, again.near_across_splits), (None, Shared::default()));
+    let other = PrepareConfig { join_near_duplicates: false, ..config };
+    assert!(error(&other).contains("prepared with other settings"), "{}", error(&other));
+}
+
+#[test]
+fn given_splits_stay_near_duplicates_or_not_and_are_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    // A pair across given splits, and twenty of which one has a given split.
+    write_pair(["train/a.png", "test/a.png"].map(|name| source.join(name)), 0);
+    for number in 1..=20 {
+        write_pair(["val/", "drawn/"].map(|folder| source.join(format!("{folder}{number:02}.png"))), number);
+    }
+    let said = Said::default();
+    let summary = run(&config(&source, &out), &said).unwrap();
+    let rows = rows(&out);
+    let of = |name: &str| rows.iter().find(|row| row.source_file == name).unwrap();
+    assert_eq!((of("train/a.png").split, of("test/a.png").split), (Split::Train, Split::Test));
+    assert!((1..=20).all(|number| of(&format!("drawn/{number:02}.png")).split == Split::Val));
+    assert!(summary.num_moved_patients.unwrap() >= 10, "{:?}", summary.num_moved_patients);
+
+    assert_eq!(summary.near_across_splits.count, 1, "{:?}", summary.near_across_splits);
+    let example = &summary.near_across_splits.examples[0];
+    assert!(["train/a.png", "test/a.png"].iter().all(|name| example.contains(&of(name).id)), "{example}");
+    let said = said.0.into_inner().unwrap();
+    assert!(said.last().unwrap().ends_with(example), "{said:?}");
+    // The remedy that the sentence names.
+    let list = dir.path().join("exclude.csv");
+    fs::write(&list, format!("sha256\n{}\n", of("train/a.png").id)).unwrap();
+    let without = PrepareConfig { exclude: Some(list), ..config(&source, &dir.path().join("without")) };
+    assert_eq!(run(&without, &Silent).unwrap().near_across_splits, Shared::default());
+}
+
 #[test]
 fn what_cannot_be_done_is_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
