@@ -108,6 +108,18 @@ fn network_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The first half of a [`Sha256Hex`] in bytes, as a key: it tells a billion images apart in a quarter of the memory. Keys
+/// are ordered as the digits are; what is no hexadecimal digit counts as 0.
+pub fn pixel_key(sha256: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    let digits = sha256.as_bytes().as_chunks::<2>().0;
+    for (byte, pair) in key.iter_mut().zip(digits) {
+        let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
+        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+    }
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +161,11 @@ mod tests {
         assert_ne!(hash, pixels_sha256(&other, 2, 3));
         other[1] = 0.5 + 1e-7;
         assert_eq!(hash, pixels_sha256(&other, 2, 3));
+    }
+
+    #[test]
+    fn pixel_keys_are_the_first_half_of_the_hash() {
+        assert_eq!(pixel_key(&format!("00ff10{}", "0".repeat(58)))[..3], [0x00, 0xff, 0x10]);
+        assert_ne!(pixel_key(&"1".repeat(64)), pixel_key(&"2".repeat(64)));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::{ManifestRow, NearIndex, Result, Split};
+use crate::{ManifestRow, NearIndex, Result, Split, pixel_key};
 
 /// How an image came to its split; the first ones bind more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +45,7 @@ struct Patient {
     origin: SplitOrigin,
     split: Split,
     /// The lowest pixel hash of the patient's images.
-    key: u128,
+    key: [u8; 16],
     /// The patient with whom this one was joined: a union-find forest, in which a root is its own parent.
     parent: usize,
 }
@@ -116,11 +116,6 @@ pub fn join_near_duplicates(
     Ok(joined)
 }
 
-/// Half of a SHA-256 as a number; one that is none counts as the lowest.
-fn pixel_key(sha256: &str) -> u128 {
-    sha256.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok()).unwrap_or(0)
-}
-
 /// The root of a patient's tree; halves the path to it.
 fn root(patients: &mut [Patient], mut number: usize) -> usize {
     while patients[number].parent != number {
@@ -145,23 +140,7 @@ mod tests {
     type Image = (&'static str, &'static str, Option<u64>, Split);
 
     fn row(&(patient, pixels, perceptual_hash, split): &Image) -> Result<ManifestRow> {
-        Ok(ManifestRow {
-            id: String::new(),
-            source_file: String::new(),
-            sha256: pixels.repeat(64),
-            patient: patient.into(),
-            view: None,
-            split,
-            labels: Vec::new(),
-            labels_negative: Vec::new(),
-            labels_uncertain: Vec::new(),
-            mask: false,
-            collection: None,
-            licence: None,
-            perceptual_hash,
-            pixel_spacing_mm: None,
-            provenance: None,
-        })
+        Ok(ManifestRow { sha256: pixels.repeat(64), perceptual_hash, ..ManifestRow::bare(patient, split) })
     }
 
     /// The moves, sorted, where the origin of an image is given by its patient.

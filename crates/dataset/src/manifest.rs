@@ -161,6 +161,29 @@ pub struct ManifestRow {
     pub provenance: Option<Provenance>,
 }
 
+impl ManifestRow {
+    /// An image of which no more is known than whose it is and where it serves: all else is empty, to be filled in.
+    pub fn bare(patient: impl Into<String>, split: Split) -> Self {
+        Self {
+            id: String::new(),
+            source_file: String::new(),
+            sha256: String::new(),
+            patient: patient.into(),
+            view: None,
+            split,
+            labels: Vec::new(),
+            labels_negative: Vec::new(),
+            labels_uncertain: Vec::new(),
+            mask: false,
+            collection: None,
+            licence: None,
+            perceptual_hash: None,
+            pixel_spacing_mm: None,
+            provenance: None,
+        }
+    }
+}
+
 /// Writes a manifest row by row.
 #[derive(Debug)]
 pub struct ManifestWriter {

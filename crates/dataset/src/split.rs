@@ -147,21 +147,9 @@ mod tests {
 
     fn row(patient: &str, sha256: &str, split: Split) -> Result<ManifestRow> {
         Ok(ManifestRow {
-            id: String::new(),
             source_file: format!("{patient}-{sha256}.png"),
             sha256: sha256.into(),
-            patient: patient.into(),
-            view: None,
-            split,
-            labels: vec![],
-            labels_negative: Vec::new(),
-            labels_uncertain: Vec::new(),
-            mask: false,
-            collection: None,
-            licence: None,
-            perceptual_hash: None,
-            pixel_spacing_mm: None,
-            provenance: None,
+            ..ManifestRow::bare(patient, split)
         })
     }
 

@@ -33,18 +33,9 @@ fn row(index: usize) -> ManifestRow {
         id: format!("image-{index}"),
         source_file: format!("{index}.png"),
         sha256: pixels_sha256(&[index as f32 / 100.0], 1, 1),
-        patient: format!("patient-{}", index / 2),
-        view: None,
-        split: Split::ALL[index / 2 % 3],
         labels: vec![["normal", "effusion"][index % 2].into()],
-        labels_negative: Vec::new(),
-        labels_uncertain: Vec::new(),
-        mask: false,
         collection: Some("drawn".into()),
-        licence: None,
-        perceptual_hash: None,
-        pixel_spacing_mm: None,
-        provenance: None,
+        ..ManifestRow::bare(format!("patient-{}", index / 2), Split::ALL[index / 2 % 3])
     }
 }
 

@@ -113,17 +113,19 @@ fn smaller_first(a: &Normal, b: &Normal) -> (Mat<f64>, bool) {
     let mut product = Mat::zeros(first.factor.ncols(), second.factor.ncols());
     match (&first.kind, &second.kind) {
         // Of two triangles in the same features, a third of the products.
-        (Kind::Cholesky { varying }, Kind::Cholesky { varying: others }) if varying == others => triangular::matmul(
-            &mut product,
-            BlockStructure::Rectangular,
-            Accum::Replace,
-            first.lower(varying).transpose(),
-            BlockStructure::TriangularUpper,
-            second.lower(varying),
-            BlockStructure::TriangularLower,
-            1.0,
-            Par::Seq,
-        ),
+        (Kind::Cholesky { varying, lower }, Kind::Cholesky { varying: others, lower: other }) if varying == others => {
+            triangular::matmul(
+                &mut product,
+                BlockStructure::Rectangular,
+                Accum::Replace,
+                lower.transpose(),
+                BlockStructure::TriangularUpper,
+                other,
+                BlockStructure::TriangularLower,
+                1.0,
+                Par::Seq,
+            )
+        }
         _ => matmul(&mut product, Accum::Replace, first.factor.transpose(), &second.factor, 1.0, Par::Seq),
     }
     (product, transposed)
@@ -156,7 +158,11 @@ enum Kind {
     /// Its columns are the centred rows over the root of their number less one.
     Rows,
     /// Cholesky's, of the features that vary.
-    Cholesky { varying: Vec<usize> },
+    Cholesky {
+        varying: Vec<usize>,
+        /// The triangle of these features alone.
+        lower: Mat<f64>,
+    },
     /// Columns are eigenvectors times the roots of their eigenvalues, which are above rounding.
     Eigen,
 }
@@ -180,7 +186,7 @@ impl Normal {
         let part =
             Mat::from_fn(varying.len(), varying.len(), |row, column| covariance[(varying[row], varying[column])]);
         if let Ok(cholesky) = part.llt(Side::Lower) {
-            let lower = cholesky.L();
+            let lower = cholesky.L().to_owned();
             if (0..varying.len()).all(|index| lower[(index, index)].powi(2) > rounding) {
                 let mut factor = Mat::zeros(dim, varying.len());
                 for (column, _) in varying.iter().enumerate() {
@@ -188,7 +194,7 @@ impl Normal {
                         factor[(varying[row], column)] = lower[(row, column)];
                     }
                 }
-                return Ok(Self { mean, trace, factor, kind: Kind::Cholesky { varying } });
+                return Ok(Self { mean, trace, factor, kind: Kind::Cholesky { varying, lower } });
             }
         }
         // Features that follow from one another.
@@ -198,11 +204,6 @@ impl Normal {
         let kept: Vec<usize> = (0..dim).filter(|index| roots[*index] > 0.0).collect();
         let factor = Mat::from_fn(dim, kept.len(), |row, column| eigen.U()[(row, kept[column])] * roots[kept[column]]);
         Ok(Self { mean, trace, factor, kind: Kind::Eigen })
-    }
-
-    /// Cholesky's triangle.
-    fn lower(&self, varying: &[usize]) -> Mat<f64> {
-        Mat::from_fn(varying.len(), varying.len(), |row, column| self.factor[(varying[row], column)])
     }
 
     fn no_convergence<E>(&self) -> impl FnOnce(E) -> Error + use<E> {
@@ -248,8 +249,7 @@ impl Normal {
                 let scale = ((count - 1) as f64).sqrt();
                 return Mat::from_fn(vectors.ncols(), num_images, |row, column| scale * vectors[(first + column, row)]);
             }
-            Kind::Cholesky { varying } => {
-                let lower = self.lower(varying);
+            Kind::Cholesky { varying, lower } => {
                 let mut solved = Mat::from_fn(varying.len(), num_images, |row, column| centred[(varying[row], column)]);
                 solve_lower_triangular_in_place(lower.as_ref(), solved.as_mut(), Par::Seq);
                 solved

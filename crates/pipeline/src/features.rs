@@ -178,17 +178,24 @@ impl From<FeatureChoice> for String {
 impl FeatureChoice {
     /// What the network is, for people: never a path.
     pub fn description(&self) -> String {
-        let (what, random) = match self {
-            Self::Encoder(path) => ("encoder", path.to_string_lossy().starts_with("random:")),
-            Self::File(published, _) => (published.description(), false),
-            Self::Random(published) => (published.description(), true),
+        let what = match self {
+            Self::Encoder(_) => "encoder",
+            Self::File(published, _) | Self::Random(published) => published.description(),
         };
-        if random { format!("{what}, random weights") } else { what.to_owned() }
+        if self.is_random() { format!("{what}, random weights") } else { what.to_owned() }
+    }
+
+    fn is_random(&self) -> bool {
+        match self {
+            Self::Encoder(path) => path.to_string_lossy().starts_with("random:"),
+            Self::File(..) => false,
+            Self::Random(_) => true,
+        }
     }
 
     /// [`RANDOM_WEIGHTS`] where the network has such.
     pub fn caution(&self) -> Option<String> {
-        self.description().ends_with("random weights").then(|| RANDOM_WEIGHTS.to_owned())
+        self.is_random().then(|| RANDOM_WEIGHTS.to_owned())
     }
 
     /// Finds the network's files; `dataset` is where a random encoder is kept, made for its image size.

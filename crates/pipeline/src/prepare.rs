@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use dataset::{Counts, Dataset, DatasetWriter, JoinedSplits, ManifestRow, PatientSalt, SplitPlan};
+use dataset::{Counts, Dataset, DatasetWriter, JoinedSplits, ManifestRow, PatientSalt, SplitPlan, pixel_key};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -478,17 +478,6 @@ impl<'a> Session<'a> {
         warn_of_near_duplicates(&summary.near_across_splits, progress);
         Ok(summary)
     }
-}
-
-/// Half of a SHA-256 tells a billion images apart; in bytes rather than digits it is a quarter of the memory.
-fn pixel_key(sha256: &str) -> [u8; 16] {
-    let mut key = [0; 16];
-    let digits = sha256.as_bytes().as_chunks::<2>().0;
-    for (byte, pair) in key.iter_mut().zip(digits) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
-        *byte = digit(pair[0]) << 4 | digit(pair[1]);
-    }
-    key
 }
 
 #[cfg(test)]

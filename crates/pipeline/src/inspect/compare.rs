@@ -160,18 +160,8 @@ mod tests {
                 id: format!("id-{pixels}"),
                 source_file: format!("{pixels}.png"),
                 sha256: pixels.repeat(64),
-                patient: patient.into(),
-                view: None,
-                split,
-                labels: Vec::new(),
-                labels_negative: Vec::new(),
-                labels_uncertain: Vec::new(),
-                mask: false,
-                collection: None,
-                licence: None,
                 perceptual_hash,
-                pixel_spacing_mm: None,
-                provenance: None,
+                ..ManifestRow::bare(patient, split)
             };
             writer.push(row, &[0; 16], None).unwrap();
         }

@@ -111,18 +111,8 @@ fn dataset_with_encodings(path: &Path) -> PathBuf {
             id: format!("image-{index}"),
             source_file: format!("{index}.png"),
             sha256: dataset::pixels_sha256(&[f32::from(index) / 3.0; 16], 4, 4),
-            patient: format!("patient-{index}"),
-            view: None,
-            split: dataset::Split::Train,
             labels: vec!["normal".into()],
-            labels_negative: Vec::new(),
-            labels_uncertain: Vec::new(),
-            mask: false,
-            collection: None,
-            licence: None,
-            perceptual_hash: None,
-            pixel_spacing_mm: None,
-            provenance: None,
+            ..dataset::ManifestRow::bare(format!("patient-{index}"), dataset::Split::Train)
         };
         writer.push(row, &[index; 16], None).unwrap();
     }

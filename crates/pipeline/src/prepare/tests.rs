@@ -381,12 +381,6 @@ fn settings_with_a_typo_are_refused() {
 }
 
 #[test]
-fn pixel_keys_are_the_first_half_of_the_hash() {
-    assert_eq!(pixel_key(&format!("00ff10{}", "0".repeat(58)))[..3], [0x00, 0xff, 0x10]);
-    assert_ne!(pixel_key(&"1".repeat(64)), pixel_key(&"2".repeat(64)));
-}
-
-#[test]
 fn spacings_are_those_of_the_stored_image() {
     let dir = tempfile::tempdir().unwrap();
     let (source, out) = (dir.path().join("source"), dir.path().join("out"));

@@ -17,18 +17,9 @@ pub(super) fn write_dataset(folder: &Path, synthetic: bool) {
             id: format!("id-{index}"),
             source_file: format!("{index}.png"),
             sha256: pixels_sha256(&floats, 8, 8),
-            patient: format!("patient-{index}"),
-            view: None,
-            split: Split::ALL[usize::from(index) % 3],
             labels: vec!["<effusion>".into()],
-            labels_negative: Vec::new(),
-            labels_uncertain: Vec::new(),
-            mask: false,
-            collection: None,
-            licence: None,
-            perceptual_hash: None,
-            pixel_spacing_mm: None,
             provenance: synthetic.then(|| Provenance { strategy: "reconstruction".into(), ..Provenance::default() }),
+            ..ManifestRow::bare(format!("patient-{index}"), Split::ALL[usize::from(index) % 3])
         };
         writer.push(row, &pixels, None).unwrap();
     }

@@ -41,18 +41,8 @@ fn encoded_phantoms(folder: &Path) -> PathBuf {
             id: format!("phantom-{index:02}"),
             source_file: format!("{index}.png"),
             sha256: dataset::pixels_sha256(pixels, SIZE, SIZE),
-            patient: format!("patient-{index:02}"),
-            view: None,
-            split: if index < 16 { Split::Train } else { Split::Val },
             labels: vec![["even", "odd"][index % 2].into()],
-            labels_negative: Vec::new(),
-            labels_uncertain: Vec::new(),
-            mask: false,
-            collection: None,
-            licence: None,
-            perceptual_hash: None,
-            pixel_spacing_mm: None,
-            provenance: None,
+            ..ManifestRow::bare(format!("patient-{index:02}"), if index < 16 { Split::Train } else { Split::Val })
         };
         // One mask says nothing.
         let mask = if index == NUM_IMAGES - 1 { vec![0; SIZE * SIZE] } else { phantom.lungs().pixels };

@@ -124,18 +124,7 @@ mod tests {
                 id: format!("{index}"),
                 source_file: format!("{index}.png"),
                 sha256: dataset::pixels_sha256(&pixels, SIZE, SIZE),
-                patient: format!("{index}"),
-                view: None,
-                split: Split::Train,
-                labels: Vec::new(),
-                labels_negative: Vec::new(),
-                labels_uncertain: Vec::new(),
-                mask: false,
-                collection: None,
-                licence: None,
-                perceptual_hash: None,
-                pixel_spacing_mm: None,
-                provenance: None,
+                ..ManifestRow::bare(format!("{index}"), Split::Train)
             };
             writer.push(row, &radiograph::to_u8(&pixels), None).unwrap();
         }
