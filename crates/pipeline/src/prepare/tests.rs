@@ -7,10 +7,10 @@ use radiograph::{Phantom, encode_png_u8, write_png_u8};
 use super::*;
 use crate::progress::Silent;
 
-const SIZE: usize = 24;
+pub(super) const SIZE: usize = 24;
 
 /// A picture that differs with its number.
-fn write_picture(path: &Path, number: usize, height: usize, width: usize) {
+pub(super) fn write_picture(path: &Path, number: usize, height: usize, width: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let pixels: Vec<u8> = (0..height * width).map(|pixel| (pixel * 3 + number * 17) as u8).collect();
     write_png_u8(path, &pixels, height, width).unwrap();
@@ -24,7 +24,7 @@ fn write_source(dir: &Path) {
     }
 }
 
-fn config(source: &Path, out: &Path) -> PrepareConfig {
+pub(super) fn config(source: &Path, out: &Path) -> PrepareConfig {
     PrepareConfig {
         sources: vec![source.to_path_buf()],
         image_size: SIZE,
@@ -34,7 +34,7 @@ fn config(source: &Path, out: &Path) -> PrepareConfig {
     }
 }
 
-fn rows(dataset: &Path) -> Vec<ManifestRow> {
+pub(super) fn rows(dataset: &Path) -> Vec<ManifestRow> {
     Dataset::open(dataset).unwrap().rows().unwrap().collect::<Result<_, _>>().unwrap()
 }
 
@@ -88,7 +88,7 @@ fn folders_become_a_dataset_and_bad_files_a_list() {
 }
 
 /// Stops the process, as far as a test can, after some batches.
-struct KillAfter(AtomicUsize);
+pub(super) struct KillAfter(pub(super) AtomicUsize);
 
 impl Progress for KillAfter {
     fn begin(&self, _task: &str, _total: u64, _unit: &str) {}

@@ -20,6 +20,7 @@ use super::labels::{State, Words};
 use super::rows::{Join, Joined, Row, find};
 use super::{About, Items, Preset, RawPixels};
 use crate::Skipped;
+use crate::archive::{Archives, FileSource, is_named_like_one};
 use reader::{Reader, Tally, image_files};
 
 /// How far below the given folder the collection's own is looked for, and among how many files and folders: `wget`
@@ -146,7 +147,7 @@ pub(super) fn view_name(text: &str) -> Option<String> {
 }
 
 impl Preset for Collection {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
         std::fs::metadata(source)
             .with_context(|| format!("the source cannot be read, check the path: {}", source.display()))?;
         let home = self.home(source)?;
@@ -164,7 +165,7 @@ impl Preset for Collection {
                 }),
             }
         }
-        let reader = Rc::new(Reader { collection: self, joined, files: self.index(&home), home });
+        let reader = Rc::new(Reader { collection: self, archives, joined, files: self.index(&home, archives), home });
         let tables = reader.tables(&mut tally)?;
         let tally = Rc::new(RefCell::new(tally));
         let (row_reader, row_tally) = (Rc::clone(&reader), Rc::clone(&tally));
@@ -221,20 +222,22 @@ impl Collection {
             missing.unwrap_or_default().iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" or ");
         bail!(
             "the folder is not {} as the preset `{}` expects it: there is no {expected} in it; give the folder that \
-             holds it ({}): {}",
+             holds it ({}){}: {}",
             self.about.title,
             self.about.name,
             self.about.download,
+            // Tables are not looked for in archives, images are.
+            if is_named_like_one(source) { ", with the collection's tables unpacked from the archive" } else { "" },
             source.display()
         )
     }
 
     /// Where files of each name are, for collections whose tables give names only.
-    fn index(&self, home: &Path) -> HashMap<String, PathBuf> {
+    fn index(&self, home: &Path, archives: &Archives) -> HashMap<String, FileSource> {
         match self.image {
             Image::At(_) => HashMap::new(),
-            Image::Named(_) => image_files(home)
-                .filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), path)))
+            Image::Named(_) => image_files(home, archives)
+                .map(|(name, file)| (name.rsplit('/').next().unwrap_or_default().to_owned(), file))
                 .collect(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use csv::StringRecord;
@@ -11,6 +12,7 @@ use super::super::labels::{self, Meaning, State, States, VOCABULARY, Words};
 use super::super::rows::{Header, Joined, MainTable, Row, as_text, find};
 use super::{Collection, Image, Labels, Official, Rows, View, view_name};
 use crate::Skipped;
+use crate::archive::{Archives, FileSource, is_hidden, joined, os_text, text_below};
 use crate::presets::SourceItem;
 
 /// Names of files that are taken for images when those that no table knows are counted.
@@ -50,25 +52,37 @@ impl Count {
     }
 }
 
-/// The image files of a folder in the order of their names, hidden ones left out.
-pub(super) fn image_files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let is_shown =
-        |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+/// The image files of a folder and of the archives in it, in the order of their names, hidden ones left out; with their
+/// names below the folder, of which those in archives are as if these were unpacked where they lie.
+pub(super) fn image_files(home: &Path, archives: &Archives) -> impl Iterator<Item = (String, FileSource)> {
+    let is_shown = |entry: &walkdir::DirEntry| entry.depth() == 0 || !is_hidden(&os_text(entry.file_name()));
     let files = WalkDir::new(home).follow_links(true).sort_by_file_name().into_iter().filter_entry(is_shown).flatten();
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
-    };
-    files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).filter(is_image)
+    let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
+    let all = files.flat_map(move |path| -> Box<dyn Iterator<Item = _>> {
+        match archives.open_named(&path) {
+            None => Box::new(std::iter::once((below(home, &path), FileSource::Disk(path)))),
+            Some(archive) => {
+                let folder = below(home, path.parent().unwrap_or(home));
+                let names: Vec<_> = archive.below("").map(|(number, name)| (number, joined(&folder, name))).collect();
+                let members = names.into_iter();
+                Box::new(members.map(move |(number, name)| (name, FileSource::Member(Arc::clone(&archive), number))))
+            }
+        }
+    });
+    all.filter(|(name, _)| {
+        let extension = name.rsplit('/').next().and_then(|name| name.rsplit_once('.'));
+        extension.is_some_and(|(_, extension)| IMAGE_EXTENSIONS.contains(&extension.to_lowercase().as_str()))
+    })
 }
 
 /// A collection on disk.
 pub(super) struct Reader<'a> {
     pub collection: &'a Collection,
+    pub archives: &'a Archives,
     pub home: PathBuf,
     pub joined: Vec<Joined>,
     /// Where files of each name are, for collections whose tables give names only.
-    pub files: HashMap<String, PathBuf>,
+    pub files: HashMap<String, FileSource>,
 }
 
 impl Reader<'_> {
@@ -110,14 +124,16 @@ impl Reader<'_> {
 
     /// The collection's files as rows; the first column is the path below the collection's folder.
     fn files_as_table(&self, columns: &[&str], describe: fn(&str) -> Option<Vec<String>>) -> OpenTable {
-        let home = self.home.clone();
-        let records = image_files(&self.home).filter_map(move |path| {
-            let name = below(&home, &path);
+        let files = image_files(&self.home, self.archives).map(|(name, _)| name);
+        // Of archives, those in the collection's own folder count.
+        let files = files.filter(|name| self.archives.find(&self.home, name).is_some());
+        let records = files.filter_map(move |name| {
             let cells = describe(&name)?;
             Some(Ok(vec![std::iter::once(name).chain(cells).collect::<StringRecord>()]))
         });
+        let records: Vec<_> = records.collect();
         let names: Vec<&str> = std::iter::once("file").chain(columns.iter().copied()).collect();
-        OpenTable { name: "files".into(), header: Header::of(&names), records: Box::new(records) }
+        OpenTable { name: "files".into(), header: Header::of(&names), records: Box::new(records.into_iter()) }
     }
 
     /// The image that a row is about; none where it is not there or left out.
@@ -126,41 +142,40 @@ impl Reader<'_> {
         let found = match collection.image {
             Image::At(paths) => {
                 let candidates = paths(row);
-                let found = candidates.iter().find(|path| self.home.join(path).is_file());
-                let found = found.map(|path| (self.home.join(path), path.trim_start_matches("../").to_owned()));
+                let found =
+                    candidates.iter().find_map(|path| Some((self.archives.find(&self.home, path)?, path.as_str())));
+                let found = found.map(|(file, path)| (file, path.trim_start_matches("../").to_owned()));
                 found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
             }
             Image::Named(names) => {
                 let candidates = names(row);
                 let found = candidates.iter().find_map(|name| self.files.get(name));
-                let found = found.map(|path| (path.clone(), below(&self.home, path)));
+                let found = found.map(|file| (file.clone(), below(&self.home, &file.path())));
                 found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
             }
         };
-        let (path, name) = match found {
-            Ok((path, name)) => (path, name),
+        let (file, name) = match found {
+            Ok(found) => found,
             Err(expected) => {
                 tally.missing.add(&expected);
                 return None;
             }
         };
-        tally.known.insert(hash(&path));
+        tally.known.insert(hash(&file));
         if let Some(reason) = (collection.leave_out)(row) {
             tally.left_out.entry(reason).or_default().add(&name);
             return None;
         }
-        let masks = (collection.masks)(row)
-            .into_iter()
-            .map(|parts| -> Vec<PathBuf> { parts.iter().map(|part| self.home.join(part)).collect() });
-        let mask: Vec<PathBuf> =
-            masks.into_iter().find(|parts| parts.iter().all(|part| part.is_file())).unwrap_or_default();
-        tally.known.extend(mask.iter().map(|part| hash(part)));
+        let masks = (collection.masks)(row);
+        let find_all = |parts: &Vec<String>| parts.iter().map(|part| self.archives.find(&self.home, part)).collect();
+        let mask: Vec<FileSource> = masks.iter().find_map(find_all).unwrap_or_default();
+        tally.known.extend(mask.iter().map(hash));
         let states = self.states(row, tally);
         let official = (collection.split)(row);
         let raw = collection.raw.filter(|(end, _)| name.to_lowercase().ends_with(end)).map(|(_, raw)| raw);
         let licence = collection.licence.map(|column| row.get(column)).filter(|licence| !licence.is_empty());
         Some(SourceItem {
-            path,
+            file,
             name,
             patient: (collection.patient)(row).map(|patient| format!("{}-{patient}", collection.about.patients)),
             view: match collection.view {
@@ -259,8 +274,8 @@ impl Reader<'_> {
             });
         }
         let mut unknown = Count::default();
-        for path in image_files(&self.home).filter(|path| !tally.known.contains(&hash(path))) {
-            unknown.add(&below(&self.home, &path));
+        for (name, _) in image_files(&self.home, self.archives).filter(|(_, file)| !tally.known.contains(&hash(file))) {
+            unknown.add(&name);
         }
         if unknown.number > 0 {
             let Count { number, example } = unknown;
@@ -324,14 +339,13 @@ fn grouped(
 
 /// The path below a folder with `/` between folders.
 fn below(home: &Path, path: &Path) -> String {
-    let parts = path.strip_prefix(home).unwrap_or(path).iter().map(|part| part.to_string_lossy());
-    parts.collect::<Vec<_>>().join("/")
+    text_below(home, path).unwrap_or_else(|| os_text(path.as_os_str()))
 }
 
-fn hash(path: &Path) -> u64 {
+fn hash(file: &FileSource) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
+    file.path().hash(&mut hasher);
     hasher.finish()
 }
 
