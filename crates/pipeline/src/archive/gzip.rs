@@ -68,7 +68,7 @@ impl Unpacker {
     }
 
     /// Bytes that must be there.
-    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+    fn take_bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes)?;
         self.at.consumed += N as u64;
@@ -82,21 +82,21 @@ impl Unpacker {
         if !is_first && !follows.starts_with(&[0x1f]) {
             return Ok(Stage::End);
         }
-        let [first, second, method, flags, ..] = self.take::<10>()?;
+        let [first, second, method, flags, ..] = self.take_bytes::<10>()?;
         if [first, second, method] != [0x1f, 0x8b, 8] {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "there is no gzip header"));
         }
         if flags & 4 != 0 {
-            for _ in 0..u16::from_le_bytes(self.take()?) {
-                self.take::<1>()?;
+            for _ in 0..u16::from_le_bytes(self.take_bytes()?) {
+                self.take_bytes::<1>()?;
             }
         }
         // The name and the comment end with a zero.
         for _ in 0..(flags >> 3 & 1) + (flags >> 4 & 1) {
-            while self.take::<1>()? != [0] {}
+            while self.take_bytes::<1>()? != [0] {}
         }
         if flags & 2 != 0 {
-            self.take::<2>()?;
+            self.take_bytes::<2>()?;
         }
         self.at.state.reset(DataFormat::Raw);
         self.checksum = Some(Crc::new());
@@ -104,7 +104,7 @@ impl Unpacker {
     }
 
     fn read_trailer(&mut self) -> io::Result<Stage> {
-        let words = self.take::<8>()?;
+        let words = self.take_bytes::<8>()?;
         if let Some(checksum) = self.checksum.take() {
             let found = [checksum.sum().to_le_bytes(), checksum.amount().to_le_bytes()].concat();
             if found != words {

@@ -32,8 +32,8 @@ const ENDINGS: [&str; 4] = [".tar.gz", ".tgz", ".tar", ".zip"];
 #[derive(Debug, Default)]
 pub struct Archives {
     opened: Mutex<HashMap<PathBuf, Option<Arc<Archive>>>>,
-    /// Of folders in which files were looked for, the archives that lie in them.
-    folders: Mutex<HashMap<PathBuf, Arc<[Arc<Archive>]>>>,
+    /// Of folders in which files were looked for, the files in them that are named like archives.
+    folders: Mutex<HashMap<PathBuf, Arc<[PathBuf]>>>,
 }
 
 impl Archives {
@@ -77,13 +77,13 @@ impl Archives {
             return Some(FileSource::Disk(path));
         }
         let inside = names::normalised(&name.replace('\\', "/"))?;
-        for archive in self.beside(folder).iter() {
+        for archive in self.beside(folder).iter().filter_map(|path| self.open(path)) {
             let own_name = os_text(archive.path.file_name().unwrap_or_default());
             let stem = without_ending(&own_name);
             let below = |outer: &str| inside.strip_prefix(outer).and_then(|rest| rest.strip_prefix('/'));
             let mut candidates = [Some(inside.as_str()), below(&own_name), below(stem)].into_iter().flatten();
             if let Some(number) = candidates.find_map(|name| archive.find(name)) {
-                return Some(FileSource::member(archive, number));
+                return Some(FileSource::member(&archive, number));
             }
         }
         None
@@ -97,20 +97,46 @@ impl Archives {
         found.unwrap_or_else(|| FileSource::Disk(folder.join(name)))
     }
 
-    /// The archives that lie in a folder, by name.
-    fn beside(&self, folder: &Path) -> Arc<[Arc<Archive>]> {
+    /// What is wrong with the archives below a folder that were opened: a line for each archive, and one for all of its
+    /// members that cannot be read.
+    pub(crate) fn problems(&self, folder: &Path) -> Vec<Skipped> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut archives: Vec<_> = opened.values().flatten().collect();
+        archives.sort_by_key(|archive| archive.path());
+        let mut lines = Vec::new();
+        for archive in archives {
+            let Some(item) = text_below(folder, archive.path()) else { continue };
+            let (own, members): (Vec<_>, Vec<_>) = archive.problems.iter().partition(|problem| problem.item.is_empty());
+            lines.extend(own.iter().map(|problem| Skipped { item: item.clone(), reason: problem.reason.clone() }));
+            if let Some(first) = members.first() {
+                let reason = format!(
+                    "{} of its files are left out (for example {}: {})",
+                    members.len(),
+                    first.item,
+                    first.reason
+                );
+                lines.push(Skipped { item, reason });
+            }
+        }
+        lines
+    }
+
+    /// The files in a folder that are named like archives, by name. Nothing is opened: archives beside what was unpacked
+    /// from them are common, and listing them may take minutes.
+    fn beside(&self, folder: &Path) -> Arc<[PathBuf]> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(archives) = folders.get(folder) {
-            return Arc::clone(archives);
+        if let Some(paths) = folders.get(folder) {
+            return Arc::clone(paths);
         }
         let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let paths = entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name()));
+        let is_shown = |path: &PathBuf| !is_hidden(&os_text(path.file_name().unwrap_or_default()));
         let mut paths: Vec<_> =
-            entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())).collect();
-        paths.retain(|path| !is_hidden(&os_text(path.file_name().unwrap_or_default())) && path.is_file());
+            paths.filter(|path| is_named_like_one(path) && is_shown(path) && path.is_file()).collect();
         paths.sort();
-        let archives: Arc<[_]> = paths.iter().filter_map(|path| self.open_named(path)).collect();
-        folders.insert(folder.to_path_buf(), Arc::clone(&archives));
-        archives
+        let paths: Arc<[_]> = paths.into();
+        folders.insert(folder.to_path_buf(), Arc::clone(&paths));
+        paths
     }
 }
 

@@ -1,6 +1,5 @@
 //! Tar files: members by their headers, which lie before each of them.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 

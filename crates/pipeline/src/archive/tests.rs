@@ -151,7 +151,7 @@ fn zip_files_that_cannot_be_read_say_why() {
     };
     let (_dir, archive) = patched(0, 8, &[1, 0]);
     assert!(reasons(&archive.unwrap())[0].1.contains("encrypted"));
-    let (_dir, archive) = patched(1, 10, &[99, 0]);
+    let (_dir, archive) = patched(1, 10, &[12, 0]);
     assert!(reasons(&archive.unwrap())[0].1.contains("compressed by the method"));
     let (_dir, archive) = patched(2, 24, &[0xff, 0xff, 0xff, 0x7f]);
     let source = FileSource::member(&archive.unwrap(), 2);

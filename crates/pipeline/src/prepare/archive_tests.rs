@@ -13,7 +13,8 @@ use crate::progress::Silent;
 
 /// A small picture that no other number has.
 fn png(number: usize) -> Vec<u8> {
-    let pixels: Vec<u8> = (0..120).map(|pixel| (pixel * 2 + number * 7) as u8).collect();
+    let pixels: Vec<u8> =
+        (0..120).map(|pixel| (pixel * 2 + number * 7 + pixel / 60 * (number / 256) * 31) as u8).collect();
     encode_png_u8(&pixels, 10, 12).unwrap()
 }
 
@@ -204,6 +205,8 @@ fn tables_name_files_in_archives() {
     let members = [("images/1.png".to_owned(), png(1)), ("images/2.png".to_owned(), png(2))];
     write_folder(&source, &[("images/0.png".into(), png(0))]);
     fs::write(source.join("scans.tar.gz"), gzipped(&as_tar(&members))).unwrap();
+    fs::write(source.join("cut.zip"), &as_zip(&members, CompressionMethod::Stored)[..100]).unwrap();
+    fs::write(source.join("out.tar"), as_tar(&[("../3.png".into(), png(3))])).unwrap();
     let table = "path,patient\nimages/2.png,b\nscans.tar.gz/images/1.png,a\nimages/0.png,c\nimages/3.png,d\n";
     fs::write(source.join("list.csv"), table).unwrap();
     let config = PrepareConfig { preset: "csv".into(), ..config(&source, &dir.path().join("out")) };
@@ -211,7 +214,10 @@ fn tables_name_files_in_archives() {
     let names: Vec<_> = rows(&summary.dataset).into_iter().map(|row| row.source_file).collect();
     assert_eq!(names, ["images/2.png", "scans.tar.gz/images/1.png", "images/0.png"]);
     let reasons = reasons(&summary);
-    assert!(reasons.len() == 1 && reasons[0].0 == "images/3.png", "{reasons:?}");
+    let items: Vec<_> = reasons.iter().map(|(item, _)| *item).collect();
+    assert_eq!(items, ["cut.zip", "out.tar", "images/3.png"]);
+    assert!(reasons[0].1.contains("download it again"), "{reasons:?}");
+    assert!(reasons[1].1.contains("1 of its files are left out (for example ../3.png: "), "{reasons:?}");
 }
 
 /// A directory of a medium that names these files, in explicit little endian.

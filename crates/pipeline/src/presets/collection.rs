@@ -7,7 +7,7 @@
 
 mod reader;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use super::labels::{State, Words};
 use super::rows::{Join, Joined, Row, find};
 use super::{About, Items, Preset, RawPixels};
 use crate::Skipped;
-use crate::archive::{Archives, FileSource, is_named_like_one};
+use crate::archive::{Archives, is_named_like_one};
 use reader::{Reader, Tally, image_files};
 
 /// How far below the given folder the collection's own is looked for, and among how many files and folders: `wget`
@@ -165,7 +165,14 @@ impl Preset for Collection {
                 }),
             }
         }
-        let reader = Rc::new(Reader { collection: self, archives, joined, files: self.index(&home, archives), home });
+        let reader = Rc::new(Reader {
+            collection: self,
+            archives,
+            joined,
+            files: self.index(&home),
+            packed: OnceCell::new(),
+            home,
+        });
         let tables = reader.tables(&mut tally)?;
         let tally = Rc::new(RefCell::new(tally));
         let (row_reader, row_tally) = (Rc::clone(&reader), Rc::clone(&tally));
@@ -233,11 +240,11 @@ impl Collection {
     }
 
     /// Where files of each name are, for collections whose tables give names only.
-    fn index(&self, home: &Path, archives: &Archives) -> HashMap<String, FileSource> {
+    fn index(&self, home: &Path) -> HashMap<String, PathBuf> {
         match self.image {
             Image::At(_) => HashMap::new(),
-            Image::Named(_) => image_files(home, archives)
-                .map(|(name, file)| (name.rsplit('/').next().unwrap_or_default().to_owned(), file))
+            Image::Named(_) => image_files(home)
+                .filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), path)))
                 .collect(),
         }
     }

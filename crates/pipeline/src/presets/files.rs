@@ -100,7 +100,7 @@ fn members<'a>(archive: &Arc<Archive>, folder: &str, name: &str, unpacked: &str)
         Err(Skipped { item: if item.is_empty() { own_name.clone() } else { item }, reason: reason.to_owned() })
     });
     // The list is there already; of each member there is its number until it is met.
-    let problems: Vec<_> = problems.collect();
+    let problems: Vec<Result<Met, Skipped>> = problems.collect();
     let numbers: Vec<usize> = archive.below(folder).map(|(number, _)| number).collect();
     let (archive, name, unpacked) = (Arc::clone(archive), name.to_owned(), unpacked.to_owned());
     let folder = folder.to_owned();

@@ -63,6 +63,7 @@ impl Preset for Table {
             Some(root) => root.clone(),
             None => table.parent().unwrap_or(Path::new("")).to_path_buf(),
         };
+        let root_of_archives = root.clone();
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter(&table)?)
             .flexible(true)
@@ -92,7 +93,8 @@ impl Preset for Table {
                 }
             }
         });
-        Ok(Box::new(items))
+        let problems = std::iter::once_with(move || archives.problems(&root_of_archives)).flatten().map(Err);
+        Ok(Box::new(items.chain(problems)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! From rows and files to images, and the account of what tables and disk do not agree on.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::super::labels::{self, Meaning, State, States, VOCABULARY, Words};
 use super::super::rows::{Header, Joined, MainTable, Row, as_text, find};
 use super::{Collection, Image, Labels, Official, Rows, View, view_name};
 use crate::Skipped;
-use crate::archive::{Archives, FileSource, is_hidden, joined, os_text, text_below};
+use crate::archive::{Archives, FileSource, is_hidden, os_text, text_below};
 use crate::presets::SourceItem;
 
 /// Names of files that are taken for images when those that no table knows are counted.
@@ -52,27 +53,33 @@ impl Count {
     }
 }
 
-/// The image files of a folder and of the archives in it, in the order of their names, hidden ones left out; with their
-/// names below the folder, of which those in archives are as if these were unpacked where they lie.
-pub(super) fn image_files(home: &Path, archives: &Archives) -> impl Iterator<Item = (String, FileSource)> {
+/// The files of a folder in the order of their names, hidden ones left out.
+fn files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let is_shown = |entry: &walkdir::DirEntry| entry.depth() == 0 || !is_hidden(&os_text(entry.file_name()));
     let files = WalkDir::new(home).follow_links(true).sort_by_file_name().into_iter().filter_entry(is_shown).flatten();
-    let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
-    let all = files.flat_map(move |path| -> Box<dyn Iterator<Item = _>> {
-        match archives.open_named(&path) {
-            None => Box::new(std::iter::once((below(home, &path), FileSource::Disk(path)))),
-            Some(archive) => {
-                let folder = below(home, path.parent().unwrap_or(home));
-                let names: Vec<_> = archive.below("").map(|(number, name)| (number, joined(&folder, name))).collect();
-                let members = names.into_iter();
-                Box::new(members.map(move |(number, name)| (name, FileSource::Member(Arc::clone(&archive), number))))
-            }
+    files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+}
+
+fn is_image(name: &Path) -> bool {
+    let extension = name.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The image files of a folder, outside of archives, in the order of their names, hidden ones left out.
+pub(super) fn image_files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    files(home).filter(|path| is_image(path))
+}
+
+/// Where image files of each name are in the archives of a folder.
+fn packed_files(home: &Path, archives: &Archives) -> HashMap<String, FileSource> {
+    let mut found = HashMap::new();
+    for archive in files(home).filter_map(|path| archives.open_named(&path)) {
+        for (number, name) in archive.below("").filter(|(_, name)| is_image(Path::new(name))) {
+            let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+            found.insert(name, FileSource::Member(Arc::clone(&archive), number));
         }
-    });
-    all.filter(|(name, _)| {
-        let extension = name.rsplit('/').next().and_then(|name| name.rsplit_once('.'));
-        extension.is_some_and(|(_, extension)| IMAGE_EXTENSIONS.contains(&extension.to_lowercase().as_str()))
-    })
+    }
+    found
 }
 
 /// A collection on disk.
@@ -82,7 +89,9 @@ pub(super) struct Reader<'a> {
     pub home: PathBuf,
     pub joined: Vec<Joined>,
     /// Where files of each name are, for collections whose tables give names only.
-    pub files: HashMap<String, FileSource>,
+    pub files: HashMap<String, PathBuf>,
+    /// The same in archives, which are opened when a file is not on the disk.
+    pub packed: OnceCell<HashMap<String, FileSource>>,
 }
 
 impl Reader<'_> {
@@ -124,16 +133,14 @@ impl Reader<'_> {
 
     /// The collection's files as rows; the first column is the path below the collection's folder.
     fn files_as_table(&self, columns: &[&str], describe: fn(&str) -> Option<Vec<String>>) -> OpenTable {
-        let files = image_files(&self.home, self.archives).map(|(name, _)| name);
-        // Of archives, those in the collection's own folder count.
-        let files = files.filter(|name| self.archives.find(&self.home, name).is_some());
-        let records = files.filter_map(move |name| {
+        let home = self.home.clone();
+        let records = image_files(&self.home).filter_map(move |path| {
+            let name = below(&home, &path);
             let cells = describe(&name)?;
             Some(Ok(vec![std::iter::once(name).chain(cells).collect::<StringRecord>()]))
         });
-        let records: Vec<_> = records.collect();
         let names: Vec<&str> = std::iter::once("file").chain(columns.iter().copied()).collect();
-        OpenTable { name: "files".into(), header: Header::of(&names), records: Box::new(records.into_iter()) }
+        OpenTable { name: "files".into(), header: Header::of(&names), records: Box::new(records) }
     }
 
     /// The image that a row is about; none where it is not there or left out.
@@ -149,8 +156,18 @@ impl Reader<'_> {
             }
             Image::Named(names) => {
                 let candidates = names(row);
-                let found = candidates.iter().find_map(|name| self.files.get(name));
-                let found = found.map(|file| (file.clone(), below(&self.home, &file.path())));
+                let on_disk = candidates.iter().find_map(|name| self.files.get(name));
+                let found = match on_disk {
+                    Some(path) => Some(FileSource::Disk(path.clone())),
+                    None => {
+                        let packed = self.packed.get_or_init(|| packed_files(&self.home, self.archives));
+                        candidates.iter().find_map(|name| packed.get(name)).cloned()
+                    }
+                };
+                let found = found.map(|file| {
+                    let name = below(&self.home, &file.path());
+                    (file, name)
+                });
                 found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
             }
         };
@@ -161,7 +178,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        tally.known.insert(hash(&file));
+        tally.known.insert(hash(&file.path()));
         if let Some(reason) = (collection.leave_out)(row) {
             tally.left_out.entry(reason).or_default().add(&name);
             return None;
@@ -169,7 +186,7 @@ impl Reader<'_> {
         let masks = (collection.masks)(row);
         let find_all = |parts: &Vec<String>| parts.iter().map(|part| self.archives.find(&self.home, part)).collect();
         let mask: Vec<FileSource> = masks.iter().find_map(find_all).unwrap_or_default();
-        tally.known.extend(mask.iter().map(hash));
+        tally.known.extend(mask.iter().map(|part| hash(&part.path())));
         let states = self.states(row, tally);
         let official = (collection.split)(row);
         let raw = collection.raw.filter(|(end, _)| name.to_lowercase().ends_with(end)).map(|(_, raw)| raw);
@@ -260,6 +277,7 @@ impl Reader<'_> {
     /// One line for each kind of disagreement.
     pub(super) fn reports(&self, tally: &mut Tally) -> Vec<Skipped> {
         let mut reports = std::mem::take(&mut tally.tables);
+        reports.extend(self.archives.problems(&self.home));
         let name = self.collection.about.name;
         let Count { number, example } = &tally.missing;
         if *number > 0 {
@@ -274,8 +292,8 @@ impl Reader<'_> {
             });
         }
         let mut unknown = Count::default();
-        for (name, _) in image_files(&self.home, self.archives).filter(|(_, file)| !tally.known.contains(&hash(file))) {
-            unknown.add(&name);
+        for path in image_files(&self.home).filter(|path| !tally.known.contains(&hash(path))) {
+            unknown.add(&below(&self.home, &path));
         }
         if unknown.number > 0 {
             let Count { number, example } = unknown;
@@ -342,10 +360,10 @@ fn below(home: &Path, path: &Path) -> String {
     text_below(home, path).unwrap_or_else(|| os_text(path.as_os_str()))
 }
 
-fn hash(file: &FileSource) -> u64 {
+fn hash(path: &Path) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    file.path().hash(&mut hasher);
+    path.hash(&mut hasher);
     hasher.finish()
 }
 

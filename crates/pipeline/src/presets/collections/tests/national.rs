@@ -68,7 +68,10 @@ fn images_stay_in_the_archives_that_they_come_in() {
     for folder in ["images_001", "images_012"] {
         fs::remove_dir_all(at(folder)).unwrap();
     }
+    // An archive beside what was unpacked from it is left alone.
+    fs::write(unpacked.source().join("images_012.zip"), zip_bytes(&raw, Stored)).unwrap();
     let (expected, made) = (unpacked.prepare("nih-chestxray14"), packed.prepare("nih-chestxray14"));
+    assert_eq!(expected.skipped, []);
     assert_eq!(made.skipped, []);
     assert_eq!(made.rows.len(), expected.rows.len());
     for (name, row) in expected.rows {
