@@ -128,7 +128,6 @@ impl Read for Unpacker {
                 Stage::End => return Ok(0),
                 Stage::Body => {
                     let input = self.file.fill_buf()?;
-                    let is_at_end = input.is_empty();
                     let done = inflate(&mut self.at.state, input, buffer, MZFlush::None);
                     self.file.consume(done.bytes_consumed);
                     self.at.consumed += done.bytes_consumed as u64;
@@ -146,7 +145,8 @@ impl Read for Unpacker {
                     if done.bytes_written > 0 {
                         return Ok(done.bytes_written);
                     }
-                    if is_at_end && self.at.stage == Stage::Body {
+                    // Nothing in and nothing out: there is no more.
+                    if done.bytes_consumed == 0 && self.at.stage == Stage::Body {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }

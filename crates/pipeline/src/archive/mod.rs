@@ -102,7 +102,7 @@ impl Archives {
     pub(crate) fn problems(&self, folder: &Path) -> Vec<Skipped> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut archives: Vec<_> = opened.values().flatten().collect();
-        archives.sort_by_key(|archive| archive.path());
+        archives.sort_by(|a, b| a.path.cmp(&b.path));
         let mut lines = Vec::new();
         for archive in archives {
             let Some(item) = text_below(folder, archive.path()) else { continue };

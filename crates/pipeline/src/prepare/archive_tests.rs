@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use radiograph::encode_png_u8;
 use zip::CompressionMethod;
 
-use super::tests::{KillAfter, SIZE, config, rows, write_picture};
+use super::tests::{KillAfter, config, rows};
 use super::*;
 use crate::archive::tests::{gzipped, tar_bytes, zip_bytes};
 use crate::progress::Silent;
@@ -319,18 +319,17 @@ fn odd_things_in_folders_are_listed() {
     }
 }
 
-/// Takes a file away once the images are known.
+/// Meddles with the files once the first batch is done, when all names are known.
 struct Meddle(PathBuf);
 
 impl Progress for Meddle {
-    fn begin(&self, task: &str, _total: u64, _unit: &str) {
-        if task.starts_with("preparing") {
-            fs::remove_file(self.0.join("1.png")).unwrap();
-            fs::write(self.0.join("2.png"), &png(2)[..40]).unwrap();
+    fn begin(&self, _task: &str, _total: u64, _unit: &str) {}
+    fn advance(&self, _amount: u64, _note: &str) {
+        if fs::remove_file(self.0.join("b.png")).is_ok() {
+            fs::write(self.0.join("c.png"), &png(301)[..40]).unwrap();
             fs::write(self.0.join("a.zip"), &as_zip(&files(3), CompressionMethod::Stored)[..100]).unwrap();
         }
     }
-    fn advance(&self, _amount: u64, _note: &str) {}
     fn end(&self) {}
     fn say(&self, _sentence: &str) {}
 }
@@ -339,13 +338,15 @@ impl Progress for Meddle {
 fn files_that_vanish_or_change_meanwhile_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
-    (0..3).for_each(|number| write_picture(&source.join(format!("{number}.png")), number, SIZE, SIZE));
+    let mut all: Vec<_> = (0..BATCH).map(|number| (format!("0/{number:03}.png"), png(number))).collect();
+    all.extend([("b.png".to_owned(), png(300)), ("c.png".to_owned(), png(301))]);
+    write_folder(&source, &all);
     fs::write(source.join("a.zip"), as_zip(&files(3), CompressionMethod::Stored)).unwrap();
     let summary = run(&config(&source, &dir.path().join("out")), &Meddle(source.clone())).unwrap();
-    assert_eq!(summary.num_images, 1);
+    assert_eq!(summary.num_images, BATCH);
     let reasons = reasons(&summary);
     assert_eq!(reasons.len(), 5, "{reasons:?}");
     let of = |item: &str| reasons.iter().find(|(name, _)| *name == item).unwrap().1;
-    assert!(of("1.png").contains("check that it exists") && of("2.png").contains("cut short"), "{reasons:?}");
+    assert!(of("b.png").contains("check that it exists") && of("c.png").contains("cut short"), "{reasons:?}");
     assert!(of("a.zip/normal/000.png").contains("changed meanwhile"), "{reasons:?}");
 }

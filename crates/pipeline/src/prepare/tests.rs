@@ -7,10 +7,10 @@ use radiograph::{Phantom, encode_png_u8, write_png_u8};
 use super::*;
 use crate::progress::Silent;
 
-pub(super) const SIZE: usize = 24;
+const SIZE: usize = 24;
 
 /// A picture that differs with its number.
-pub(super) fn write_picture(path: &Path, number: usize, height: usize, width: usize) {
+fn write_picture(path: &Path, number: usize, height: usize, width: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let pixels: Vec<u8> = (0..height * width).map(|pixel| (pixel * 3 + number * 17) as u8).collect();
     write_png_u8(path, &pixels, height, width).unwrap();
