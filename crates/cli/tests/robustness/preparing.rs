@@ -105,7 +105,9 @@ fn a_preparation_on_a_full_disk_keeps_what_was_written_and_continues() {
     let message = String::from_utf8_lossy(&limited.stderr);
     assert_eq!(limited.status.code(), Some(2), "{message}");
     assert!(message.contains("manifest.parquet") && !message.contains("panicked"), "{message}");
-    let message = fail(folder, &["inspect", "parts"]);
+    let output = run(folder, &["inspect", "parts"]);
+    let message = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("300 images so far") && message.contains("again to continue"), "{message}");
 
     succeed(folder, &words("parts"));

@@ -182,10 +182,13 @@ fn what_is_wrong_with_archives_is_listed_and_the_rest_is_taken() {
 fn members_beyond_the_limit_are_skipped_with_its_value() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("a.zip");
-    // More than the 64 MiB that a limit of one pixel leaves: seen by what is claimed, and by what comes.
+    // More than the 64 MiB that a limit of one pixel leaves: seen by what is claimed. A claim that is not true is seen
+    // once more comes.
     let bomb = [png(1), vec![0; 64 << 20]].concat();
     let mut bytes = as_zip(&[("0.png".into(), png(0)), ("1.png".into(), bomb)], CompressionMethod::Deflated);
-    for claim in [None, Some(1000_u32)] {
+    for (claim, parts) in
+        [(None, ["67108872 bytes", "raise `max_pixels`"]), (Some(1000_u32), ["declared uncompressed size", "damaged"])]
+    {
         if let Some(size) = claim {
             let central = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
             bytes[central + 24..central + 28].copy_from_slice(&size.to_le_bytes());
@@ -194,7 +197,7 @@ fn members_beyond_the_limit_are_skipped_with_its_value() {
         let file = crate::archive::Archives::default().open(&source).unwrap();
         let file = crate::archive::FileSource::Member(file, 1);
         let error = file.read_image(&DecodeOptions { max_pixels: 1, ..Default::default() }).unwrap_err();
-        assert!(error.contains("67108872 bytes") && error.contains("raise `max_pixels`"), "{error}");
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }
 
