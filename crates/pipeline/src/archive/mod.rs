@@ -242,9 +242,9 @@ impl Archive {
         self.members.binary_search_by(|member| names::compare(&member.name, name)).ok()
     }
 
-    /// Whether members are best read in the order of the archive, by one thread.
-    fn is_streamed(&self) -> bool {
-        matches!(self.content, Content::GzippedTar(_))
+    /// Where a member is, if members are best read in the order of the archive.
+    fn place_in_stream(&self, number: usize) -> Option<u64> {
+        matches!(self.content, Content::GzippedTar(_)).then(|| self.members[number].place)
     }
 
     /// Hands the bytes of a member to `read`, with the size that the archive claims.

@@ -39,9 +39,12 @@ impl FileSource {
         }
     }
 
-    /// Whether files of this kind are best read one after another, by one thread.
-    pub(crate) fn is_streamed(&self) -> bool {
-        matches!(self, Self::Member(archive, _) if archive.is_streamed())
+    /// The archive and the place in it of a file that is best read after those before it, by one thread.
+    pub(crate) fn place_in_stream(&self) -> Option<(&Path, u64)> {
+        match self {
+            Self::Member(archive, number) => Some((archive.path(), archive.place_in_stream(*number)?)),
+            Self::Disk(_) => None,
+        }
     }
 
     /// The bytes of an image for [`radiograph::decode_bytes`], or a sentence.

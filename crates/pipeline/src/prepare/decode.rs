@@ -31,15 +31,18 @@ pub(super) struct Decoded {
 /// How much the shapes of mask and image may differ: half a percent is rounding in whoever reduced one of them.
 const SHAPE_TOLERANCE: f64 = 0.005;
 
-/// Decodes images on all threads, in their order. Threads take one image after the other, since images differ in size by
-/// a factor of a hundred; what lies in a gzipped archive is read on the way, so that it is unpacked once from its
-/// beginning to its end.
+/// Decodes images on all threads and gives them back in their order. Threads take one image after the other, since
+/// images differ in size by a factor of a hundred. What lies in a gzipped archive is read on the way, in the order of the
+/// archive, which is unpacked once at most for a call of this.
 pub(super) fn decode_all(items: &[SourceItem], config: &PrepareConfig) -> Vec<Result<Decoded, String>> {
-    let read_ahead = |item: &SourceItem| item.file.is_streamed().then(|| read(item, config));
-    let mut decoded: Vec<(usize, Result<Decoded, String>)> = items
-        .iter()
-        .enumerate()
-        .map(|(number, item)| (number, item, read_ahead(item)))
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|&number| items[number].file.place_in_stream());
+    let mut decoded: Vec<(usize, Result<Decoded, String>)> = order
+        .into_iter()
+        .map(|number| {
+            let item = &items[number];
+            (number, item, item.file.place_in_stream().map(|_| read(item, config)))
+        })
         .par_bridge()
         .map(|(number, item, bytes)| {
             let bytes = bytes.unwrap_or_else(|| read(item, config));
