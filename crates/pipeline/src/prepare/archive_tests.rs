@@ -300,7 +300,7 @@ fn odd_things_in_folders_are_listed() {
     for (byte, number) in [(b'\xfe', 3), (b'\xff', 4)] {
         fs::write(source.join(std::ffi::OsStr::from_bytes(&[b'e', byte])), png(number)).unwrap();
     }
-    fs::set_permissions(source.join("secret.png"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(source.join("secret.png"), fs::Permissions::from_mode(0o000)).unwrap();
     // The administrator may read everything.
     let is_readable = fs::File::open(source.join("secret.png")).is_ok();
 
