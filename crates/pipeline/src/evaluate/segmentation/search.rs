@@ -435,6 +435,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::Method;
 
     #[test]
     fn settings_that_differ_in_rounds_share_a_cut() {
