@@ -1,6 +1,7 @@
 //! The stages: each a configuration and a `run` that reads some folders and writes one. This is the only crate that
 //! knows the others; it never prints, what it has to say goes through [`progress::Progress`].
 
+pub mod archive;
 pub mod assets;
 mod chart;
 pub mod demo;

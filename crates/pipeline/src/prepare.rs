@@ -27,14 +27,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{Counts, Dataset, DatasetWriter, JoinedSplits, ManifestRow, PatientSalt, SplitPlan, pixel_key};
-use rayon::prelude::*;
+use radiograph::DecodeOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
 use crate::inspect::{Shared, across_splits};
 use crate::presets::{Columns, SourceItem};
 use crate::progress::Progress;
-use decode::{Decoded, decode};
+use decode::{Decoded, decode_all};
 use exclude::Exclusions;
 use joining::{Origins, tell_of_moves, warn_of_near_duplicates};
 use settings::settings;
@@ -84,7 +84,7 @@ pub struct CollectionSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrepareConfig {
-    /// Files and folders, in any mix.
+    /// Files, folders, and zip or tar archives, which are read in place, in any mix.
     pub sources: Vec<PathBuf>,
     /// How to read them: a name from [`crate::presets::names`]. Default `folder`.
     pub preset: String,
@@ -103,6 +103,9 @@ pub struct PrepareConfig {
     /// Stretch the values of PNG and JPEG images between their percentiles, as is done with DICOM images that have no
     /// window. Default false.
     pub stretch_plain_images: bool,
+    /// Images with more pixels are skipped and listed, before memory is taken for them; files of more than 8 bytes for
+    /// each of these pixels and 64 MiB likewise. Default 100,000,000.
+    pub max_pixels: u64,
     /// How patients are shared out among the splits, where the source does not say.
     pub split: SplitPlan,
     /// Keep one of several images with the same pixels. Default true.
@@ -129,6 +132,7 @@ impl Default for PrepareConfig {
             image_size: 256,
             fit: Fit::Pad,
             stretch_plain_images: false,
+            max_pixels: DecodeOptions::default().max_pixels,
             split: SplitPlan::default(),
             deduplicate: true,
             join_near_duplicates: true,
@@ -239,6 +243,7 @@ fn check(config: &PrepareConfig) -> Result<()> {
     ensure!(!config.out.as_os_str().is_empty(), "there is no place for the dataset; give `--out`");
     let size = config.image_size;
     ensure!((8..=4096).contains(&size), "the image size is {size}; it must be between 8 and 4096 pixels");
+    ensure!(config.max_pixels > 0, "at most 0 pixels leaves no image; give `max_pixels` of 1 or more");
     ensure!(config.shard_size > 0, "the shard size is 0; it must be at least 1");
     ensure!(config.max_per_collection != Some(0), "at most 0 images of each collection leaves none; give 1 or more");
     config.split.check()?;
@@ -380,9 +385,7 @@ impl<'a> Session<'a> {
                 self.num_excluded += sources.num_excluded();
                 return Ok(());
             }
-            let config = self.config;
-            // Images differ in size by a factor of a hundred: each is a task of its own.
-            let decoded: Vec<_> = batch.par_iter().with_max_len(1).map(|item| decode(item, config)).collect();
+            let decoded = decode_all(&batch, self.config);
             for (item, decoded) in batch.drain(..).zip(decoded) {
                 match decoded {
                     Ok(decoded) => self.take(item, decoded)?,
@@ -414,7 +417,7 @@ impl<'a> Session<'a> {
             id = format!("{id}-{}", self.writer.len());
         }
         if let Some(reason) = decoded.mask_problem {
-            let item = item.mask.first().map_or_else(String::new, |mask| mask.to_string_lossy().into_owned());
+            let item = item.mask.first().map_or_else(String::new, |mask| mask.path().display().to_string());
             self.skipped.push(Skipped { item, reason });
         }
         let split = item.split.or_else(|| self.given.of(&patient)).unwrap_or_else(|| {
@@ -480,5 +483,7 @@ impl<'a> Session<'a> {
     }
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ mod dicom;
 mod jpeg;
 mod png;
 
-use std::io::Read as _;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+pub use dicom::directory::dicom_directory;
 pub use dicom::segmentation::{DicomStructure, dicom_dimensions, dicom_segmentation};
 
 use crate::{DecodeError, Radiograph, SourceFormat};
@@ -21,6 +22,7 @@ use crate::{DecodeError, Radiograph, SourceFormat};
 pub struct DecodeOptions {
     /// Images with more pixels are refused before memory is taken for them. Default 100,000,000: the largest
     /// radiographs (mammograms) have about 30 million; each pixel takes 4 bytes once decoded, and up to 12 on the way.
+    /// It limits the bytes of a file too, see [`DecodeOptions::max_bytes`].
     pub max_pixels: u64,
     /// The percentiles that become black and white for a DICOM image without window or look-up table.
     /// Default `[0.5, 99.5]`: robust against markers, collimator edges and dead pixels.
@@ -37,6 +39,16 @@ impl Default for DecodeOptions {
 }
 
 impl DecodeOptions {
+    /// The most bytes that a file may have, packed or unpacked: eight for each pixel, which is RGB with alpha at 16 bit,
+    /// and 64 MiB for headers and profiles.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
+    }
+
+    fn too_many_bytes(&self) -> DecodeError {
+        DecodeError::TooManyBytes { max_bytes: self.max_bytes(), max_pixels: self.max_pixels }
+    }
+
     /// Checks dimensions from a header, before memory is taken for them.
     fn check_size(&self, format: SourceFormat, height: u64, width: u64) -> Result<(), DecodeError> {
         if height == 0 || width == 0 {
@@ -62,7 +74,12 @@ const SNIFFED_BYTES: u64 = 132;
 /// [`DecodeError::InFile`] around the reason, with the path last in the message.
 pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
     let path = path.as_ref();
-    read_file(path, options)
+    let read = || {
+        let file = std::fs::File::open(path).map_err(DecodeError::Read)?;
+        let size = file.metadata().map_err(DecodeError::Read)?.len();
+        read_image(file, size, options)
+    };
+    read()
         .and_then(|bytes| decode_bytes(&bytes, options))
         .map_err(|reason| DecodeError::InFile { reason: Box::new(reason), path: path.to_path_buf() })
 }
@@ -88,23 +105,25 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph,
         .unwrap_or_else(|_| Err(DecodeError::corrupt(format, "the decoder gave up on contradictory data")))
 }
 
-/// Reads a file whose first bytes promise an image, so that a stray archive is not read to its end.
-fn read_file(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>, DecodeError> {
-    let mut file = std::fs::File::open(path).map_err(DecodeError::Read)?;
+/// Reads the bytes of an image file for [`decode_bytes`], as far as they may be one: a stray file is not read beyond the
+/// bytes that tell its format, and never more than [`DecodeOptions::max_bytes`] are. `size` is what the reader is said to
+/// hold, in bytes.
+///
+/// # Errors
+/// No image by its first bytes, too many bytes, whatever the reader says.
+pub fn read_image(mut reader: impl Read, size: u64, options: &DecodeOptions) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = Vec::new();
-    (&mut file).take(SNIFFED_BYTES).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
-    let format = sniff(&bytes)?;
-    // Eight bytes per pixel is RGB with alpha at 16 bit; the rest is room for headers and profiles.
-    let limit = options.max_pixels.saturating_mul(8).saturating_add(64 << 20);
-    file.take(limit).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
-    if bytes.len() as u64 >= limit {
-        return Err(DecodeError::unsupported(
-            format,
-            format!(
-                "the file is larger than {limit} bytes, the most that `max_pixels` = {} allows",
-                options.max_pixels
-            ),
-        ));
+    (&mut reader).take(SNIFFED_BYTES).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
+    sniff(&bytes)?;
+    let limit = options.max_bytes();
+    if size > limit {
+        return Err(options.too_many_bytes());
+    }
+    // Sizes that headers claim are not believed: room is made as bytes arrive.
+    let rest = limit.saturating_add(1) - bytes.len() as u64;
+    reader.take(rest).read_to_end(&mut bytes).map_err(DecodeError::Read)?;
+    if bytes.len() as u64 > limit {
+        return Err(options.too_many_bytes());
     }
     Ok(bytes)
 }
@@ -128,7 +147,7 @@ fn sniff(bytes: &[u8]) -> Result<SourceFormat, DecodeError> {
 
 /// What bytes that are no image we read look like, for the message.
 fn describe(bytes: &[u8]) -> String {
-    let known: [(&[u8], &str); 14] = [
+    let known: [(&[u8], &str); 17] = [
         (b"GIF8", "a GIF image"),
         (b"BM", "a BMP image"),
         (b"II*\0", "a TIFF image"),
@@ -138,6 +157,9 @@ fn describe(bytes: &[u8]) -> String {
         (b"%PDF", "a PDF document"),
         (b"PK\x03\x04", "a ZIP archive"),
         (b"\x1f\x8b", "gzip-compressed data"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"Rar!", "a RAR archive"),
+        (b"\xfd7zXZ\0", "xz-compressed data"),
         (b"RIFF", "a RIFF file (WebP or sound)"),
         (b"\x89HDF", "an HDF5 file"),
         (b"PAR1", "a Parquet table"),

@@ -54,6 +54,17 @@ pub enum DecodeError {
         /// The limit from [`crate::DecodeOptions`].
         max_pixels: u64,
     },
+    /// More bytes than the limit on pixels allows, in the file or once unpacked.
+    #[error(
+        "the file has more than {max_bytes} bytes, packed or unpacked, the most for the limit of {max_pixels} pixels; \
+         leave it out, or raise `max_pixels`"
+    )]
+    TooManyBytes {
+        /// The limit, [`crate::DecodeOptions::max_bytes`].
+        max_bytes: u64,
+        /// The limit that it is made of.
+        max_pixels: u64,
+    },
     /// An error above, with the file in which it happened.
     #[error("{reason}: {}", path.display())]
     InFile {

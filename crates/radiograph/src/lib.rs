@@ -31,7 +31,8 @@ mod write;
 
 pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
 pub use decode::{
-    DecodeOptions, DicomStructure, decode_bytes, decode_file, dicom_dimensions, dicom_segmentation, is_dicom,
+    DecodeOptions, DicomStructure, decode_bytes, decode_file, dicom_dimensions, dicom_directory, dicom_segmentation,
+    is_dicom, read_image,
 };
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};

@@ -17,7 +17,7 @@ const FITS: [&str; 3] = ["pad", "centre-crop", "stretch"];
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Presets for any source:
-  folder   image files and folders; the names of folders are splits and labels
+  folder   image files, folders and archives; the names of folders are splits and labels
   csv      a table with a row for each image; usual column names are found, others are given with --column:
            path, patient, view, labels, split, lung_mask, collection, licence
 and for public collections, which know their files, tables, labels and official splits: --list-presets says which, and
@@ -26,7 +26,7 @@ what to download.
 Several collections in one dataset:
   prepare --source chexpert=CheXpert-v1.0-small --source nih-chestxray14=NIH --per-collection 50000 --out BOTH")]
 pub struct Arguments {
-    /// DICOM, PNG and JPEG files, folders of them, or tables
+    /// DICOM, PNG and JPEG files, folders and archives (zip, tar, tar.gz) of them, or tables
     #[arg(required_unless_present_any = ["source", "list_presets"], value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// How the sources say what an image is; --list-presets tells more
@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Height and width of the images to make, in pixels
     #[arg(long, value_name = "N", default_value_t = 256)]
     image_size: usize,
+    /// Skips images with more pixels, and files with more bytes than 8 for each of them and 64 MiB
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    max_pixels: u64,
     /// The dataset: a new folder, or an unfinished one to continue
     #[arg(long, value_name = "DATASET", required_unless_present = "list_presets")]
     out: Option<PathBuf>,
@@ -103,7 +106,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
 /// One paragraph for each preset.
 fn list_presets() -> String {
     let mut paragraphs = vec![
-        "folder\n  image files and folders; the names of folders are splits and labels".to_owned(),
+        "folder\n  image files, folders and archives; the names of folders are splits and labels".to_owned(),
         "csv\n  a table with a row for each image; --column names its columns".to_owned(),
     ];
     paragraphs.extend(presets::about_all().map(|about| {
@@ -123,6 +126,7 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         max_per_collection: arguments.per_collection,
         exclude: arguments.exclude,
         image_size: arguments.image_size,
+        max_pixels: arguments.max_pixels,
         fit: word(&arguments.fit)?,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
@@ -231,5 +235,6 @@ mod tests {
         let (typed, default) = (typed(&[]).unwrap(), PrepareConfig::default());
         assert_eq!((typed.image_size, typed.fit, typed.preset), (default.image_size, default.fit, default.preset));
         assert_eq!((typed.split.train, typed.deduplicate), (default.split.train, default.deduplicate));
+        assert_eq!(typed.max_pixels, default.max_pixels);
     }
 }

@@ -81,6 +81,40 @@ fn a_preparation_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     assert!(manifest("drawn") != manifest("whole"), "nobody was moved, so that nothing was tested");
 }
 
+/// From an archive, since what is read of it must be found again.
+#[cfg(unix)]
+#[test]
+fn a_preparation_on_a_full_disk_keeps_what_was_written_and_continues() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_images(&folder.join("images"), 1, 300, 32, 1.0);
+    let packed = std::process::Command::new("tar").args(["-czf", "images.tgz", "images"]).current_dir(folder).status();
+    assert!(packed.unwrap().success());
+    std::fs::write(folder.join("salt"), "0123456789abcdef".repeat(4)).unwrap();
+    let words = |out| {
+        let source = "images.tgz/images";
+        ["prepare", source, "--image-size", "8", "--salt-file", "salt", "--set", "shard_size=16", "--out", out]
+    };
+    // No file may grow beyond 32 blocks, which the manifest does and shards do not: writing fails as on a full disk.
+    let limited = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_dino-diffusion")])
+        .args(words("parts"))
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(2), "{message}");
+    assert!(message.contains("manifest.parquet") && !message.contains("panicked"), "{message}");
+    let output = run(folder, &["inspect", "parts"]);
+    let message = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("300 images so far") && message.contains("again to continue"), "{message}");
+
+    succeed(folder, &words("parts"));
+    succeed(folder, &words("whole"));
+    assert!(contents(&folder.join("whole")) == contents(&folder.join("parts")));
+}
+
 #[test]
 fn datasets_that_share_something_fail_the_gate() {
     let folder = tempfile::tempdir().unwrap();

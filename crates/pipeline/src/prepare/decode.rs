@@ -1,13 +1,11 @@
 //! From a file to what the dataset stores, on whichever thread.
 
-use std::path::{Path, PathBuf};
-
 use dataset::pixels_sha256;
-use radiograph::{
-    DecodeError, DecodeOptions, Fit, Mask, Radiograph, decode_file, fit_square, fit_square_mask, perceptual_hash,
-};
+use radiograph::{DecodeOptions, Fit, Mask, Radiograph, decode_bytes, fit_square, fit_square_mask, perceptual_hash};
+use rayon::prelude::*;
 
 use super::PrepareConfig;
+use crate::archive::FileSource;
 use crate::presets::{RawPixels, SourceItem};
 
 /// A decoded image, reduced.
@@ -33,16 +31,51 @@ pub(super) struct Decoded {
 /// How much the shapes of mask and image may differ: half a percent is rounding in whoever reduced one of them.
 const SHAPE_TOLERANCE: f64 = 0.005;
 
+/// Decodes images on all threads and gives them back in their order. Threads take one image after the other, since
+/// images differ in size by a factor of a hundred. What lies in a gzipped archive is read on the way, in the order of the
+/// archive, which is unpacked once at most for a call of this.
+pub(super) fn decode_all(items: &[SourceItem], config: &PrepareConfig) -> Vec<Result<Decoded, String>> {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|&number| items[number].file.place_in_stream());
+    let mut decoded: Vec<(usize, Result<Decoded, String>)> = order
+        .into_iter()
+        .map(|number| {
+            let item = &items[number];
+            (number, item, item.file.place_in_stream().map(|_| read(item, config)))
+        })
+        .par_bridge()
+        .map(|(number, item, bytes)| {
+            let bytes = bytes.unwrap_or_else(|| read(item, config));
+            (number, bytes.and_then(|bytes| decode(item, &bytes, config)))
+        })
+        .collect();
+    decoded.sort_unstable_by_key(|(number, _)| *number);
+    decoded.into_iter().map(|(_, decoded)| decoded).collect()
+}
+
+fn options(config: &PrepareConfig) -> DecodeOptions {
+    DecodeOptions {
+        max_pixels: config.max_pixels,
+        stretch_plain_images: config.stretch_plain_images,
+        ..Default::default()
+    }
+}
+
+fn read(item: &SourceItem, config: &PrepareConfig) -> Result<Vec<u8>, String> {
+    let options = options(config);
+    if item.raw.is_some() { item.file.read_bytes(options.max_bytes()) } else { item.file.read_image(&options) }
+}
+
 /// Decodes an image and its mask, or says why the image is of no use.
-pub(super) fn decode(item: &SourceItem, config: &PrepareConfig) -> Result<Decoded, String> {
-    let options = DecodeOptions { stretch_plain_images: config.stretch_plain_images, ..Default::default() };
+fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Decoded, String> {
+    let options = options(config);
     let picture = match &item.raw {
-        Some(raw) => decode_raw(&item.path, raw)?,
-        None => decode_file(&item.path, &options).map_err(sentence)?,
+        Some(raw) => decode_raw(bytes, raw)?,
+        None => decode_bytes(bytes, &options).map_err(|error| error.to_string())?,
     };
     let (size, fit) = (config.image_size, Fit::from(config.fit));
     let geometry = fit.geometry(picture.height, picture.width, size);
-    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, size, fit) {
+    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, &options, size, fit) {
         Ok(mask) => (mask, None),
         Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
@@ -63,15 +96,19 @@ pub(super) fn decode(item: &SourceItem, config: &PrepareConfig) -> Result<Decode
     })
 }
 
-fn sentence(error: DecodeError) -> String {
-    error.reason().to_string()
-}
-
 /// The union of the files, none where there are none. 0 or 1, `[size, size]`.
-fn decode_mask(parts: &[PathBuf], picture: &Radiograph, size: usize, fit: Fit) -> Result<Option<Vec<u8>>, String> {
+fn decode_mask(
+    parts: &[FileSource],
+    picture: &Radiograph,
+    options: &DecodeOptions,
+    size: usize,
+    fit: Fit,
+) -> Result<Option<Vec<u8>>, String> {
+    // A mask's values are what they are.
+    let options = DecodeOptions { stretch_plain_images: false, ..options.clone() };
     let mut union: Option<Vec<u8>> = None;
     for part in parts {
-        let mask = decode_file(part, &DecodeOptions::default()).map_err(sentence)?;
+        let mask = decode_bytes(&part.read_image(&options)?, &options).map_err(|error| error.to_string())?;
         check_shapes(&mask, picture)?;
         let mask = fit_square_mask(&Mask::from_radiograph(&mask), size, fit);
         union = Some(match union {
@@ -83,8 +120,7 @@ fn decode_mask(parts: &[PathBuf], picture: &Radiograph, size: usize, fit: Fit) -
 }
 
 /// A file that is nothing but pixels.
-fn decode_raw(path: &Path, raw: &RawPixels) -> Result<Radiograph, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("it cannot be read ({error}); check its permissions"))?;
+fn decode_raw(bytes: &[u8], raw: &RawPixels) -> Result<Radiograph, String> {
     let expected = raw.height * raw.width * 2;
     if bytes.len() != expected {
         return Err(format!(

@@ -30,6 +30,9 @@ pub(super) fn settings(
         sources: Vec<String>,
         fit: Fit,
         stretch_plain_images: bool,
+        /// Only where it is not the usual one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_pixels: Option<u64>,
         deduplicate: bool,
         /// Only where it is off: datasets of releases that had no such setting are still the same ones.
         #[serde(skip_serializing_if = "is_on")]
@@ -64,6 +67,7 @@ pub(super) fn settings(
         sources: config.sources.iter().map(name).collect(),
         fit: config.fit,
         stretch_plain_images: config.stretch_plain_images,
+        max_pixels: (config.max_pixels != PrepareConfig::default().max_pixels).then_some(config.max_pixels),
         deduplicate: config.deduplicate,
         join_near_duplicates: config.join_near_duplicates,
         split: config.split,

@@ -10,11 +10,13 @@ use sha2::{Digest, Sha256};
 use super::PrepareConfig;
 use super::exclude::Exclusions;
 use crate::Skipped;
+use crate::archive::Archives;
 use crate::presets::{self, Preset, SourceItem};
 
 /// The sources with their presets.
 pub(super) struct Sources<'a> {
     sources: Vec<(PathBuf, Box<dyn Preset>)>,
+    archives: Archives,
     /// Files in here are the dataset's own, should it lie inside a source.
     out: Option<PathBuf>,
     exclusions: &'a Exclusions,
@@ -39,6 +41,7 @@ impl<'a> Sources<'a> {
         }
         Ok(Self {
             sources,
+            archives: Archives::default(),
             out: std::path::absolute(&config.out).ok(),
             exclusions,
             seed: config.split.seed,
@@ -57,7 +60,7 @@ impl<'a> Sources<'a> {
         for (number, (path, preset)) in self.sources.iter().enumerate() {
             let source = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let prefix = if self.sources.len() > 1 { format!("{}-{source}/", number + 1) } else { String::new() };
-            all.push((prefix, preset.items(path)?));
+            all.push((prefix, preset.items(path, &self.archives)?));
         }
         let named = all.into_iter().flat_map(|(prefix, items)| {
             items.map(move |item| match item {
@@ -113,7 +116,7 @@ impl<'a> Sources<'a> {
     }
 
     fn is_wanted(&self, item: &SourceItem) -> bool {
-        if self.is_own(&item.path) {
+        if self.is_own(item.file.disk_path()) {
             return false;
         }
         if self.exclusions.has_item(item) {

@@ -24,7 +24,7 @@ fn write_source(dir: &Path) {
     }
 }
 
-fn config(source: &Path, out: &Path) -> PrepareConfig {
+pub(super) fn config(source: &Path, out: &Path) -> PrepareConfig {
     PrepareConfig {
         sources: vec![source.to_path_buf()],
         image_size: SIZE,
@@ -34,7 +34,7 @@ fn config(source: &Path, out: &Path) -> PrepareConfig {
     }
 }
 
-fn rows(dataset: &Path) -> Vec<ManifestRow> {
+pub(super) fn rows(dataset: &Path) -> Vec<ManifestRow> {
     Dataset::open(dataset).unwrap().rows().unwrap().collect::<Result<_, _>>().unwrap()
 }
 
@@ -88,7 +88,7 @@ fn folders_become_a_dataset_and_bad_files_a_list() {
 }
 
 /// Stops the process, as far as a test can, after some batches.
-struct KillAfter(AtomicUsize);
+pub(super) struct KillAfter(pub(super) AtomicUsize);
 
 impl Progress for KillAfter {
     fn begin(&self, _task: &str, _total: u64, _unit: &str) {}

@@ -7,7 +7,7 @@
 
 mod reader;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use super::labels::{State, Words};
 use super::rows::{Join, Joined, Row, find};
 use super::{About, Items, Preset, RawPixels};
 use crate::Skipped;
+use crate::archive::{Archives, is_named_like_one};
 use reader::{Reader, Tally, image_files};
 
 /// How far below the given folder the collection's own is looked for, and among how many files and folders: `wget`
@@ -146,7 +147,7 @@ pub(super) fn view_name(text: &str) -> Option<String> {
 }
 
 impl Preset for Collection {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
         std::fs::metadata(source)
             .with_context(|| format!("the source cannot be read, check the path: {}", source.display()))?;
         let home = self.home(source)?;
@@ -164,7 +165,14 @@ impl Preset for Collection {
                 }),
             }
         }
-        let reader = Rc::new(Reader { collection: self, joined, files: self.index(&home), home });
+        let reader = Rc::new(Reader {
+            collection: self,
+            archives,
+            joined,
+            files: self.index(&home),
+            packed: OnceCell::new(),
+            home,
+        });
         let tables = reader.tables(&mut tally)?;
         let tally = Rc::new(RefCell::new(tally));
         let (row_reader, row_tally) = (Rc::clone(&reader), Rc::clone(&tally));
@@ -221,10 +229,12 @@ impl Collection {
             missing.unwrap_or_default().iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" or ");
         bail!(
             "the folder is not {} as the preset `{}` expects it: there is no {expected} in it; give the folder that \
-             holds it ({}): {}",
+             holds it ({}){}: {}",
             self.about.title,
             self.about.name,
             self.about.download,
+            // Tables are not looked for in archives, images are.
+            if is_named_like_one(source) { ", with the collection's tables unpacked from the archive" } else { "" },
             source.display()
         )
     }

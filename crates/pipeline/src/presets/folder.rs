@@ -1,19 +1,20 @@
 //! Any files and folders. `[train|val|test]/[LABEL/.../]FILE`: a first folder that is named like a split is one, the
-//! next folder is the label, deeper folders only hold.
+//! next folder is the label, deeper folders only hold. An archive counts as if it had been unpacked where it lies.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::{Items, Preset, SourceItem, files};
+use crate::archive::Archives;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Folder;
 
 impl Preset for Folder {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
-        files::walk(source, describe)
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
+        files::walk(source, archives, describe)
     }
 }
 

@@ -13,6 +13,7 @@ use dataset::Split;
 
 use super::labels::NORMAL;
 use super::{About, Access, Items, Preset, SourceItem, files};
+use crate::archive::Archives;
 
 /// What is to be known about the collection.
 pub(super) static ABOUT: About = About {
@@ -35,8 +36,8 @@ const PNEUMONIAS: [&str; 3] = ["pneumonia", "bacterial_pneumonia", "viral_pneumo
 pub struct Kermany;
 
 impl Preset for Kermany {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
-        files::walk(source, |parts, item| describe(source, parts, item))
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
+        files::walk(source, archives, |parts, item| describe(source, parts, item))
     }
 }
 

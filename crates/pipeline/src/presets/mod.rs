@@ -5,6 +5,7 @@
 
 mod collection;
 mod collections;
+mod dicomdir;
 mod files;
 mod folder;
 mod kermany;
@@ -13,12 +14,13 @@ mod rows;
 mod table;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use dataset::Split;
 
 use crate::Skipped;
+use crate::archive::{Archives, FileSource};
 use collections::COLLECTIONS;
 
 pub use folder::Folder;
@@ -88,7 +90,7 @@ pub fn about(name: &str) -> Option<&'static About> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceItem {
     /// The image file.
-    pub path: PathBuf,
+    pub file: FileSource,
     /// The file relative to its source, with `/` between folders: what manifest and lists of skipped files say.
     pub name: String,
     /// The patient's identifier, hashed before it is stored; `None` takes it from the DICOM header.
@@ -107,7 +109,7 @@ pub struct SourceItem {
     /// validation only.
     pub is_not_test: bool,
     /// The files that make up the lung mask, united.
-    pub mask: Vec<PathBuf>,
+    pub mask: Vec<FileSource>,
     /// The collection.
     pub collection: Option<String>,
     /// The licence.
@@ -134,17 +136,17 @@ pub type Items<'a> = Box<dyn Iterator<Item = Result<SourceItem, Skipped>> + 'a>;
 
 /// A way to read a source.
 pub trait Preset: Send + Sync {
-    /// Goes through the file or folder `source`.
+    /// Goes through the file, folder or archive `source`; `archives` keeps the lists of those that are met.
     ///
     /// # Errors
     /// A source that cannot be read at all, a table that lacks a column.
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>>;
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>>;
 }
 
 /// The collections are static, so a reference is a preset too.
 impl<P: Preset + ?Sized> Preset for &P {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
-        (**self).items(source)
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
+        (**self).items(source, archives)
     }
 }
 

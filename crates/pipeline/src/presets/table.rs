@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Items, Preset, SourceItem};
 use crate::Skipped;
+use crate::archive::{Archives, FileSource};
 
 /// Which columns hold what. A column that is not named is looked for under the usual names (upper and lower case,
 /// blanks, `_` and `-` make no difference) and may be missing, the path's excepted; one that is named must be there;
@@ -56,12 +57,13 @@ pub struct Table {
 }
 
 impl Preset for Table {
-    fn items<'a>(&'a self, source: &'a Path) -> Result<Items<'a>> {
+    fn items<'a>(&'a self, source: &'a Path, archives: &'a Archives) -> Result<Items<'a>> {
         let table = find_table(source)?;
         let root = match &self.columns.root {
             Some(root) => root.clone(),
             None => table.parent().unwrap_or(Path::new("")).to_path_buf(),
         };
+        let root_of_archives = root.clone();
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter(&table)?)
             .flexible(true)
@@ -82,7 +84,8 @@ impl Preset for Table {
             match record {
                 Ok(record) => {
                     let line = record.position().map(csv::Position::line);
-                    item(&record, &positions, width, &root).map_err(|reason| skipped(line, reason))
+                    item(&record, &positions, width, |name| archives.locate(&root, name))
+                        .map_err(|reason| skipped(line, reason))
                 }
                 Err(error) => {
                     let line = error.position().map(csv::Position::line);
@@ -90,7 +93,8 @@ impl Preset for Table {
                 }
             }
         });
-        Ok(Box::new(items))
+        let problems = std::iter::once_with(move || archives.problems(&root_of_archives)).flatten().map(Err);
+        Ok(Box::new(items.chain(problems)))
     }
 }
 
@@ -167,7 +171,12 @@ fn canonical(name: &str) -> String {
 }
 
 /// A row as an item, or why it is none.
-fn item(record: &StringRecord, positions: &Positions, width: usize, root: &Path) -> Result<SourceItem, String> {
+fn item(
+    record: &StringRecord,
+    positions: &Positions,
+    width: usize,
+    locate: impl Fn(&str) -> FileSource,
+) -> Result<SourceItem, String> {
     if record.len() != width {
         let found = record.len();
         return Err(format!("the row has {found} cells, the header {width}; correct it, or put quotes around commas"));
@@ -181,13 +190,13 @@ fn item(record: &StringRecord, positions: &Positions, width: usize, root: &Path)
     let labels = positions.labels.iter().filter_map(|&position| cell(Some(position)));
     let labels = labels.flat_map(|cell| cell.split(['|', ';'])).map(str::trim).filter(|label| !label.is_empty());
     Ok(SourceItem {
-        path: root.join(name),
+        file: locate(name),
         name: without_root(name),
         patient: cell(positions.patient).map(str::to_owned),
         view: cell(positions.view).map(str::to_owned),
         labels: labels.map(str::to_owned).collect(),
         split: cell(positions.split).map(str::parse).transpose().map_err(|error: dataset::Error| error.to_string())?,
-        mask: cell(positions.lung_mask).map(|mask| root.join(mask)).into_iter().collect(),
+        mask: cell(positions.lung_mask).map(locate).into_iter().collect(),
         collection: cell(positions.collection).map(str::to_owned),
         licence: cell(positions.licence).map(str::to_owned),
         ..Default::default()
@@ -255,7 +264,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("list.csv"), text).unwrap();
         let preset = Table { columns };
-        let items = preset.items(dir.path())?.collect();
+        let items = preset.items(dir.path(), &Archives::default())?.collect();
         Ok(items)
     }
 
@@ -265,7 +274,7 @@ mod tests {
                     a/1.png; 17 ;PA;Effusion|Mass ;validation;m/1.png\n\"b,2.png\";;;;;\n";
         let found = items(text, Columns { root: Some("/data".into()), ..Default::default() }).unwrap();
         let expected = SourceItem {
-            path: "/data/a/1.png".into(),
+            file: "/data/a/1.png".into(),
             name: "a/1.png".into(),
             patient: Some("17".into()),
             view: Some("PA".into()),
@@ -275,7 +284,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(found[0], Ok(expected));
-        let bare = SourceItem { path: "/data/b,2.png".into(), name: "b,2.png".into(), ..Default::default() };
+        let bare = SourceItem { file: "/data/b,2.png".into(), name: "b,2.png".into(), ..Default::default() };
         assert_eq!(found[1], Ok(bare));
     }
 

@@ -4,7 +4,9 @@
 //! no memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
 
 mod dataset;
+pub(super) mod directory;
 mod grey;
+mod jpeg_2000;
 mod jpeg_ls;
 mod pixels;
 mod rle;

@@ -13,8 +13,11 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     // Palettes and depths below 8 bit come out as 8-bit samples over the full range, transparency as an alpha channel.
     decoder.set_transformations(png::Transformations::EXPAND);
-    // Only what the picture itself does not need is limited here; its own size is checked from the header.
-    decoder.set_limits(png::Limits { bytes: usize::MAX / 4 });
+    // Profiles and texts can unpack to a thousand times their size, and nothing here needs them. The picture's own size
+    // is checked from the header.
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_limits(png::Limits { bytes: usize::try_from(options.max_bytes()).unwrap_or(usize::MAX) });
     let info = decoder.read_header_info().map_err(corrupt)?;
     let (height, width, stored) = (info.height, info.width, info.bit_depth);
     options.check_size(FORMAT, height.into(), width.into())?;

@@ -1,7 +1,9 @@
 //! From rows and files to images, and the account of what tables and disk do not agree on.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use csv::StringRecord;
@@ -11,6 +13,7 @@ use super::super::labels::{self, Meaning, State, States, VOCABULARY, Words};
 use super::super::rows::{Header, Joined, MainTable, Row, as_text, find};
 use super::{Collection, Image, Labels, Official, Rows, View, view_name};
 use crate::Skipped;
+use crate::archive::{Archives, FileSource, is_hidden, os_text, text_below};
 use crate::presets::SourceItem;
 
 /// Names of files that are taken for images when those that no table knows are counted.
@@ -50,25 +53,45 @@ impl Count {
     }
 }
 
-/// The image files of a folder in the order of their names, hidden ones left out.
-pub(super) fn image_files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let is_shown =
-        |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+/// The files of a folder in the order of their names, hidden ones left out.
+fn files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let is_shown = |entry: &walkdir::DirEntry| entry.depth() == 0 || !is_hidden(&os_text(entry.file_name()));
     let files = WalkDir::new(home).follow_links(true).sort_by_file_name().into_iter().filter_entry(is_shown).flatten();
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
-    };
-    files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).filter(is_image)
+    files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+}
+
+fn is_image(name: &Path) -> bool {
+    let extension = name.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The image files of a folder, outside of archives, in the order of their names, hidden ones left out.
+pub(super) fn image_files(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    files(home).filter(|path| is_image(path))
+}
+
+/// Where image files of each name are in the archives of a folder.
+fn packed_files(home: &Path, archives: &Archives) -> HashMap<String, FileSource> {
+    let mut found = HashMap::new();
+    for archive in files(home).filter_map(|path| archives.open_named(&path)) {
+        for (number, name) in archive.below("").filter(|(_, name)| is_image(Path::new(name))) {
+            let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+            found.insert(name, FileSource::Member(Arc::clone(&archive), number));
+        }
+    }
+    found
 }
 
 /// A collection on disk.
 pub(super) struct Reader<'a> {
     pub collection: &'a Collection,
+    pub archives: &'a Archives,
     pub home: PathBuf,
     pub joined: Vec<Joined>,
     /// Where files of each name are, for collections whose tables give names only.
     pub files: HashMap<String, PathBuf>,
+    /// The same in archives, which are opened when a file is not on the disk.
+    pub packed: OnceCell<HashMap<String, FileSource>>,
 }
 
 impl Reader<'_> {
@@ -126,41 +149,50 @@ impl Reader<'_> {
         let found = match collection.image {
             Image::At(paths) => {
                 let candidates = paths(row);
-                let found = candidates.iter().find(|path| self.home.join(path).is_file());
-                let found = found.map(|path| (self.home.join(path), path.trim_start_matches("../").to_owned()));
+                let found =
+                    candidates.iter().find_map(|path| Some((self.archives.find(&self.home, path)?, path.as_str())));
+                let found = found.map(|(file, path)| (file, path.trim_start_matches("../").to_owned()));
                 found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
             }
             Image::Named(names) => {
                 let candidates = names(row);
-                let found = candidates.iter().find_map(|name| self.files.get(name));
-                let found = found.map(|path| (path.clone(), below(&self.home, path)));
+                let on_disk = candidates.iter().find_map(|name| self.files.get(name));
+                let found = match on_disk {
+                    Some(path) => Some(FileSource::Disk(path.clone())),
+                    None => {
+                        let packed = self.packed.get_or_init(|| packed_files(&self.home, self.archives));
+                        candidates.iter().find_map(|name| packed.get(name)).cloned()
+                    }
+                };
+                let found = found.map(|file| {
+                    let name = below(&self.home, &file.path());
+                    (file, name)
+                });
                 found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
             }
         };
-        let (path, name) = match found {
-            Ok((path, name)) => (path, name),
+        let (file, name) = match found {
+            Ok(found) => found,
             Err(expected) => {
                 tally.missing.add(&expected);
                 return None;
             }
         };
-        tally.known.insert(hash(&path));
+        tally.known.insert(hash(&file.path()));
         if let Some(reason) = (collection.leave_out)(row) {
             tally.left_out.entry(reason).or_default().add(&name);
             return None;
         }
-        let masks = (collection.masks)(row)
-            .into_iter()
-            .map(|parts| -> Vec<PathBuf> { parts.iter().map(|part| self.home.join(part)).collect() });
-        let mask: Vec<PathBuf> =
-            masks.into_iter().find(|parts| parts.iter().all(|part| part.is_file())).unwrap_or_default();
-        tally.known.extend(mask.iter().map(|part| hash(part)));
+        let masks = (collection.masks)(row);
+        let find_all = |parts: &Vec<String>| parts.iter().map(|part| self.archives.find(&self.home, part)).collect();
+        let mask: Vec<FileSource> = masks.iter().find_map(find_all).unwrap_or_default();
+        tally.known.extend(mask.iter().map(|part| hash(&part.path())));
         let states = self.states(row, tally);
         let official = (collection.split)(row);
         let raw = collection.raw.filter(|(end, _)| name.to_lowercase().ends_with(end)).map(|(_, raw)| raw);
         let licence = collection.licence.map(|column| row.get(column)).filter(|licence| !licence.is_empty());
         Some(SourceItem {
-            path,
+            file,
             name,
             patient: (collection.patient)(row).map(|patient| format!("{}-{patient}", collection.about.patients)),
             view: match collection.view {
@@ -245,6 +277,7 @@ impl Reader<'_> {
     /// One line for each kind of disagreement.
     pub(super) fn reports(&self, tally: &mut Tally) -> Vec<Skipped> {
         let mut reports = std::mem::take(&mut tally.tables);
+        reports.extend(self.archives.problems(&self.home));
         let name = self.collection.about.name;
         let Count { number, example } = &tally.missing;
         if *number > 0 {
@@ -324,8 +357,7 @@ fn grouped(
 
 /// The path below a folder with `/` between folders.
 fn below(home: &Path, path: &Path) -> String {
-    let parts = path.strip_prefix(home).unwrap_or(path).iter().map(|part| part.to_string_lossy());
-    parts.collect::<Vec<_>>().join("/")
+    text_below(home, path).unwrap_or_else(|| os_text(path.as_os_str()))
 }
 
 fn hash(path: &Path) -> u64 {

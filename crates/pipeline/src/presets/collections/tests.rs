@@ -12,6 +12,7 @@ use radiograph::encode_png_u8;
 
 use super::super::{Columns, open};
 use crate::Skipped;
+use crate::archive::Archives;
 use crate::prepare::{self, CollectionSource, PrepareConfig, PrepareSummary};
 use crate::progress::Silent;
 
@@ -96,7 +97,7 @@ impl Mini {
     }
 
     fn error(&self, preset: &str) -> String {
-        match open(preset, &Columns::default()).unwrap().items(&self.source()) {
+        match open(preset, &Columns::default()).unwrap().items(&self.source(), &Archives::default()) {
             Ok(_) => panic!("{preset} reads this folder"),
             Err(error) => format!("{error:#}"),
         }

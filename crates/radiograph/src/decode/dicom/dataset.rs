@@ -106,11 +106,14 @@ impl Dataset {
         let inflated;
         let body = match syntax.codec() {
             Codec::Dataset(Some(adapter)) => {
-                // A deflated file can claim any size: nothing beyond what its pixels may need is unpacked.
-                let limit = options.max_pixels.saturating_mul(8).saturating_add(64 << 20);
+                // A deflated file can hold any size: nothing beyond what its pixels may need is unpacked.
+                let limit = options.max_bytes();
                 let mut unpacked = Vec::new();
                 let reader = adapter.adapt_reader(Box::new(body));
-                reader.take(limit).read_to_end(&mut unpacked).map_err(corrupt)?;
+                reader.take(limit.saturating_add(1)).read_to_end(&mut unpacked).map_err(corrupt)?;
+                if unpacked.len() as u64 > limit {
+                    return Err(options.too_many_bytes());
+                }
                 inflated = unpacked;
                 &inflated[..]
             }
@@ -154,6 +157,12 @@ impl Dataset {
                 LazyDataToken::SequenceStart { tag, .. } => {
                     if open.is_empty() && tag > tags::PIXEL_DATA {
                         return Ok(());
+                    }
+                    if open.is_empty() && tag == tags::DIRECTORY_RECORD_SEQUENCE {
+                        return Err(unsupported(
+                            "it is the directory of a medium (DICOMDIR), which names images and holds none; give the \
+                             folder that it lies in",
+                        ));
                     }
                     open.push((tag, 0));
                 }
@@ -333,7 +342,7 @@ impl Dataset {
 }
 
 /// The transfer syntax from the file meta group (always explicit little endian), and the data set behind it.
-fn read_file_meta(file: &[u8]) -> Result<(String, &[u8]), DecodeError> {
+pub(super) fn read_file_meta(file: &[u8]) -> Result<(String, &[u8]), DecodeError> {
     let mut rest = match file {
         _ if file.get(128..132) == Some(b"DICM") => &file[132..],
         [b'D', b'I', b'C', b'M', rest @ ..] => rest,

@@ -3,7 +3,7 @@
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
 use super::dataset::Dataset;
-use super::{corrupt, jpeg_ls, rle, unsupported};
+use super::{corrupt, jpeg_2000, jpeg_ls, rle, unsupported};
 use crate::DecodeError;
 
 /// JPEG extended, 8 and 12 bits.
@@ -24,7 +24,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn num_pixels(&self) -> usize {
+    pub(super) fn num_pixels(&self) -> usize {
         self.height * self.width
     }
 
@@ -80,7 +80,7 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
             let mask = layout.max_value() as u16;
             Samples::Grey(image.samples.iter().map(|sample| sample & mask).collect())
         }
-        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000(&frame, layout)?,
+        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000::decode(&frame, layout)?,
         _ => {
             let name = &dataset.transfer_syntax_name;
             let remedy = remedy(uid);
@@ -141,7 +141,7 @@ fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Samples, D
     Ok(Samples::Rgb((0..count).map(color).collect()))
 }
 
-fn check_dimensions(layout: &Layout, width: usize, height: usize) -> Result<(), DecodeError> {
+pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> Result<(), DecodeError> {
     if (width, height) == (layout.width, layout.height) {
         return Ok(());
     }
@@ -186,35 +186,5 @@ fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
             Ok(Samples::Rgb(colors.map(|&rgb: &[u8; 3]| rgb.map(u16::from)).collect()))
         }
         PixelFormat::CMYK32 => Err(unsupported("its pixels are CMYK; convert it to MONOCHROME2")),
-    }
-}
-
-/// JPEG 2000, lossless or lossy.
-fn jpeg_2000(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
-    // Some writers wrap the codestream in a JP2 file, which the standard does not allow. The SIZ segment follows its
-    // start; the precision of the first component, with its sign, lies 42 bytes in.
-    let start = frame.windows(4).position(|mark| mark == [0xff, 0x4f, 0xff, 0x51]);
-    let codestream = start.map(|start| &frame[start..]).ok_or_else(|| corrupt("no JPEG 2000 codestream"))?;
-    let &precision = codestream.get(42).ok_or_else(|| corrupt("the JPEG 2000 header is cut short"))?;
-    let (signed, bits) = (precision & 0x80 != 0, u32::from(precision & 0x7f) + 1);
-    if bits > 16 {
-        return Err(unsupported(format!("JPEG 2000 samples of {bits} bits; up to 16 are read")));
-    }
-    let settings = hayro_jpeg2000::DecodeSettings { strict: true, ..Default::default() };
-    let image = hayro_jpeg2000::Image::new(codestream, &settings).map_err(corrupt)?;
-    check_dimensions(layout, image.width() as usize, image.height() as usize)?;
-    let mut context = hayro_jpeg2000::DecoderContext::default();
-    let decoded = image.decode(&mut context).map_err(corrupt)?;
-    // The decoder shifts signed samples up by half of their range; lossy ones may leave the range a little.
-    let (offset, max) = (if signed { 1_i32 << (bits - 1) } else { 0 }, (1_i32 << bits) - 1);
-    let mask = layout.max_value() as u16;
-    let sample = |value: f32| ((value.round() as i32).clamp(0, max) - offset) as u16 & mask;
-    match decoded.components() {
-        [grey] => Ok(Samples::Grey(grey.samples().iter().map(|&value| sample(value)).collect())),
-        [red, green, blue] => {
-            let colors = red.samples().iter().zip(green.samples()).zip(blue.samples());
-            Ok(Samples::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()))
-        }
-        other => Err(corrupt(format_args!("{} JPEG 2000 components", other.len()))),
     }
 }

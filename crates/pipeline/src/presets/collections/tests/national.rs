@@ -47,6 +47,41 @@ fn nih_chestxray14() {
 }
 
 #[test]
+fn images_stay_in_the_archives_that_they_come_in() {
+    use zip::CompressionMethod::Stored;
+
+    use crate::archive::tests::{gzipped, tar_bytes, zip_bytes};
+
+    let [unpacked, packed] = [Mini::new(), Mini::new()];
+    write_nih(&unpacked);
+    write_nih(&packed);
+    let at = |name: &str| packed.source().join(name);
+    let read = |folder: &str, name: &str| fs::read(at(folder).join("images").join(name)).unwrap();
+    let members =
+        ["00000001_001.png", "00000001_000.png"].map(|name| (format!("images/{name}"), read("images_001", name)));
+    let raw = members.each_ref().map(|(name, bytes)| (name.as_bytes(), &bytes[..]));
+    fs::write(at("images_001.tar.gz"), gzipped(&tar_bytes(&raw))).unwrap();
+    let members =
+        ["00000002_000.png", "00000003_000.png"].map(|name| (format!("images/{name}"), read("images_012", name)));
+    let raw = members.each_ref().map(|(name, bytes)| (name.as_str(), &bytes[..]));
+    fs::write(at("images_012.zip"), zip_bytes(&raw, Stored)).unwrap();
+    for folder in ["images_001", "images_012"] {
+        fs::remove_dir_all(at(folder)).unwrap();
+    }
+    // An archive beside what was unpacked from it is left alone.
+    fs::write(unpacked.source().join("images_012.zip"), zip_bytes(&raw, Stored)).unwrap();
+    let (expected, made) = (unpacked.prepare("nih-chestxray14"), packed.prepare("nih-chestxray14"));
+    assert_eq!(expected.skipped, []);
+    assert_eq!(made.skipped, []);
+    assert_eq!(made.rows.len(), expected.rows.len());
+    for (name, row) in expected.rows {
+        let folder = if name.starts_with("images_001") { "images_001.tar.gz" } else { "images_012.zip" };
+        let found = made.row(&format!("{folder}{}", &name["images_001".len()..]));
+        assert_eq!((&found.sha256, &found.labels, found.split), (&row.sha256, &row.labels, row.split), "{name}");
+    }
+}
+
+#[test]
 fn what_is_not_in_an_official_test_set_is_never_drawn_for_testing() {
     let mini = Mini::new();
     let mut table = format!("{NIH_HEADER}\n");
@@ -177,6 +212,11 @@ fn vindr_cxr() {
     for name in ["train/a1", "train/b2", "test/c3"] {
         mini.dicom(&format!("{name}.dicom"), "anonymous", "");
     }
+    // One folder is still in its archive, as it was downloaded.
+    let zipped = fs::read(mini.source().join("train/b2.dicom")).unwrap();
+    fs::remove_file(mini.source().join("train/b2.dicom")).unwrap();
+    let zipped = crate::archive::tests::zip_bytes(&[("b2.dicom", &zipped)], zip::CompressionMethod::Deflated);
+    mini.file("train.zip", &zipped);
     let made = mini.prepare("vindr-cxr");
     assert_eq!(made.skipped, []);
     assert!(!made.same_patient("train/a1.dicom", "train/b2.dicom"), "the headers' identifier is not one");
