@@ -28,9 +28,9 @@ pub(super) fn list_gzipped(path: &Path) -> (Content, List) {
         Ok(indexer) => indexer,
         Err(error) => return (Content::Nothing, List::failed(damaged(&error))),
     };
-    let mut archive = Archive::new(&mut indexer);
-    let mut listed = archive.entries().map_err(|error| damaged(&error)).and_then(|entries| add_all(entries, &mut list));
-    drop(archive);
+    let mut entries =
+        |archive: &mut Archive<_>| add_all(archive.entries().map_err(|error| damaged(&error))?, &mut list);
+    let mut listed = entries(&mut Archive::new(&mut indexer));
     if listed.is_ok() {
         // The checksum comes at the very end.
         listed = io::copy(&mut indexer, &mut io::sink()).map(drop).map_err(|error| damaged(&error));

@@ -174,7 +174,7 @@ fn what_is_wrong_with_archives_is_listed_and_the_rest_is_taken() {
     );
     assert!(reasons[0].1.contains("download it again"), "{reasons:?}");
     assert!(reasons[1].1.contains("leads out of the archive"), "{reasons:?}");
-    assert!(reasons[2].1.starts_with(DUPLICATE), "{reasons:?}");
+    assert!(reasons[2].1.starts_with("it has the same pixels as"), "{reasons:?}");
     assert!(reasons[3].1.contains("cannot be read from the archive"), "{reasons:?}");
 }
 
@@ -300,7 +300,7 @@ fn odd_things_in_folders_are_listed() {
     for (byte, number) in [(b'\xfe', 3), (b'\xff', 4)] {
         fs::write(source.join(std::ffi::OsStr::from_bytes(&[b'e', byte])), png(number)).unwrap();
     }
-    fs::set_permissions(source.join("secret.png"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(source.join("secret.png"), fs::Permissions::from_mode(0o000)).unwrap();
     // The administrator may read everything.
     let is_readable = fs::File::open(source.join("secret.png")).is_ok();
 
