@@ -1,5 +1,7 @@
 //! What was typed: the options that every command knows, and the commands. What they mean is decided elsewhere.
 
+use std::num::NonZeroUsize;
+
 use clap::{ArgAction, Args, Parser};
 
 use crate::commands::Command;
@@ -39,7 +41,7 @@ pub struct Global {
     pub dry_run: bool,
     /// Threads to use [default: one for each core]
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
     /// Freed memory to keep for reuse, in MiB, on top of what is in use: less is slower [default: 3072]
     #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
     pub keep_memory: Option<u32>,
@@ -69,9 +71,9 @@ fn parse_override(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=1024) => Ok(number),
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(number) if number.get() <= 1024 => Ok(number),
         _ => Err("it must be a number from 1 to 1024".into()),
     }
 }

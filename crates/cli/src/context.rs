@@ -31,12 +31,10 @@ impl<'a> Context<'a> {
     /// An unknown device, or threads that the system refuses.
     pub fn new(global: &Global, terminal: &'a Terminal) -> Result<Self> {
         pipeline::device::parse(&global.device)?;
-        if let Some(threads) = global.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .with_context(|| format!("cannot start {threads} threads; give a smaller `--threads`"))?;
-        }
+        kernels::start_threads(global.threads).with_context(|| match global.threads {
+            Some(threads) => format!("cannot start {threads} threads; give a smaller `--threads`"),
+            None => "cannot start a thread for each processor; give a small `--threads`".to_owned(),
+        })?;
         if let Some(mebibytes) = global.keep_memory {
             kernels::limit_unused_memory((mebibytes as usize) << 20);
         }

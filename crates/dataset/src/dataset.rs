@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::fingerprint::{first_digits, hash_file};
 use crate::manifest::ManifestReader;
-use crate::shards::{MaskShard, OpenShards, images_path, masks_path, open_shard};
+use crate::shards::{MAX_OPEN_FILES, MaskShard, OpenShards, images_path, masks_path, open_shard};
 use crate::tensor_file::{REMAKE, TensorFile};
 use crate::writer::partial_len;
-use crate::{Error, ManifestRow, Result, Split};
+use crate::{DatasetSettings, Error, ManifestRow, Result, Split};
 
 /// The version of the format that this release writes, and the newest that it reads; older ones are read too.
 ///
@@ -96,6 +96,17 @@ impl DatasetInfo {
     pub fn largest_collection(&self) -> Option<&str> {
         self.collections.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.as_str())
     }
+
+    /// What the dataset was begun with.
+    pub fn settings(&self) -> DatasetSettings {
+        DatasetSettings {
+            image_size: self.image_size,
+            shard_size: self.shard_size,
+            seed: self.seed,
+            salt_fingerprint: self.salt_fingerprint.clone(),
+            preparation: self.preparation.clone(),
+        }
+    }
 }
 
 /// A finished dataset. Reading takes `&self` and may happen on several threads at once; images stay on disk until asked
@@ -122,9 +133,22 @@ impl Dataset {
     /// [`Error::NotADataset`], [`Error::Unfinished`], [`Error::NewerVersion`], [`Error::MissingShard`],
     /// [`Error::Damaged`], [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
-        let dir = dir.as_ref();
+        Self::open_with(dir.as_ref(), MAX_OPEN_FILES)
+    }
+
+    /// As [`Dataset::open`], for reading from the first image to the last: keeps one shard open instead of many, so that
+    /// hundreds of datasets can be read side by side.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_in_order(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(dir.as_ref(), 1)
+    }
+
+    fn open_with(dir: &Path, max_open: usize) -> Result<Self> {
         let info = read_info(dir)?;
-        let dataset = Self { dir: dir.to_path_buf(), info, images: OpenShards::new(), masks: OpenShards::new() };
+        let (images, masks) = (OpenShards::new(max_open), OpenShards::new(max_open));
+        let dataset = Self { dir: dir.to_path_buf(), info, images, masks };
         let manifest = dataset.manifest_path();
         if !manifest.exists() {
             let reason = "it has no manifest.parquet".into();

@@ -14,7 +14,7 @@ use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::{FolderLock, remove_leftovers, write_file};
-use crate::shards::{OpenShards, open_shard};
+use crate::shards::{MAX_OPEN_FILES, OpenShards, open_shard};
 use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, write_tensors};
 use crate::writer::{first_difference, to_toml};
 use crate::{Dataset, Error, Result};
@@ -208,7 +208,7 @@ impl EncodingsReader {
             return Err(missing(format!("{absent} of {num_shards} shards are missing")));
         }
         let (num_images, shard_size) = (dataset.len(), dataset.info().shard_size);
-        Ok(Self { dir, info, num_images, shard_size, shards: OpenShards::new() })
+        Ok(Self { dir, info, num_images, shard_size, shards: OpenShards::new(MAX_OPEN_FILES) })
     }
 
     /// What the encodings say about themselves.

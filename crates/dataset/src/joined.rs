@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::split::patient_key;
 use crate::{ManifestRow, NearIndex, Result, Split, pixel_key};
 
 /// How an image came to its split; the first ones bind more.
@@ -23,8 +24,8 @@ pub enum SplitOrigin {
 /// What joining came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JoinedSplits {
-    /// Patients (salted hashes) who go to another split than the one that their images were written with.
-    pub moves: HashMap<String, Split>,
+    /// Patients (see [`patient_key`]) who go to another split than the one that their images were written with.
+    moves: HashMap<u64, Split>,
     /// Patients with an image that looks like one of another patient.
     pub num_joined: usize,
     /// Patients in the largest of the joined groups.
@@ -32,9 +33,14 @@ pub struct JoinedSplits {
 }
 
 impl JoinedSplits {
+    /// Patients who go to another split than the one that their images were written with.
+    pub fn num_moved(&self) -> usize {
+        self.moves.len()
+    }
+
     /// The row with its patient's final split.
     pub(crate) fn apply(&self, mut row: ManifestRow) -> ManifestRow {
-        if let Some(&split) = self.moves.get(&row.patient) {
+        if let Some(&split) = self.moves.get(&patient_key(&row.patient)) {
             row.split = split;
         }
         row
@@ -47,15 +53,15 @@ struct Patient {
     /// The lowest pixel hash of the patient's images.
     key: [u8; 16],
     /// The patient with whom this one was joined: a union-find forest, in which a root is its own parent.
-    parent: usize,
+    parent: u32,
 }
 
 /// Joins patients who have near duplicates (see [`NearIndex`]), also over several steps. Each group goes to the split of
 /// one of its patients: of those with the origin that binds most, the one with the lowest pixel hash. Patients stay
 /// where their own origin forbids the move, so near duplicates between given splits remain.
 ///
-/// A patient counts as bound as the most bound of the patient's images. Takes about 100 bytes for each image and 150
-/// for each patient while it runs.
+/// A patient counts as bound as the most bound of the patient's images. Takes about 50 bytes for each image and 100 for
+/// each patient while it runs.
 ///
 /// # Errors
 /// Those of `rows`.
@@ -63,14 +69,14 @@ pub fn join_near_duplicates(
     rows: impl IntoIterator<Item = Result<ManifestRow>>,
     origin: impl Fn(&ManifestRow) -> SplitOrigin,
 ) -> Result<JoinedSplits> {
-    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let mut numbers: HashMap<u64, u32> = HashMap::new();
     let mut patients: Vec<Patient> = Vec::new();
     let mut index = NearIndex::default();
     for row in rows {
         let row = row?;
         let (origin, key) = (origin(&row), pixel_key(&row.sha256));
-        let number = *numbers.entry(row.patient).or_insert(patients.len());
-        match patients.get_mut(number) {
+        let number = *numbers.entry(patient_key(&row.patient)).or_insert(patients.len() as u32);
+        match patients.get_mut(number as usize) {
             Some(patient) => {
                 patient.origin = patient.origin.min(origin);
                 patient.key = patient.key.min(key);
@@ -79,31 +85,36 @@ pub fn join_near_duplicates(
         }
         let Some(hash) = row.perceptual_hash else { continue };
         for other in index.all_near(hash) {
-            join(&mut patients, number, other);
+            join(&mut patients, number, other as u32);
         }
-        index.insert(hash, number);
+        index.insert(hash, number as usize);
     }
     drop(index);
 
-    let roots: Vec<usize> = (0..patients.len()).map(|number| root(&mut patients, number)).collect();
+    let num_patients = patients.len() as u32;
+    let roots: Vec<u32> = (0..num_patients).map(|number| root(&mut patients, number)).collect();
     // The leader and the size of each group, at the place of its root.
-    let mut groups: Vec<(usize, usize)> = (0..patients.len()).map(|number| (number, 0)).collect();
-    for (number, &root) in roots.iter().enumerate() {
-        let rank = |number: usize| (patients[number].origin, patients[number].key, number);
-        let (leader, size) = &mut groups[root];
+    let mut groups: Vec<(u32, u32)> = (0..num_patients).map(|number| (number, 0)).collect();
+    for (number, &root) in (0..).zip(&roots) {
+        let rank = |number: u32| {
+            let Patient { origin, key, .. } = &patients[number as usize];
+            (*origin, *key, number)
+        };
+        let (leader, size) = &mut groups[root as usize];
         *size += 1;
         if rank(number) < rank(*leader) {
             *leader = number;
         }
     }
     let mut joined = JoinedSplits {
-        num_joined: groups.iter().filter(|(_, size)| *size > 1).map(|(_, size)| size).sum(),
-        largest_group: groups.iter().map(|(_, size)| *size).max().unwrap_or(0),
+        num_joined: groups.iter().filter(|(_, size)| *size > 1).map(|(_, size)| *size as usize).sum(),
+        largest_group: groups.iter().map(|(_, size)| *size as usize).max().unwrap_or(0),
         ..Default::default()
     };
     for (patient, number) in numbers {
-        let wanted = patients[groups[roots[number]].0].split;
-        let Patient { origin, split, .. } = patients[number];
+        let leader = groups[roots[number as usize] as usize].0;
+        let wanted = patients[leader as usize].split;
+        let Patient { origin, split, .. } = patients[number as usize];
         let may_go = match origin {
             SplitOrigin::Given => false,
             SplitOrigin::DrawnWithoutTest => wanted != Split::Test,
@@ -117,23 +128,28 @@ pub fn join_near_duplicates(
 }
 
 /// The root of a patient's tree; halves the path to it.
-fn root(patients: &mut [Patient], mut number: usize) -> usize {
-    while patients[number].parent != number {
-        let above = patients[patients[number].parent].parent;
-        patients[number].parent = above;
+fn root(patients: &mut [Patient], mut number: u32) -> u32 {
+    loop {
+        let parent = patients[number as usize].parent;
+        if parent == number {
+            return number;
+        }
+        let above = patients[parent as usize].parent;
+        patients[number as usize].parent = above;
         number = above;
     }
-    number
 }
 
-fn join(patients: &mut [Patient], a: usize, b: usize) {
+fn join(patients: &mut [Patient], a: u32, b: u32) {
     let (a, b) = (root(patients, a), root(patients, b));
     // The earlier patient is the root, whichever image joined the two.
-    patients[a.max(b)].parent = a.min(b);
+    patients[a.max(b) as usize].parent = a.min(b);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Images as patient, pixels (one digit), perceptual hash, split.
@@ -146,8 +162,11 @@ mod tests {
     /// The moves, sorted, where the origin of an image is given by its patient.
     fn moves(images: &[Image], origin: impl Fn(&str) -> SplitOrigin) -> Vec<(String, Split)> {
         let joined = join_near_duplicates(images.iter().map(row), |row| origin(&row.patient)).unwrap();
-        let mut moves: Vec<_> = joined.moves.into_iter().collect();
-        moves.sort();
+        let patients: BTreeSet<&str> = images.iter().map(|image| image.0).collect();
+        let split = |patient: &str| joined.moves.get(&patient_key(patient)).copied();
+        let moves: Vec<_> =
+            patients.into_iter().filter_map(|patient| Some((patient.to_owned(), split(patient)?))).collect();
+        assert_eq!(moves.len(), joined.num_moved());
         moves
     }
 
@@ -209,7 +228,7 @@ mod tests {
         let images = [("ann", "1", None, Val), ("ann", "5", Some(1), Val), ("bob", "0", Some(1), Test)];
         let first_is_given = |row: &ManifestRow| if row.perceptual_hash.is_none() { Given } else { Drawn };
         let joined = join_near_duplicates(images.iter().map(row), first_is_given).unwrap();
-        assert_eq!(joined.moves, HashMap::from([("bob".to_owned(), Val)]));
+        assert_eq!(joined.moves, HashMap::from([(patient_key("bob"), Val)]));
     }
 
     #[test]

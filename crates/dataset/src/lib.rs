@@ -26,6 +26,7 @@ mod joined;
 mod manifest;
 mod near;
 mod parquet_columns;
+mod reopen;
 mod run;
 mod salt;
 mod shards;

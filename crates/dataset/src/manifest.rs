@@ -24,7 +24,7 @@ use crate::tensor_file::REMAKE;
 use crate::{AtomicFile, Error, Result};
 
 /// Rows that are in memory at a time: a few megabytes.
-const ROWS_PER_GROUP: usize = 10_000;
+pub(crate) const ROWS_PER_GROUP: usize = 10_000;
 
 const SCHEMA: &str = "
 message manifest {
@@ -188,6 +188,7 @@ impl ManifestRow {
 #[derive(Debug)]
 pub struct ManifestWriter {
     writer: SerializedFileWriter<AtomicFile>,
+    rows_per_group: usize,
     pending: Vec<ManifestRow>,
     path: PathBuf,
 }
@@ -198,6 +199,11 @@ impl ManifestWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::create_grouped(path, ROWS_PER_GROUP)
+    }
+
+    /// As [`ManifestWriter::create`]; whoever reads the manifest has so many rows in memory at a time.
+    pub(crate) fn create_grouped(path: impl AsRef<Path>, rows_per_group: usize) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = AtomicFile::create(&path)?;
         // The same rows give the same bytes, whichever release wrote them.
@@ -208,7 +214,7 @@ impl ManifestWriter {
         let writer = parse_message_type(SCHEMA)
             .and_then(|schema| SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)))
             .map_err(|error| write_error(&path, error))?;
-        Ok(Self { writer, pending: Vec::new(), path })
+        Ok(Self { writer, rows_per_group, pending: Vec::new(), path })
     }
 
     /// Adds a row.
@@ -217,7 +223,7 @@ impl ManifestWriter {
     /// [`Error::Io`].
     pub fn push(&mut self, row: ManifestRow) -> Result<()> {
         self.pending.push(row);
-        if self.pending.len() < ROWS_PER_GROUP { Ok(()) } else { self.flush() }
+        if self.pending.len() < self.rows_per_group { Ok(()) } else { self.flush() }
     }
 
     /// Writes what is pending and gives the file its name.

@@ -9,23 +9,23 @@ pub const MAX_NEAR_DISTANCE: u32 = 3;
 const BANDS: usize = MAX_NEAR_DISTANCE as usize + 1;
 
 /// Finds the nearest of the hashes that it holds: those that share a band of 16 bits are candidates (M. Norouzi et al.,
-/// "Fast search in Hamming space with multi-index hashing", CVPR 2012), of which each is compared in full. About 100
+/// "Fast search in Hamming space with multi-index hashing", CVPR 2012), of which each is compared in full. About 50
 /// bytes for each different hash.
 #[derive(Debug, Default)]
 pub struct NearIndex {
     /// Each different hash with the number that it was first inserted with.
     hashes: Vec<(u64, usize)>,
-    exact: HashMap<u64, usize>,
     bands: [HashMap<u16, Vec<u32>>; BANDS],
 }
 
 impl NearIndex {
     /// Adds a hash under a number; a hash that is there keeps the number it has.
     pub fn insert(&mut self, hash: u64, number: usize) {
-        let place = self.hashes.len();
-        if *self.exact.entry(hash).or_insert(place) != place {
+        let same_band = self.bands[0].get(&band_of(hash, 0));
+        if same_band.is_some_and(|places| places.iter().any(|&place| self.hashes[place as usize].0 == hash)) {
             return;
         }
+        let place = self.hashes.len();
         self.hashes.push((hash, number));
         for (band, places) in self.bands.iter_mut().enumerate() {
             places.entry(band_of(hash, band)).or_default().push(place as u32);
@@ -43,9 +43,6 @@ impl NearIndex {
     /// The number of the nearest hash within [`MAX_NEAR_DISTANCE`] and its distance in bits; of several the one that
     /// was inserted first.
     pub fn nearest(&self, hash: u64) -> Option<(usize, u32)> {
-        if let Some(&place) = self.exact.get(&hash) {
-            return Some((self.hashes[place].1, 0));
-        }
         self.candidates(hash)
             .map(|place| ((self.hashes[place as usize].0 ^ hash).count_ones(), place))
             .filter(|&(distance, _)| distance <= MAX_NEAR_DISTANCE)

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub const DEFAULT_SHARD_SIZE: usize = 1000;
 
 /// Open files kept at hand. Far below the limit of 1,024 (or, on macOS, 256) that systems set by default.
-const MAX_OPEN_FILES: usize = 96;
+pub(crate) const MAX_OPEN_FILES: usize = 96;
 
 /// The path of an image shard.
 pub(crate) fn images_path(dir: &Path, shard: usize) -> PathBuf {
@@ -77,9 +77,10 @@ impl MaskShard {
     }
 }
 
-/// Open shards, at most [`MAX_OPEN_FILES`] of them: the one that has not been used for longest makes room.
+/// Open shards, at most so many of them: the one that has not been used for longest makes room.
 #[derive(Debug)]
 pub(crate) struct OpenShards<T> {
+    max_open: usize,
     state: Mutex<OpenState<T>>,
 }
 
@@ -90,8 +91,8 @@ struct OpenState<T> {
 }
 
 impl<T> OpenShards<T> {
-    pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(OpenState { shards: HashMap::new(), clock: 0 }) }
+    pub(crate) fn new(max_open: usize) -> Self {
+        Self { max_open, state: Mutex::new(OpenState { shards: HashMap::new(), clock: 0 }) }
     }
 
     /// The open shard, opened by `open` where it is not.
@@ -105,7 +106,7 @@ impl<T> OpenShards<T> {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(open()?);
-        if state.shards.len() >= MAX_OPEN_FILES
+        if state.shards.len() >= self.max_open
             && let Some(oldest) = state.shards.iter().min_by_key(|(_, (used, _))| *used).map(|(&shard, _)| shard)
         {
             state.shards.remove(&oldest);
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn few_files_stay_open_and_the_recent_ones_do() {
-        let shards = OpenShards::new();
+        let shards = OpenShards::new(MAX_OPEN_FILES);
         let opened = Cell::new(0);
         let get = |shard| {
             shards.get(shard, || {

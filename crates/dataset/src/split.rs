@@ -4,6 +4,7 @@
 //! the files, not on which other patients are there. Adding a collection later moves nobody.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -105,8 +106,16 @@ impl Leaks {
     }
 }
 
-/// Finds patients and identical images that are in more than one split. Takes about 100 bytes of memory per patient
-/// and per image.
+/// A patient in 64 bits: among a million, two are the same with a chance of one in 37 million. Within one run of the
+/// program only.
+pub(crate) fn patient_key(patient: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    patient.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Finds patients and identical images that are in more than one split. Takes about 30 bytes of memory per patient and
+/// 40 per image.
 ///
 /// # Errors
 /// Those of `rows`.
@@ -114,12 +123,12 @@ pub fn find_leaks(rows: impl IntoIterator<Item = Result<ManifestRow>>) -> Result
     /// The split seen first, and whether another was seen too.
     type Seen = (Split, bool);
     let mut leaks = Leaks::default();
-    let mut patients: HashMap<String, Seen> = HashMap::new();
-    let mut images: HashMap<[u8; 16], (Seen, usize)> = HashMap::new();
-    let mut sources: Vec<(usize, String)> = Vec::new();
-    for (index, row) in rows.into_iter().enumerate() {
+    let mut patients: HashMap<u64, Seen> = HashMap::new();
+    let mut images: HashMap<[u8; 16], (Seen, u32)> = HashMap::new();
+    let mut sources: Vec<(u32, String)> = Vec::new();
+    for (index, row) in (0..).zip(rows) {
         let row = row?;
-        let seen = patients.entry(row.patient.clone()).or_insert((row.split, false));
+        let seen = patients.entry(patient_key(&row.patient)).or_insert((row.split, false));
         if seen.0 != row.split && !seen.1 {
             seen.1 = true;
             leaks.patients.push(row.patient);

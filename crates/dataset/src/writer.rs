@@ -2,8 +2,10 @@
 //!
 //! A finished shard is its image file, its mask file and `partial/rows-NNNNN.parquet`, written in this order: the rows
 //! are the mark that the shard counts. [`DatasetWriter::finish`] joins the rows into `manifest.parquet`, writes
-//! `dataset.toml`, which makes the folder a dataset, and removes `partial`.
+//! `dataset.toml`, which makes the folder a dataset, and removes `partial`. A last shard that is not full is taken back
+//! into memory when the dataset is continued, so that whatever comes next fills it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,18 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::{FolderLock, is_temporary, remove_leftovers, write_file};
 use crate::dataset::dataset_fingerprint;
 use crate::joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
-use crate::manifest::{ManifestReader, ManifestWriter};
-use crate::shards::{DEFAULT_SHARD_SIZE, images_path, masks_path, write_images, write_masks};
+use crate::manifest::{ManifestReader, ManifestWriter, ROWS_PER_GROUP};
+use crate::shards::{DEFAULT_SHARD_SIZE, MaskShard, images_path, masks_path, open_shard, write_images, write_masks};
 use crate::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Error, ManifestRow, Result, find_leaks};
 
-const PARTIAL: &str = "partial";
-const SETTINGS: &str = "settings.toml";
+pub(crate) const PARTIAL: &str = "partial";
+pub(crate) const SETTINGS: &str = "settings.toml";
+
+/// In `partial`: how many images the dataset had when it was reopened, in digits.
+pub(crate) const KEPT: &str = "kept";
+
+/// Rows in a group of a part's manifest: hundreds of parts are read side by side.
+const ROWS_PER_GROUP_OF_A_PART: usize = 250;
 
 /// What a dataset is begun with; a resumed one must have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +54,13 @@ impl DatasetSettings {
             preparation: toml::Table::new(),
         }
     }
+
+    /// The first setting, by dotted name, in which `other` differs, with the value here and the value there.
+    pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
+        // What cannot be written as TOML cannot have come from a dataset.
+        let table = |settings: &Self| toml::Table::try_from(settings).unwrap_or_default();
+        first_difference(&table(self), &table(other))
+    }
 }
 
 /// Writes a dataset image by image; holds one shard in memory.
@@ -54,7 +69,12 @@ pub struct DatasetWriter {
     dir: PathBuf,
     settings: DatasetSettings,
     num_shards: usize,
+    /// Images in these shards.
     num_committed: usize,
+    /// Images of the pending shard that are on disk too.
+    num_taken_back: usize,
+    /// Images that the dataset had when it was reopened; 0 where it was not.
+    num_kept: usize,
     shard: PendingShard,
     _lock: FolderLock,
 }
@@ -103,18 +123,68 @@ impl DatasetWriter {
             num_committed += ManifestReader::open(rows_path(dir, num_shards))?.num_rows();
             num_shards += 1;
         }
+        let num_kept = read_number(&partial.join(KEPT))?;
         let shard = PendingShard::default();
-        Ok(Self { dir: dir.to_path_buf(), settings, num_shards, num_committed, shard, _lock: lock })
+        let mut writer = Self {
+            dir: dir.to_path_buf(),
+            settings,
+            num_shards,
+            num_committed,
+            num_taken_back: 0,
+            num_kept,
+            shard,
+            _lock: lock,
+        };
+        if num_committed < num_shards * writer.settings.shard_size {
+            writer.take_back_last()?;
+        }
+        Ok(writer)
     }
 
     /// The number of images that are safe on disk: those to skip when continuing.
     pub fn num_committed(&self) -> usize {
-        self.num_committed
+        self.num_committed + self.num_taken_back
+    }
+
+    /// The number of images that were there when the finished dataset was reopened to add others; 0 for a new one.
+    pub fn num_kept(&self) -> usize {
+        self.num_kept
     }
 
     /// The rows of the images that are safe on disk, streamed in order.
     pub fn committed_rows(&self) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
-        stream_rows(self.dir.clone(), self.num_shards)
+        let taken_back = self.shard.rows[..self.num_taken_back].to_vec();
+        stream_rows(self.dir.clone(), self.num_shards).chain(taken_back.into_iter().map(Ok))
+    }
+
+    /// Makes the last shard, which is not full, the pending one.
+    fn take_back_last(&mut self) -> Result<()> {
+        let (shard, size) = (self.num_shards - 1, self.settings.image_size);
+        let area = size * size;
+        let rows: Vec<ManifestRow> = ManifestReader::open(rows_path(&self.dir, shard))?.collect::<Result<_>>()?;
+        // The images may be more than the rows, should a kill have come between the two.
+        let mut images = vec![0; rows.len() * area];
+        open_shard("image shard", &images_path(&self.dir, shard))?.read_rows("images", 0, &mut images)?;
+        let masks_path = masks_path(&self.dir, shard);
+        let masks = if rows.iter().any(|row| row.mask) { Some(MaskShard::open(&masks_path, size)?) } else { None };
+        for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.mask) {
+            let mut mask = vec![0; area];
+            if !masks.as_ref().map_or(Ok(false), |masks| masks.read(number, &mut mask))? {
+                let remedy = "delete the folder and begin again";
+                return Err(Error::damaged(
+                    "mask shard",
+                    remedy,
+                    &masks_path,
+                    format!("no mask of {}", row.source_file),
+                ));
+            }
+            self.shard.masks.extend_from_slice(&mask);
+            self.shard.mask_rows.push(number as u32);
+        }
+        (self.num_shards, self.num_committed) = (shard, self.num_committed - rows.len());
+        self.num_taken_back = rows.len();
+        (self.shard.images, self.shard.rows) = (images, rows);
+        Ok(())
     }
 
     /// The number of images so far, those in memory included.
@@ -158,28 +228,45 @@ impl DatasetWriter {
     /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::Io`], [`Error::Damaged`].
     pub fn finish(mut self) -> Result<Dataset> {
         self.flush()?;
-        self.complete(&JoinedSplits::default())
+        self.complete(&JoinedSplits::default(), ROWS_PER_GROUP)
+    }
+
+    /// As [`DatasetWriter::finish`], for a dataset that will be read beside many others, to be joined with them. Its
+    /// manifest is made so that reading it takes little memory.
+    ///
+    /// # Errors
+    /// Those of [`DatasetWriter::finish`].
+    pub fn finish_part(mut self) -> Result<Dataset> {
+        self.flush()?;
+        self.complete(&JoinedSplits::default(), ROWS_PER_GROUP_OF_A_PART)
     }
 
     /// As [`DatasetWriter::finish`], after patients with near duplicates were put on one side of the split; see
-    /// [`join_near_duplicates`] for what `origin` decides. A kill in between changes nothing: what is on disk keeps the
-    /// splits it was written with until the manifest is there.
+    /// [`join_near_duplicates`] for what `origin` decides. Images that were there when the dataset was reopened stay
+    /// where they are. A kill in between changes nothing: what is on disk keeps the splits it was written with until the
+    /// manifest is there.
     ///
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
     pub fn finish_joined(mut self, origin: impl Fn(&ManifestRow) -> SplitOrigin) -> Result<(Dataset, JoinedSplits)> {
         self.flush()?;
+        // The rows come in order, each once.
+        let number = Cell::new(0);
+        let origin = |row: &ManifestRow| {
+            let is_kept = number.replace(number.get() + 1) < self.num_kept;
+            if is_kept { SplitOrigin::Given } else { origin(row) }
+        };
         let joined = join_near_duplicates(self.committed_rows(), origin)?;
-        Ok((self.complete(&joined)?, joined))
+        Ok((self.complete(&joined, ROWS_PER_GROUP)?, joined))
     }
 
-    fn complete(self, joined: &JoinedSplits) -> Result<Dataset> {
+    fn complete(self, joined: &JoinedSplits, rows_per_group: usize) -> Result<Dataset> {
         let rows = || self.committed_rows().map(|row| row.map(|row| joined.apply(row)));
         find_leaks(rows())?.check()?;
         let manifest = self.dir.join("manifest.parquet");
         let mut info = self.empty_info();
         let mut labels = BTreeSet::new();
-        let mut writer = ManifestWriter::create(&manifest)?;
+        let mut writer = ManifestWriter::create_grouped(&manifest, rows_per_group)?;
         for row in rows() {
             let row = row?;
             info.num_images += 1;
@@ -229,6 +316,7 @@ impl DatasetWriter {
         self.shard.mask_rows.clear();
         self.num_shards += 1;
         self.num_committed += num_rows;
+        self.num_taken_back = 0;
         Ok(())
     }
 
@@ -263,7 +351,7 @@ pub(crate) fn partial_len(dir: &Path) -> Option<usize> {
     })
 }
 
-fn rows_path(dir: &Path, shard: usize) -> PathBuf {
+pub(crate) fn rows_path(dir: &Path, shard: usize) -> PathBuf {
     dir.join(PARTIAL).join(format!("rows-{shard:05}.parquet"))
 }
 
@@ -331,7 +419,18 @@ fn unwritable(path: &Path, detail: &str) -> Error {
     Error::io("write the settings", path)(std::io::Error::other(detail.to_owned()))
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
+/// The number in a file, 0 where there is none.
+fn read_number(path: &Path) -> Result<usize> {
+    match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|error: std::num::ParseIntError| {
+            Error::damaged("count of images", "delete the folder and begin again", path, error.to_string())
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io("read the file", path)(error)),
+    }
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the file", path)(error)),
         _ => Ok(()),

@@ -114,6 +114,62 @@ fn killing_between_any_two_images_changes_nothing_in_the_end() {
     }
 }
 
+/// A finished dataset to which images are added is the one that has them from the beginning.
+#[test]
+fn a_finished_dataset_can_be_reopened_after_any_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    write(&whole);
+    for num_first in 1..NUM_IMAGES {
+        let grown = dir.path().join(format!("grown-{num_first}"));
+        let mut writer = DatasetWriter::create_or_resume(&grown, settings()).unwrap();
+        push(&mut writer, 0..num_first).unwrap();
+        assert_eq!(writer.num_kept(), 0);
+        writer.finish().unwrap();
+
+        let mut writer = DatasetWriter::reopen(&grown, settings()).unwrap();
+        let first_rows = || (0..num_first).map(|index| ManifestRow { mask: mask(index).is_some(), ..row(index) });
+        assert_eq!((writer.num_committed(), writer.num_kept(), writer.len()), (num_first, num_first, num_first));
+        assert!(writer.committed_rows().map(Result::unwrap).eq(first_rows()));
+        push(&mut writer, num_first..NUM_IMAGES - 1).unwrap();
+        // Killed, as if the last shard's images had been written and its rows had not.
+        drop(writer);
+        assert!(matches!(Dataset::open(&grown), Err(Error::Unfinished { .. })));
+        for (name, bytes) in contents(&whole) {
+            if name.to_string_lossy().starts_with(&format!("images-{:05}", num_first / SHARD)) {
+                fs::write(grown.join(name), bytes).unwrap();
+            }
+        }
+        let mut writer = DatasetWriter::create_or_resume(&grown, settings()).unwrap();
+        let committed = writer.num_committed();
+        assert!(committed >= num_first && writer.num_kept() == num_first, "{committed}");
+        push(&mut writer, committed..NUM_IMAGES).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(contents(&grown), contents(&whole), "reopened after {num_first} images");
+    }
+    let mut other = settings();
+    other.seed = 1;
+    assert!(DatasetWriter::reopen(&whole, other).unwrap_err().to_string().contains("seed"));
+    assert_eq!(Dataset::open(&whole).unwrap().len(), NUM_IMAGES);
+}
+
+/// Whoever reads many datasets side by side reads one group of each manifest at a time.
+#[test]
+fn a_part_holds_the_same_rows_and_is_read_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = DatasetWriter::create_or_resume(dir.path().join("part"), settings()).unwrap();
+    push(&mut writer, 0..NUM_IMAGES).unwrap();
+    writer.finish_part().unwrap();
+    let part = Dataset::open_in_order(dir.path().join("part")).unwrap();
+    let whole = write(&dir.path().join("whole"));
+    assert!(part.rows().unwrap().map(Result::unwrap).eq(whole.rows().unwrap().map(Result::unwrap)));
+    for index in 0..NUM_IMAGES {
+        assert_eq!((part.image(index).unwrap(), part.mask(index).unwrap()), (image(index), mask(index)));
+    }
+    let empty = DatasetWriter::create_or_resume(dir.path().join("empty"), settings()).unwrap().finish_part().unwrap();
+    assert!(empty.is_empty() && empty.rows().unwrap().next().is_none());
+}
+
 #[test]
 fn continuing_with_other_settings_is_refused() {
     let dir = tempfile::tempdir().unwrap();

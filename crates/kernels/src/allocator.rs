@@ -206,15 +206,15 @@ unsafe impl GlobalAlloc for Pool {
             // SAFETY: passed through.
             return unsafe { System.alloc_zeroed(layout) };
         }
-        let class = class_of(layout.size());
-        match self.take(class) {
-            Some(block) => {
-                // SAFETY: the block holds at least `layout.size()` bytes and is this caller's own.
-                unsafe { block.write_bytes(0, layout.size()) };
-                block
+        // Not left to the system: for blocks aligned beyond 16 bytes the standard library clears the pages itself, before
+        // they could be asked to be huge.
+        // SAFETY: the block, if there is one, holds at least `layout.size()` bytes and is this caller's own.
+        unsafe {
+            let block = self.alloc(layout);
+            if !block.is_null() {
+                block.write_bytes(0, layout.size());
             }
-            // SAFETY: the size is not zero. New pages are zero already.
-            None => unsafe { System.alloc_zeroed(layout_of_class(class)) },
+            block
         }
     }
 

@@ -13,12 +13,14 @@ mod cpu;
 mod extension;
 mod operation;
 pub mod reference;
+mod threads;
 
 pub use allocator::{CachingAllocator, DEFAULT_LIMIT, limit_unused_memory, release_unused_memory};
 pub use cpu::convolution::CONVOLUTION_VARIABLE;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;
 pub use reference::{AdamWStep, AdamWTensors, AttentionOutput, Conv2dOptions, PoolOptions};
+pub use threads::start_threads;
 
 mod fast;
 pub use fast::{

@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         return Ok(());
     };
+    kernels::start_threads(None)?; // as the program does it
     let mut run = network_run(network, Path::new(folder))?;
     run();
     println!("ready");

@@ -4,39 +4,54 @@
 //! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
 //! memory are one batch of decoded images, one shard of small ones, and 16 bytes for each image seen (to find
 //! duplicates); for public collections also the tables that are joined, and 16 bytes for each file. At the end, when
-//! the images are on disk, near duplicates take some 300 bytes for each image and patient.
+//! the images are on disk, near duplicates take some 150 bytes for each image and patient.
+//!
+//! Several machines can each prepare a [`Part`], which [`merge`] joins to what a single run makes; a finished dataset
+//! takes in what is new in its sources where [`PrepareConfig::add`] says so.
 //!
 //! Splits are drawn by patient; patients whose images look alike are put on one side when all are known. Splits that a
 //! source prescribes stay, and near duplicates across them are reported.
 //!
 //! Patient identifiers are hashed with a salt that lies in `private/patient-salt` of the dataset. It is needed to
-//! continue an unfinished preparation and to give the same patient the same hash in another dataset (`salt_file`); for
-//! nothing else. Delete it, or do not pass it on with the dataset, and the hashes can no longer be traced to
-//! identifiers by trying them out.
+//! continue an unfinished preparation, to add images, and to give the same patient the same hash in another part or
+//! dataset (`salt_file`); for nothing else. Delete it, or do not pass it on with the dataset, and the hashes can no
+//! longer be traced to identifiers by trying them out.
 
 mod decode;
+mod ending;
 mod exclude;
+mod growing;
 mod joining;
+mod merge;
+mod part;
+mod salt;
 mod settings;
 mod sources;
 mod splits;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use dataset::{Counts, Dataset, DatasetWriter, JoinedSplits, ManifestRow, PatientSalt, SplitPlan, pixel_key};
+use anyhow::{Result, bail, ensure};
+use dataset::{Dataset, DatasetWriter, ManifestRow, PatientSalt, SplitPlan, pixel_key};
 use radiograph::DecodeOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
-use crate::inspect::{Shared, across_splits};
+use crate::archive::FileSource;
 use crate::presets::{Columns, SourceItem};
 use crate::progress::Progress;
 use decode::{Decoded, decode_all};
+pub use ending::PrepareSummary;
+use ending::duplicate;
 use exclude::Exclusions;
-use joining::{Origins, tell_of_moves, warn_of_near_duplicates};
+use growing::Kept;
+use joining::Origins;
+pub use merge::{MergeConfig, merge};
+pub use part::Part;
+use part::Share;
+use salt::open_salt;
 use settings::settings;
 use sources::Sources;
 use splits::GivenSplits;
@@ -44,8 +59,8 @@ use splits::GivenSplits;
 /// Images decoded between two writes: enough to keep all threads busy, few enough to fit anywhere once reduced.
 const BATCH: usize = 256;
 
-/// The list of what was skipped, in the dataset's folder.
-const SKIPPED_FILE: &str = "skipped.jsonl";
+/// Files and rows that are gone through between two signs of progress.
+const MAX_ITEMS: u64 = 100_000;
 
 /// How a rectangle becomes a square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +131,11 @@ pub struct PrepareConfig {
     pub salt_file: Option<PathBuf>,
     /// Images per shard. Default [`dataset::DEFAULT_SHARD_SIZE`].
     pub shard_size: usize,
+    /// Prepare one of several shares only, to be joined by [`merge`]. Needs `salt_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// Add to a finished dataset what is new in its sources. Default false.
+    pub add: bool,
     /// The dataset.
     pub out: PathBuf,
 }
@@ -138,41 +158,11 @@ impl Default for PrepareConfig {
             join_near_duplicates: true,
             salt_file: None,
             shard_size: dataset::DEFAULT_SHARD_SIZE,
+            part: None,
+            add: false,
             out: PathBuf::new(),
         }
     }
-}
-
-/// What came of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct PrepareSummary {
-    /// The dataset.
-    pub dataset: PathBuf,
-    /// Images in the dataset.
-    pub num_images: usize,
-    /// Of these, images with a mask.
-    pub num_masks: usize,
-    /// Of these, images that were there already from an earlier session.
-    pub num_continued: usize,
-    /// Images in each split.
-    pub counts: Counts,
-    /// The labels that occur.
-    pub labels: Vec<String>,
-    /// Of what was skipped, images whose pixels were there already.
-    pub num_duplicates: usize,
-    /// Patients who went to another split than the one drawn for them, to be with images that look like theirs; none
-    /// where the dataset was finished before.
-    pub num_moved_patients: Option<usize>,
-    /// Images that look like an earlier one in another split, by their ids.
-    pub near_across_splits: Shared,
-    /// Images that `exclude` left out, in this session.
-    pub num_excluded: usize,
-    /// Images decoded in a second, in this session; none where all was there.
-    pub images_per_sec: Option<f64>,
-    /// What was skipped, and why: files that are no images, rows without a file, duplicates.
-    pub skipped: Vec<Skipped>,
-    /// The file that lists the same, where anything was.
-    pub skipped_file: Option<PathBuf>,
 }
 
 /// Prepares; continues what was begun, and does nothing where all is done.
@@ -186,10 +176,10 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     // Names that do not exist come first: everything else is about files.
     Sources::new(config, &Exclusions::default())?;
     let exclusions = read_exclusions(config, progress)?;
-    if let Some(finished) = already_finished(config, &exclusions)? {
-        progress.say("the dataset is finished already; delete it to prepare it anew");
-        warn_of_near_duplicates(&finished.near_across_splits, progress);
-        return Ok(finished);
+    let finished = finished_dataset(config, &exclusions)?;
+    if let Some(dataset) = finished.as_ref().filter(|_| !config.add) {
+        progress.say("the dataset is finished already; add what is new in its sources by `add`, or delete it");
+        return ending::unchanged(dataset, progress);
     }
     let sources = Sources::new(config, &exclusions)?;
     progress.begin("looking for images", 0, "images");
@@ -197,6 +187,12 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     progress.end();
     let given = given?;
     exclusions.check_collections(&sources.collections())?;
+    if let Some(dataset) = finished
+        && !growing::has_news(&dataset, &sources)?
+    {
+        progress.say("the sources hold nothing new");
+        return ending::unchanged(&dataset, progress);
+    }
     ensure!(
         given.num_items > 0,
         "the sources hold no images{}; give files or folders that do: {}",
@@ -210,10 +206,11 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     let result = session.take_all(&sources, progress);
     progress.end();
     result?;
-    if let Some(sentence) = exclusions.unmatched() {
+    // A part has not seen all images.
+    if let Some(sentence) = exclusions.unmatched().filter(|_| config.part.is_none()) {
         progress.say(&sentence);
     }
-    session.finish(progress)
+    session.finish(&sources, progress)
 }
 
 /// What `exclude` says. The patients of a dataset can be compared with the salt that is given or that an unfinished
@@ -247,11 +244,17 @@ fn check(config: &PrepareConfig) -> Result<()> {
     ensure!(config.shard_size > 0, "the shard size is 0; it must be at least 1");
     ensure!(config.max_per_collection != Some(0), "at most 0 images of each collection leaves none; give 1 or more");
     config.split.check()?;
+    ensure!(
+        config.part.is_none() || config.salt_file.is_some(),
+        "parts must hash patients with the same key; put 32 random characters into a file that nobody else can read, \
+         and give it to every part by `--salt-file`"
+    );
+    ensure!(config.part.is_none() || !config.add, "`add` adds to a whole dataset; leave `part` out");
     Ok(())
 }
 
-/// The summary of a dataset that was finished with the same settings, `None` where there is none.
-fn already_finished(config: &PrepareConfig, exclusions: &Exclusions) -> Result<Option<PrepareSummary>> {
+/// The dataset that was finished with the same settings, `None` where there is none.
+fn finished_dataset(config: &PrepareConfig, exclusions: &Exclusions) -> Result<Option<Dataset>> {
     if !config.out.join("dataset.toml").is_file() {
         return Ok(None);
     }
@@ -264,51 +267,7 @@ fn already_finished(config: &PrepareConfig, exclusions: &Exclusions) -> Result<O
             config.out.display()
         );
     }
-    let path = config.out.join(SKIPPED_FILE);
-    let skipped = std::fs::read_to_string(&path).unwrap_or_default();
-    let skipped: Vec<Skipped> = skipped.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    Ok(Some(PrepareSummary { num_continued: dataset.len(), ..summary(&dataset, skipped)? }))
-}
-
-/// What a dataset says of itself; nothing of the session that made it.
-fn summary(dataset: &Dataset, skipped: Vec<Skipped>) -> Result<PrepareSummary> {
-    let info = dataset.info();
-    Ok(PrepareSummary {
-        dataset: dataset.dir().to_path_buf(),
-        num_images: info.num_images,
-        num_masks: info.num_masks,
-        num_continued: 0,
-        counts: info.counts,
-        labels: info.labels.clone(),
-        num_duplicates: skipped.iter().filter(|skipped| skipped.reason.starts_with(DUPLICATE)).count(),
-        num_moved_patients: None,
-        near_across_splits: across_splits(dataset)?,
-        num_excluded: 0,
-        images_per_sec: None,
-        skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
-        skipped,
-    })
-}
-
-/// How the reason of a duplicate begins.
-const DUPLICATE: &str = "it has the same pixels as";
-
-/// The salt that was given, or the dataset's own.
-fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
-    if let Some(path) = &config.salt_file {
-        return Ok(PatientSalt::open(path)?);
-    }
-    // A folder that holds something else is refused before anything is put into it.
-    let out = &config.out;
-    let occupied = out.is_dir() && !Dataset::is_dataset(out) && holds_other_files(out)?;
-    ensure!(!occupied, "the output folder holds other files; choose an empty or a new folder: {}", out.display());
-    Ok(PatientSalt::open_or_create(out.join("private/patient-salt"))?)
-}
-
-fn holds_other_files(dir: &Path) -> Result<bool> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("the folder cannot be read: {}", dir.display()))?;
-    let known = |name: &str| matches!(name, "private" | "partial" | SKIPPED_FILE) || name.starts_with('.');
-    Ok(entries.flatten().any(|entry| !known(&entry.file_name().to_string_lossy())))
+    Ok(Some(dataset))
 }
 
 /// One call of [`run`] at work.
@@ -319,15 +278,39 @@ struct Session<'a> {
     salt: PatientSalt,
     writer: DatasetWriter,
     num_continued: usize,
-    /// Names of the images that are on disk already, hashed.
-    committed: HashSet<u64>,
+    /// The images that are on disk already and were not met yet, by their names, hashed.
+    committed: HashMap<u64, Committed>,
+    /// What a finished dataset had before images are added to it.
+    kept: Kept,
+    /// What is needed to join the parts, where this is one.
+    share: Option<Share>,
     /// The first half of the pixel hash of every image.
     seen: HashSet<[u8; 16]>,
     origins: Origins,
-    skipped: Vec<Skipped>,
+    /// What was skipped, with its number.
+    skipped: Vec<(u64, Skipped)>,
+    /// Files and rows so far: the number of the next one.
+    num_items: u64,
     num_decoded: usize,
+    /// Images that were left out after they were decoded.
     num_excluded: usize,
     started: Instant,
+}
+
+/// Images of one name that an earlier session wrote.
+#[derive(Default)]
+struct Committed {
+    /// How many there are: a table may name a file twice.
+    number: u32,
+    /// Whether none of them has a mask.
+    has_no_mask: bool,
+}
+
+/// What is to become of an image that is decoded.
+struct Task {
+    number: u64,
+    /// Only to say again what is wrong with its mask.
+    is_committed: bool,
 }
 
 impl<'a> Session<'a> {
@@ -338,12 +321,20 @@ impl<'a> Session<'a> {
         salt: PatientSalt,
     ) -> Result<Self> {
         let settings = settings(config, exclusions, Some(salt.fingerprint()))?;
-        let writer = DatasetWriter::create_or_resume(&config.out, settings)?;
-        let (mut committed, mut seen) = (HashSet::new(), HashSet::new());
-        for row in writer.committed_rows() {
+        let writer = growing::open_writer(config, settings)?;
+        let (mut committed, mut seen) = (HashMap::<u64, Committed>::new(), HashSet::new());
+        let (mut share, mut kept) = (config.part.map(Share::new), Kept::new(config, &writer));
+        for (index, row) in writer.committed_rows().enumerate() {
             let row = row?;
-            committed.insert(splits::short_hash(&row.source_file));
+            let images = committed.entry(splits::short_hash(&row.source_file)).or_default();
+            (images.number, images.has_no_mask) = (images.number + 1, !row.mask);
             seen.insert(pixel_key(&row.sha256));
+            if let Some(share) = &mut share {
+                share.expect(&row.source_file);
+            }
+            if index < writer.num_kept() {
+                kept.note(&row);
+            }
         }
         let num_continued = writer.num_committed();
         let started = Instant::now();
@@ -355,9 +346,12 @@ impl<'a> Session<'a> {
             writer,
             num_continued,
             committed,
+            kept,
+            share,
             seen,
             origins: Origins::default(),
             skipped: Vec::new(),
+            num_items: 0,
             num_decoded: 0,
             num_excluded: 0,
             started,
@@ -366,30 +360,28 @@ impl<'a> Session<'a> {
 
     fn take_all(&mut self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<()> {
         let mut items = sources.items()?;
-        let mut batch = Vec::with_capacity(BATCH);
+        let (mut batch, mut tasks) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         loop {
-            batch.clear();
-            let mut num_items = 0;
-            for item in items.by_ref().take(BATCH) {
+            let mut num_items = 0_u64;
+            // Of a part, or of what is continued, few of many items are to be decoded.
+            while batch.len() < BATCH
+                && num_items < MAX_ITEMS
+                && let Some(item) = items.next()
+            {
                 num_items += 1;
-                if let Ok(item) = &item {
-                    self.origins.note(item, self.given);
-                }
-                match item {
-                    Ok(item) if self.committed.contains(&splits::short_hash(&item.name)) => {}
-                    Ok(item) => batch.push(item),
-                    Err(skipped) => self.skipped.push(skipped),
+                if let Some((task, item)) = self.sort_out(item)? {
+                    tasks.push(task);
+                    batch.push(item);
                 }
             }
             if num_items == 0 {
-                self.num_excluded += sources.num_excluded();
                 return Ok(());
             }
             let decoded = decode_all(&batch, self.config);
-            for (item, decoded) in batch.drain(..).zip(decoded) {
+            for ((task, item), decoded) in tasks.drain(..).zip(batch.drain(..)).zip(decoded) {
                 match decoded {
-                    Ok(decoded) => self.take(item, decoded)?,
-                    Err(reason) => self.skipped.push(Skipped { item: item.name, reason }),
+                    Ok(decoded) => self.take(task, item, decoded)?,
+                    Err(reason) => self.skipped.push((task.number, Skipped { item: item.name, reason })),
                 }
             }
             let note = if self.skipped.is_empty() { String::new() } else { format!("{} skipped", self.skipped.len()) };
@@ -397,9 +389,47 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What is to be decoded: nothing where an image is not of this part, is there already, or is known to be of no use.
+    fn sort_out(&mut self, item: Result<SourceItem, Skipped>) -> Result<Option<(Task, SourceItem)>> {
+        let number = self.num_items;
+        self.num_items += 1;
+        if let Some(share) = &mut self.share
+            && !share.list(item.as_ref(), &self.salt)
+        {
+            return Ok(None);
+        }
+        let item = match item {
+            Ok(item) => item,
+            Err(skipped) => {
+                self.skipped.push((number, skipped));
+                return Ok(None);
+            }
+        };
+        self.origins.note(&item, self.given);
+        let name = splits::short_hash(&item.name);
+        let Some(images) = self.committed.get_mut(&name).filter(|images| images.number > 0) else {
+            let Some(skipped) = self.kept.duplicate(&item.name) else {
+                return Ok(Some((Task { number, is_committed: false }, item)));
+            };
+            self.skipped.push((number, skipped));
+            return Ok(None);
+        };
+        images.number -= 1;
+        let lacks_mask = images.has_no_mask && !item.mask.is_empty();
+        if let Some(share) = &mut self.share {
+            share.add(number, &item.name, self.origins.of_name(&item.name))?;
+        }
+        Ok(lacks_mask.then_some((Task { number, is_committed: true }, item)))
+    }
+
     /// Adds an image to the dataset, unless its pixels are there.
-    fn take(&mut self, item: SourceItem, decoded: Decoded) -> Result<()> {
+    fn take(&mut self, task: Task, item: SourceItem, decoded: Decoded) -> Result<()> {
+        let Task { number, is_committed } = task;
         self.num_decoded += 1;
+        if is_committed {
+            self.note_mask_problem(number, &item.mask, decoded.mask_problem);
+            return Ok(());
+        }
         // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
         let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
         let hashed = self.salt.hash(&patient);
@@ -407,24 +437,28 @@ impl<'a> Session<'a> {
             self.num_excluded += 1;
             return Ok(());
         }
+        let prescribed = item.split.or_else(|| self.given.of(&patient));
+        if let Some(skipped) = self.kept.contradiction(&item.name, &hashed, prescribed) {
+            self.skipped.push((number, skipped));
+            return Ok(());
+        }
         let mut id = decoded.sha256[..16].to_owned();
         if !self.seen.insert(pixel_key(&decoded.sha256)) {
             if self.config.deduplicate {
-                let reason = format!("{DUPLICATE} image {id}, which is kept");
-                self.skipped.push(Skipped { item: item.name, reason });
+                self.skipped.push((number, duplicate(item.name, &id)));
                 return Ok(());
             }
             id = format!("{id}-{}", self.writer.len());
         }
-        if let Some(reason) = decoded.mask_problem {
-            let item = item.mask.first().map_or_else(String::new, |mask| mask.path().display().to_string());
-            self.skipped.push(Skipped { item, reason });
-        }
-        let split = item.split.or_else(|| self.given.of(&patient)).unwrap_or_else(|| {
+        self.note_mask_problem(number, &item.mask, decoded.mask_problem);
+        let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
             let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
             plan.assign(&patient)
         });
+        if let Some(share) = &mut self.share {
+            share.add(number, &item.name, self.origins.of_name(&item.name))?;
+        }
         let row = ManifestRow {
             id,
             source_file: item.name,
@@ -445,41 +479,33 @@ impl<'a> Session<'a> {
         Ok(self.writer.push(row, &decoded.image, decoded.mask.as_deref())?)
     }
 
-    fn finish(self, progress: &dyn Progress) -> Result<PrepareSummary> {
-        let Self { config, writer, origins, skipped, num_continued, num_decoded, num_excluded, started, .. } = self;
-        let seconds = started.elapsed().as_secs_f64();
-        let list = config.out.join(SKIPPED_FILE);
-        if skipped.is_empty() {
-            // A former session may have skipped what is sound by now.
-            let _ = std::fs::remove_file(&list);
-        } else {
-            let mut lines = Vec::new();
-            for skipped in &skipped {
-                serde_json::to_writer(&mut lines, skipped)?;
-                lines.push(b'\n');
+    fn note_mask_problem(&mut self, number: u64, mask: &[FileSource], problem: Option<String>) {
+        if let Some(reason) = problem {
+            let item = mask.first().map_or_else(String::new, |mask| mask.path().display().to_string());
+            self.skipped.push((number, Skipped { item, reason }));
+        }
+    }
+
+    fn finish(self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<PrepareSummary> {
+        let Self { config, writer, origins, skipped, share, num_items, num_continued, num_decoded, .. } = self;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let num_excluded = [sources.num_excluded(), self.num_excluded];
+        let finished = match share {
+            Some(share) => {
+                share.write(&config.out, num_items, num_excluded, &skipped)?;
+                ending::finish_part(&config.out, writer, skipped)?
             }
-            dataset::write_file(&list, &lines)?;
-        }
-        if writer.is_empty() {
-            ensure!(num_excluded == 0, "nothing is left: the exclude list leaves out {num_excluded} images; check it");
-            let first = skipped.first().map_or_else(String::new, |first| format!("{}: {}", first.item, first.reason));
-            bail!("none of the {} files can be used; the first: {first}", skipped.len());
-        }
-        let (dataset, joined) = if config.join_near_duplicates {
-            writer.finish_joined(|row| origins.of(row))?
-        } else {
-            (writer.finish()?, JoinedSplits::default())
+            None => {
+                let origins = config.join_near_duplicates.then_some(&origins);
+                ending::finish(&config.out, writer, skipped, origins, num_excluded.iter().sum(), progress)?
+            }
         };
-        tell_of_moves(&joined, progress);
-        let summary = PrepareSummary {
+        Ok(PrepareSummary {
             num_continued,
-            num_excluded,
-            num_moved_patients: Some(joined.moves.len()),
+            num_excluded: num_excluded.iter().sum(),
             images_per_sec: (num_decoded > 0).then_some(num_decoded as f64 / seconds),
-            ..summary(&dataset, skipped)?
-        };
-        warn_of_near_duplicates(&summary.near_across_splits, progress);
-        Ok(summary)
+            ..finished
+        })
     }
 }
 

@@ -185,9 +185,9 @@ struct Segmentation {
     /// Timesteps to show images at
     #[arg(long, value_name = "T,T,...", value_delimiter = ',', default_value = "50,200,400")]
     timesteps: Vec<f64>,
-    /// Also follows the best settings through all checkpoints of the run
-    #[arg(long)]
-    checkpoints: bool,
+    /// Also follows the best settings through all checkpoints of a run, the model's own or one like it
+    #[arg(long, value_name = "RUN")]
+    checkpoints: Option<PathBuf>,
     /// Images that go through a network together
     #[arg(long, value_name = "N", default_value_t = 16)]
     batch_size: usize,

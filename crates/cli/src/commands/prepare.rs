@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use pipeline::prepare::{self, CollectionSource, PrepareConfig};
+use pipeline::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
 use pipeline::presets;
 
 use super::{word, words};
 use crate::context::Context;
 use crate::outcome::{Outcome, nearest};
+
+/// The parser lets it be missing with `--list-presets` only.
+const NO_OUT: &str = "the dataset's folder is missing; give `--out DATASET`";
 
 const FITS: [&str; 3] = ["pad", "centre-crop", "stretch"];
 
@@ -24,10 +27,14 @@ and for public collections, which know their files, tables, labels and official 
 what to download.
 
 Several collections in one dataset:
-  prepare --source chexpert=CheXpert-v1.0-small --source nih-chestxray14=NIH --per-collection 50000 --out BOTH")]
+  prepare --source chexpert=CheXpert-v1.0-small --source nih-chestxray14=NIH --per-collection 50000 --out BOTH
+
+Several machines for one dataset, the same as a single run would make (docs/recipes has scripts for Slurm and Kubernetes):
+  prepare IMAGES --part 1/8 --salt-file KEY --out parts/1        ... and so on to 8/8, wherever
+  prepare --merge parts --out DATASET")]
 pub struct Arguments {
     /// DICOM, PNG and JPEG files, folders and archives (zip, tar, tar.gz) of them, or tables
-    #[arg(required_unless_present_any = ["source", "list_presets"], value_name = "SOURCE")]
+    #[arg(required_unless_present_any = ["source", "list_presets", "merge"], value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// How the sources say what an image is; --list-presets tells more
     #[arg(long, value_name = "NAME", default_value = "folder", hide_possible_values = true,
@@ -48,7 +55,7 @@ pub struct Arguments {
     /// Skips images with more pixels, and files with more bytes than 8 for each of them and 64 MiB
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     max_pixels: u64,
-    /// The dataset: a new folder, or an unfinished one to continue
+    /// The dataset (or the part): a new folder, or an unfinished one to continue
     #[arg(long, value_name = "DATASET", required_unless_present = "list_presets")]
     out: Option<PathBuf>,
     /// How a rectangle becomes a square
@@ -70,6 +77,18 @@ pub struct Arguments {
     /// Keeps images whose pixels are there already
     #[arg(long)]
     keep_duplicates: bool,
+    /// Prepares one of N shares of the images only, to be joined by --merge; needs --salt-file
+    #[arg(long, value_name = "I/N", requires = "salt_file", conflicts_with = "add")]
+    part: Option<Part>,
+    /// Joins the parts in these folders, or in a folder of them, to one dataset
+    #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
+        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "column", "root", "split",
+        "salt_file", "keep_duplicates", "part", "add", "list_presets",
+    ])]
+    merge: Vec<PathBuf>,
+    /// Adds to a finished dataset what is new in its sources; what is there keeps its number and its split
+    #[arg(long)]
+    add: bool,
     /// Lists the presets, with what to download, licence and citation, and does nothing else
     #[arg(long)]
     list_presets: bool,
@@ -98,6 +117,11 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     if arguments.list_presets {
         context.terminal.print(&list_presets())?;
         return Ok(Outcome::default());
+    }
+    if !arguments.merge.is_empty() {
+        let out = arguments.out.context(NO_OUT)?;
+        let config = context.with_overrides(&MergeConfig { parts: arguments.merge, out })?;
+        return context.perform(&config, |terminal| prepare::merge(&config, terminal));
     }
     let config: PrepareConfig = context.with_overrides(&resolve(arguments, context.seed())?)?;
     context.perform(&config, |terminal| prepare::run(&config, terminal))
@@ -130,8 +154,9 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         fit: word(&arguments.fit)?,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
-        // The parser lets it be missing with `--list-presets` only.
-        out: arguments.out.context("the dataset's folder is missing; give `--out DATASET`")?,
+        out: arguments.out.context(NO_OUT)?,
+        part: arguments.part,
+        add: arguments.add,
         ..PrepareConfig::default()
     };
     let [train, val, test] = arguments.split[..] else {
@@ -215,6 +240,23 @@ mod tests {
         assert!(message("chexpert").contains("preset=folder"));
         assert!(message("chexpert=").contains("preset=folder"));
         assert!(typed(&[]).unwrap_err().to_string().contains("SOURCE"));
+    }
+
+    #[test]
+    fn parts_need_a_key_and_are_joined_without_other_settings() {
+        let config = typed(&["--part", "3/8", "--salt-file", "key"]).unwrap();
+        assert_eq!(config.part, "3/8".parse().ok());
+        assert!(!config.add && typed(&["--add"]).unwrap().add);
+        let message = |more: &[&str]| typed(more).unwrap_err().to_string();
+        assert!(message(&["--part", "3/8"]).contains("--salt-file"));
+        assert!(message(&["--part", "8", "--salt-file", "key"]).contains("for example 3/8"));
+        assert!(message(&["--part", "1/8", "--salt-file", "key", "--add"]).contains("cannot be used with"));
+        let merge =
+            |more: &[&str]| Typed::try_parse_from(["prepare", "--merge", "a", "b", "--out", "x"].iter().chain(more));
+        assert_eq!(merge(&[]).unwrap().arguments.merge, [Path::new("a"), Path::new("b")]);
+        for more in [&["--image-size", "64"][..], &["--salt-file", "key"], &["--fit", "pad"], &["--add"]] {
+            assert!(merge(more).unwrap_err().to_string().contains("cannot be used with"), "{more:?}");
+        }
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn sqrt(a: Self::Vector) -> Self::Vector;
     /// `2^n` for integral `n` in -126..=127.
     unsafe fn power_of_two(n: Self::Vector) -> Self::Vector;
+    /// Asks for the cache line of an address that will be read soon; any address is allowed. Does nothing where stable
+    /// Rust offers no such instruction.
+    #[inline(always)]
+    unsafe fn prefetch(_address: *const f32) {}
     /// A matrix product on packed panels; a real function call, so that its many register tiles exist once.
     unsafe fn product(job: &TileProduct);
 
@@ -244,6 +248,10 @@ mod x86 {
             unsafe { _mm256_maskstore_ps(target, first_lanes(count), value) }
         }
         #[inline(always)]
+        unsafe fn prefetch(address: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+        #[inline(always)]
         unsafe fn product(job: &TileProduct) {
             #[target_feature(enable = "avx2,fma")]
             unsafe fn run(job: &TileProduct) {
@@ -333,6 +341,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_partial(target: *mut f32, value: __m512, count: usize) {
             unsafe { _mm512_mask_storeu_ps(target, ((1u32 << count) - 1) as u16, value) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(address: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
         #[inline(always)]
         unsafe fn product(job: &TileProduct) {

@@ -9,9 +9,10 @@ use super::matrix::run_product;
 use super::memory::{Scratch, Shared, filled_by};
 use super::tile::TileProduct;
 use super::winograd_transforms::{
-    POINTS, TileGrid, gradient_tile, input_tile, output_tile, weight_gradient_panel, weight_panel,
+    POINTS, TileGrid, WeightPanel, gradient_tile, input_tile, output_tile, weight_gradient_panel, weight_panel,
 };
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Extents of a convolution that keeps the map's size.
 #[derive(Clone, Copy)]
@@ -39,6 +40,17 @@ impl Extents {
     fn num_tiles(self) -> usize {
         self.batch * self.grid().per_image()
     }
+
+    /// Some input channels of the panel of HWIO `weights` that begins at an output channel.
+    fn weight_panel(self, weights: &[f32], mirrored: bool, channels: Range<usize>, first_out: usize) -> WeightPanel {
+        WeightPanel {
+            weights: weights[channels.start * self.channels_out + first_out..].as_ptr(),
+            channels: channels.len(),
+            channel_stride: self.channels_out,
+            tap_stride: self.channels_in * self.channels_out,
+            mirrored,
+        }
+    }
 }
 
 /// Whether channels fill whole vectors and panels; anything else goes the direct way.
@@ -52,8 +64,19 @@ pub(crate) fn fits(channels_in: usize, channels_out: usize) -> bool {
 /// Tiles that are transformed and multiplied together: four register tiles high.
 const TILE_BLOCK: usize = 56;
 
+/// Blocks of tiles that are multiplied with the same transformed weights, which are made anew for the next ones.
+const TILE_GROUP: usize = 2;
+
+/// Input channels of a panel that are transformed together: with the products of a group of blocks they take about the
+/// 1 MiB of a second-level cache. Sums go on from block to block in the same order, so the result does not depend on it.
+const CHANNEL_BLOCK: usize = 128;
+
 /// Space between transformed rows, so that rows of a power of two do not share cache sets.
 const ROW_GAP: usize = 16;
+
+/// Space between the points of what is transformed, a cache line, for the same reason: a transform touches all 36 at a
+/// time, more than a set has lines.
+const POINT_GAP: usize = 16;
 
 /// First tile and number of tiles of each block, evenly.
 fn blocks(num_tiles: usize) -> impl Fn(usize) -> (usize, usize) + Copy {
@@ -110,22 +133,24 @@ fn forward_by_tiles(
     let grid = extents.grid();
     let panel_width = 2 * lanes();
     let num_panels = channels_out / panel_width;
-    let panel_len = POINTS * channels_in * panel_width;
+    let panel_stride = channels_in * panel_width + POINT_GAP;
+    let panel_len = POINTS * panel_stride;
     let mut transformed = Scratch::take(num_panels * panel_len);
     let shared = Shared::new(transformed.as_mut_slice());
     (0..num_panels).into_par_iter().for_each(|panel| {
-        let source = weights[panel * panel_width..].as_ptr();
+        let source = extents.weight_panel(weights, mirrored, 0..channels_in, panel * panel_width);
         // SAFETY: a panel lies inside the weights and has its own place.
-        unsafe { weight_panel(channels_in, channels_out, source, mirrored, shared.at(panel * panel_len)) };
+        unsafe { weight_panel(source, shared.at(panel * panel_len), panel_stride) };
     });
     let row_stride = channels_in + ROW_GAP;
     let num_tiles = extents.num_tiles();
     let block_at = blocks(num_tiles);
     (0..num_tiles.div_ceil(TILE_BLOCK)).into_par_iter().for_each(|block| {
         let (first, count) = block_at(block);
-        let point_stride = count * row_stride;
+        let point_stride = count * row_stride + POINT_GAP;
+        let product_stride = count * panel_width + POINT_GAP;
         let mut tiles = Scratch::take(POINTS * point_stride);
-        let mut products = Scratch::take(POINTS * count * panel_width);
+        let mut products = Scratch::take(POINTS * product_stride);
         let (tiles, products) = (tiles.as_mut_ptr(), products.as_mut_ptr());
         // SAFETY: tiles of this block are nobody else's; scratch sizes are those of the loops.
         unsafe {
@@ -141,9 +166,9 @@ fn forward_by_tiles(
                         left: tiles.wrapping_add(point * point_stride),
                         left_stride: row_stride,
                         transposed: false,
-                        right: shared.at(panel * panel_len + point * channels_in * panel_width),
+                        right: shared.at(panel * panel_len + point * panel_stride),
                         right_stride: panel_width,
-                        output: products.wrapping_add(point * count * panel_width),
+                        output: products.wrapping_add(point * product_stride),
                         output_stride: panel_width,
                         vectors: 2,
                         accumulate: false,
@@ -153,8 +178,8 @@ fn forward_by_tiles(
                 let channel = panel * panel_width;
                 for tile in 0..count {
                     let source = products.wrapping_add(tile * panel_width);
-                    let (stride, bias) = (count * panel_width, bias_at(bias, channel));
-                    output_tile(grid, channels_out, source, stride, first + tile, output.at(channel), bias);
+                    let (target, bias) = (output.at(channel), bias_at(bias, channel));
+                    output_tile(grid, channels_out, source, product_stride, first + tile, target, bias);
                 }
             }
         }
@@ -177,46 +202,64 @@ fn forward_by_panels(
     let num_tiles = extents.num_tiles();
     let num_blocks = num_tiles.div_ceil(TILE_BLOCK);
     let block_at = blocks(num_tiles);
-    let mut tiles = Scratch::take(POINTS * num_tiles * row_stride);
+    let mut tiles = Scratch::take(POINTS * (num_tiles * row_stride + num_blocks * POINT_GAP));
+    let tiles_of = |block: usize, first: usize| POINTS * (first * row_stride + block * POINT_GAP);
     let tiles = Shared::new(tiles.as_mut_slice());
     (0..num_blocks).into_par_iter().for_each(|block| {
         let (first, count) = block_at(block);
         (0..count).into_par_iter().with_min_len(8).for_each(|tile| {
-            let target = tiles.at(POINTS * first * row_stride + tile * row_stride);
+            let target = tiles.at(tiles_of(block, first) + tile * row_stride);
+            let point_stride = count * row_stride + POINT_GAP;
             // SAFETY: each tile has its own place.
-            unsafe { input_tile(grid, channels_in, images.as_ptr(), first + tile, target, count * row_stride) };
+            unsafe { input_tile(grid, channels_in, images.as_ptr(), first + tile, target, point_stride) };
         });
     });
     (0..num_panels).into_par_iter().for_each(|panel| {
         let channel = panel * panel_width;
-        let mut transformed = Scratch::take(POINTS * channels_in * panel_width);
-        let mut products = Scratch::take(POINTS * TILE_BLOCK * panel_width);
+        let mut transformed = Scratch::take(POINTS * (CHANNEL_BLOCK.min(channels_in) * panel_width + POINT_GAP));
+        let product_len = POINTS * (TILE_BLOCK * panel_width + POINT_GAP);
+        let mut products = Scratch::take(TILE_GROUP.min(num_blocks) * product_len);
         let (transformed, products) = (transformed.as_mut_ptr(), products.as_mut_ptr());
-        // SAFETY: a panel's output channels are nobody else's; scratch sizes are those of the loops.
-        unsafe {
-            weight_panel(channels_in, channels_out, weights[channel..].as_ptr(), mirrored, transformed);
-            for block in 0..num_blocks {
-                let (first, count) = block_at(block);
-                for point in 0..POINTS {
-                    run_product(TileProduct {
-                        rows: count,
-                        depth: channels_in,
-                        left: tiles.at((POINTS * first + point * count) * row_stride),
-                        left_stride: row_stride,
-                        transposed: false,
-                        right: transformed.wrapping_add(point * channels_in * panel_width),
-                        right_stride: panel_width,
-                        output: products.wrapping_add(point * count * panel_width),
-                        output_stride: panel_width,
-                        vectors: 2,
-                        accumulate: false,
-                        bias: std::ptr::null(),
-                    });
+        for first_block in (0..num_blocks).step_by(TILE_GROUP) {
+            let group = first_block..(first_block + TILE_GROUP).min(num_blocks);
+            let products_of = |block: usize| products.wrapping_add((block - first_block) * product_len);
+            let product_stride = |count: usize| count * panel_width + POINT_GAP;
+            for depth_first in (0..channels_in).step_by(CHANNEL_BLOCK) {
+                let depth = (channels_in - depth_first).min(CHANNEL_BLOCK);
+                let source = extents.weight_panel(weights, mirrored, depth_first..depth_first + depth, channel);
+                let panel_stride = depth * panel_width + POINT_GAP;
+                // SAFETY: the panel lies inside the weights; the scratch holds a block of channels.
+                unsafe { weight_panel(source, transformed, panel_stride) };
+                for block in group.clone() {
+                    let (first, count) = block_at(block);
+                    for point in 0..POINTS {
+                        let job = TileProduct {
+                            rows: count,
+                            depth,
+                            left: tiles
+                                .at(tiles_of(block, first) + point * (count * row_stride + POINT_GAP) + depth_first),
+                            left_stride: row_stride,
+                            transposed: false,
+                            right: transformed.wrapping_add(point * panel_stride),
+                            right_stride: panel_width,
+                            output: products_of(block).wrapping_add(point * product_stride(count)),
+                            output_stride: panel_width,
+                            vectors: 2,
+                            accumulate: depth_first > 0,
+                            bias: std::ptr::null(),
+                        };
+                        // SAFETY: rows and channels lie inside the transformed tiles; the products are this task's.
+                        unsafe { run_product(job) };
+                    }
                 }
+            }
+            for block in group {
+                let (first, count) = block_at(block);
                 for tile in 0..count {
-                    let source = products.wrapping_add(tile * panel_width);
-                    let (stride, bias) = (count * panel_width, bias_at(bias, channel));
-                    output_tile(grid, channels_out, source, stride, first + tile, output.at(channel), bias);
+                    let source = products_of(block).wrapping_add(tile * panel_width);
+                    let (stride, bias) = (product_stride(count), bias_at(bias, channel));
+                    // SAFETY: a panel's output channels are nobody else's.
+                    unsafe { output_tile(grid, channels_out, source, stride, first + tile, output.at(channel), bias) };
                 }
             }
         }

@@ -288,27 +288,46 @@ simd_dispatch! {
     ) = transform_output
 }
 
+/// Some input channels of one panel of output channels of HWIO weights.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightPanel {
+    /// First weight: of the first tap, the first of the input channels and the first output channel.
+    pub weights: *const f32,
+    /// Input channels.
+    pub channels: usize,
+    /// Step from one input channel to the next: all output channels.
+    pub channel_stride: usize,
+    /// Step from one tap to the next.
+    pub tap_stride: usize,
+    /// Whether the taps are turned by 180°.
+    pub mirrored: bool,
+}
+
+/// Input channels ahead of the one at work whose weights are asked for: pieces of one or two cache lines far apart are
+/// nothing that a processor foresees.
+const PREFETCH_AHEAD: usize = 8;
+
 #[inline(always)]
-unsafe fn transform_weights<S: Simd>(
-    channels_in: usize,
-    channels_out: usize,
-    weights: *const f32,
-    mirrored: bool,
-    target: *mut f32,
-) {
-    // SAFETY: the weights cover 9 taps, the target 36 points of `channels_in` by two vectors.
+unsafe fn transform_weights<S: Simd>(panel: WeightPanel, target: *mut f32, point_stride: usize) {
+    // SAFETY: the weights cover 9 taps, the target 36 points of `channels` by two vectors.
     unsafe {
         let zero = S::splat(0.0);
         let width = 2 * S::LANES;
-        for channel in 0..channels_in {
+        for channel in 0..panel.channels {
+            let ahead = panel.weights.wrapping_add((channel + PREFETCH_AHEAD) * panel.channel_stride);
+            for tap in 0..9 {
+                for lane in [0, S::LANES] {
+                    S::prefetch(ahead.wrapping_add(tap * panel.tap_stride + lane));
+                }
+            }
             for lane in [0, S::LANES] {
-                let source = weights.wrapping_add(channel * channels_out + lane);
+                let source = panel.weights.wrapping_add(channel * panel.channel_stride + lane);
                 let mut half = [[zero; 3]; 6];
                 for c in 0..3 {
                     let mut g = [zero; 3];
                     for r in 0..3 {
-                        let tap = if mirrored { 8 - (r * 3 + c) } else { r * 3 + c };
-                        g[r] = S::load(source.wrapping_add(tap * channels_in * channels_out));
+                        let tap = if panel.mirrored { 8 - (r * 3 + c) } else { r * 3 + c };
+                        g[r] = S::load(source.wrapping_add(tap * panel.tap_stride));
                     }
                     let done = weight_side::<S>(g);
                     for r in 0..6 {
@@ -319,7 +338,7 @@ unsafe fn transform_weights<S: Simd>(
                     let done = weight_side::<S>(half[r]);
                     for c in 0..6 {
                         let point = r * 6 + c;
-                        S::store(target.wrapping_add((point * channels_in + channel) * width + lane), done[c]);
+                        S::store(target.wrapping_add(point * point_stride + channel * width + lane), done[c]);
                     }
                 }
             }
@@ -327,11 +346,8 @@ unsafe fn transform_weights<S: Simd>(
     }
 }
 simd_dispatch! {
-    /// `G g Gᵀ` of a panel of output channels of HWIO `weights` (pointing at its first channel), to
-    /// `[36, channels_in, panel]`; `mirrored` turns the taps by 180°.
-    pub(crate) fn weight_panel(
-        channels_in: usize, channels_out: usize, weights: *const f32, mirrored: bool, target: *mut f32,
-    ) = transform_weights
+    /// `G g Gᵀ` of a panel: point p, `[channels, panel width]`, to `target + p * point_stride`.
+    pub(crate) fn weight_panel(panel: WeightPanel, target: *mut f32, point_stride: usize) = transform_weights
 }
 
 #[inline(always)]

@@ -126,22 +126,31 @@ pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
 pub fn across_splits(dataset: &Dataset) -> Result<Shared> {
     // One index for each split: an image has its nearest in its own split often enough, which would hide the others.
     let mut indices = Split::ALL.map(|split| (split, NearIndex::default()));
-    let (mut shared, mut ids) = (Shared::default(), Vec::new());
-    for row in dataset.rows()? {
+    let mut count = 0;
+    // The first few: the numbers of both images, and the distance.
+    let mut pairs: Vec<(usize, usize, u32)> = Vec::new();
+    for (index, row) in dataset.rows()?.enumerate() {
         let row = row?;
         if let Some(hash) = row.perceptual_hash {
             let others = indices.iter().filter(|(split, _)| *split != row.split);
-            let nearest = others.filter_map(|(_, index)| index.nearest(hash)).min_by_key(|&(_, distance)| distance);
+            let nearest = others.filter_map(|(_, near)| near.nearest(hash)).min_by_key(|&(_, distance)| distance);
             if let Some((number, distance)) = nearest {
-                shared.add(|| format!("{} = {} but for {distance} of 64 bits", row.id, ids[number]));
+                count += 1;
+                if pairs.len() < MAX_EXAMPLES {
+                    pairs.push((index, number, distance));
+                }
             }
-            for (_, index) in indices.iter_mut().filter(|(split, _)| *split == row.split) {
-                index.insert(hash, ids.len());
+            for (_, near) in indices.iter_mut().filter(|(split, _)| *split == row.split) {
+                near.insert(hash, index);
             }
         }
-        ids.push(row.id);
     }
-    Ok(shared)
+    let numbers: Vec<usize> = pairs.iter().flat_map(|&(later, earlier, _)| [later, earlier]).collect();
+    let rows = dataset.rows_at(&numbers)?;
+    let examples = pairs.iter().zip(rows.as_chunks::<2>().0).map(|((.., distance), [later, earlier])| {
+        format!("{} = {} but for {distance} of 64 bits", later.id, earlier.id)
+    });
+    Ok(Shared { count, examples: examples.collect() })
 }
 
 #[cfg(test)]

@@ -28,9 +28,21 @@ impl Origins {
         self.0.insert(short_hash(&item.name), origin);
     }
 
+    /// Notes an origin that is known.
+    pub(super) fn insert(&mut self, name: &str, origin: SplitOrigin) {
+        if origin != SplitOrigin::Drawn {
+            self.0.insert(short_hash(name), origin);
+        }
+    }
+
     /// How the image of a row came to its split.
     pub(super) fn of(&self, row: &ManifestRow) -> SplitOrigin {
-        self.0.get(&short_hash(&row.source_file)).copied().unwrap_or(SplitOrigin::Drawn)
+        self.of_name(&row.source_file)
+    }
+
+    /// How the image of a name came to its split.
+    pub(super) fn of_name(&self, name: &str) -> SplitOrigin {
+        self.0.get(&short_hash(name)).copied().unwrap_or(SplitOrigin::Drawn)
     }
 }
 
@@ -42,7 +54,7 @@ pub(super) fn tell_of_moves(joined: &JoinedSplits, progress: &dyn Progress) {
              went to another split than the one drawn for them",
             joined.num_joined,
             joined.largest_group,
-            joined.moves.len()
+            joined.num_moved()
         ));
     }
 }

@@ -8,7 +8,7 @@ use dataset::{DatasetSettings, SplitPlan};
 use serde::Serialize;
 
 use super::exclude::Exclusions;
-use super::{CollectionSource, Fit, PrepareConfig};
+use super::{CollectionSource, Fit, Part, PrepareConfig};
 use crate::presets::{self, Columns};
 
 /// The settings that make the images what they are; a dataset continues with the same ones only.
@@ -45,6 +45,8 @@ pub(super) fn settings(
         max_per_collection: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
         exclude: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        part: Option<Part>,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         terms: BTreeMap<&'static str, Terms>,
     }
@@ -75,6 +77,7 @@ pub(super) fn settings(
         collections,
         max_per_collection: config.max_per_collection,
         exclude: config.exclude.is_some().then_some(exclusions.fingerprint.as_str()),
+        part: config.part,
         terms,
     };
     Ok(DatasetSettings {

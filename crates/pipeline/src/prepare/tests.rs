@@ -4,8 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dataset::Split;
 use radiograph::{Phantom, encode_png_u8, write_png_u8};
 
+use super::ending::SKIPPED_FILE;
 use super::*;
+use crate::inspect::Shared;
 use crate::progress::Silent;
+
+mod growing;
+mod parts;
 
 const SIZE: usize = 24;
 

@@ -76,7 +76,7 @@ fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
         search_share: 0.6,
         num_annotated: vec![2],
         timesteps: vec![300.0],
-        checkpoints: true,
+        checkpoints: Some(run.clone()),
         batch_size: 4,
         seed: 0,
         out: folder.path().join("found"),
@@ -110,6 +110,18 @@ fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
     assert_eq!(report::run(&page, &Silent).unwrap().num_folders, 1);
     let html = std::fs::read_to_string(&page.out).unwrap();
     assert!(html.contains("data-key=\"results.0.scores.dice.value\"") && html.contains("Dice against the threshold"));
+
+    // One that was stopped early, in the middle of a line, goes on to the same figures.
+    let journal = config.out.join("search.jsonl");
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &lines[..lines.len() / 3]).unwrap();
+    segmentation::run(&config, &cpu, &Silent).unwrap();
+    assert_eq!(std::fs::read_to_string(config.out.join("segmentation.json")).unwrap(), json);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), lines);
+    // With all of it known, nothing is tried again.
+    segmentation::run(&config, &cpu, &Silent).unwrap();
+    assert_eq!(std::fs::read_to_string(config.out.join("segmentation.json")).unwrap(), json);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), lines);
 
     // What it found serves `segment`.
     let masks = SegmentConfig {

@@ -6,30 +6,34 @@
 //! do who does not know the mask; *prototype* learns the choice from `n` annotated training images; *unsupervised* from
 //! none, beginning with a template of the anatomy.
 
+mod candidates;
 mod curves;
 mod gallery;
+mod journal;
 mod measure;
 mod options;
 mod search;
+mod training;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use dataset::{Dataset, RunDir, Split};
+use dataset::{Dataset, Split};
 use diffusion::random;
 use nets::init::{Initialisation, randomise};
 use serde::Serialize;
 
 use crate::Skipped;
-use crate::model::{Denoiser, Model};
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::run;
 use crate::segment::{Lungs, SegmenterSettings, template_mask};
+use candidates::candidates;
+use journal::Journal;
 pub use measure::{ImageScore, Scores};
 pub use options::OptionRow;
-use search::{Bench, Candidate, Fitted, REFINEMENTS, Rule, Tried, candidates, mean, winners};
+use search::{Bench, Fitted, Network, REFINEMENTS, Rule, Tried, mean};
 
 /// What to evaluate on what.
 #[derive(Debug, Clone, Serialize)]
@@ -46,13 +50,14 @@ pub struct SegmentationConfig {
     pub num_annotated: Vec<usize>,
     /// Timesteps to try.
     pub timesteps: Vec<f64>,
-    /// Also follows the best settings through the checkpoints of the run.
-    pub checkpoints: bool,
+    /// Also follows the best settings through the checkpoints of this run, the model's own or one like it.
+    pub checkpoints: Option<PathBuf>,
     /// Images that go through the networks together.
     pub batch_size: usize,
     /// Of divisions, draws and intervals.
     pub seed: u64,
-    /// A folder for `segmentation.json`, `gallery.png`, curves and `segmenter/`.
+    /// A folder for `segmentation.json`, `gallery.png`, curves and `segmenter/`, and for `search.jsonl`, by which a run
+    /// that is stopped goes on.
     pub out: PathBuf,
 }
 
@@ -151,7 +156,7 @@ struct MaskedImage {
     mask: Vec<u8>,
 }
 
-/// Searches, measures, draws.
+/// Searches, measures, draws. What an earlier run into the same folder tried is not tried again.
 ///
 /// # Errors
 /// No image with a mask, or too few patients; a model that cannot be used.
@@ -159,7 +164,8 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     check(config)?;
     let model = Model::open(&config.model, device)?;
     let random = with_random_weights(&config.model, config.seed, device)?;
-    let models = [&model, &random];
+    let networks =
+        [Network { name: "model".into(), model: &model }, Network { name: "random weights".into(), model: &random }];
     let dataset = Dataset::open(&config.dataset)?;
     let (images, skipped) = masked_images(&dataset, config.split)?;
     let [search, report] = divide(images, config)?;
@@ -168,13 +174,14 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
 
     let rules = rules(config);
     let bench = Bench { dataset: &dataset, config, rules: &rules, device };
-    let tried = bench.try_all(&candidates(config), &models, &search, progress)?;
-    let mut fitted = winners(&tried, &rules);
-    refine(&bench, &mut fitted, &models, &search, progress)?;
+    let mut journal = Journal::open(&config.out, &model.fingerprint, &bench, &search)?;
+    let tried = bench.try_all(&candidates(config), &networks, &search, &mut journal, progress)?;
+    let mut fitted = bench.winners(&tried, &networks, progress)?;
+    refine(&bench, &mut fitted, &networks, &search, progress)?;
     let unsupervised = fitted.iter().enumerate().filter(|(_, one)| one.model == 0 && one.rule == Rule::Learned(0));
     let best = unsupervised.max_by(|(_, a), (_, b)| a.search_dice.total_cmp(&b.search_dice));
     let (best, _) = best.context("no method was tried without labels")?;
-    let (scores, shown) = bench.score(&fitted, &models, &report, Some(best), progress)?;
+    let (scores, shown) = bench.score(&fitted, &networks, &report, Some(best), progress)?;
     let patients: Vec<String> = report.iter().map(|image| image.patient.clone()).collect();
     let mut results = fitted
         .iter()
@@ -194,8 +201,10 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     fitted[best].segmenter.save(&config.out.join("segmenter"))?;
     let gallery = gallery::draw(&report, &shown, &scores[best], dataset.image_size())?;
     gallery.write_png(&config.out.join("gallery.png"))?;
-    let checkpoints =
-        if config.checkpoints { follow(config, &bench, &model, &fitted, &search, progress)? } else { Vec::new() };
+    let checkpoints = match &config.checkpoints {
+        Some(run) => training::follow(run, &bench, &fitted, &search, &mut journal, progress)?,
+        None => Vec::new(),
+    };
     let tried: Vec<TriedRow> = tried.into_iter().map(|tried| row_of(tried, &rules)).collect();
     for (name, chart) in curves::by_threshold(&tried).into_iter().chain(curves::by_training(&checkpoints)) {
         dataset::write_file(config.out.join(name), chart.file().as_bytes())?;
@@ -298,7 +307,7 @@ fn rule_dice(tried: &Tried, rules: &[Rule]) -> Vec<RuleDice> {
 fn refine(
     bench: &Bench<'_>,
     fitted: &mut [Fitted],
-    models: &[&Model],
+    networks: &[Network<'_>],
     search: &[MaskedImage],
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -313,7 +322,7 @@ fn refine(
         })
         .collect();
     let (numbers, refined): (Vec<usize>, Vec<Fitted>) = refined.into_iter().unzip();
-    let (scores, _) = bench.score(&refined, models, search, None, progress)?;
+    let (scores, _) = bench.score(&refined, networks, search, None, progress)?;
     for ((number, one), scores) in numbers.into_iter().zip(refined).zip(scores) {
         let search_dice = mean(&scores.iter().map(|score| score.dice).collect::<Vec<_>>());
         if search_dice > fitted[number].search_dice {
@@ -361,66 +370,6 @@ fn majority(masks: &[Vec<u8>]) -> Vec<u8> {
     (0..pixels).map(|pixel| u8::from(2 * votes(pixel) > masks.len())).collect()
 }
 
-/// For each method that asks the UNet and each rule the settings that were best in the search, without filter, before
-/// training and on every checkpoint of the run.
-fn follow(
-    config: &SegmentationConfig,
-    bench: &Bench<'_>,
-    model: &Model,
-    fitted: &[Fitted],
-    search: &[MaskedImage],
-    progress: &dyn Progress,
-) -> Result<Vec<CheckpointRow>> {
-    ensure!(
-        RunDir::is_run(&config.model),
-        "`--checkpoints` needs a run; a model folder has none: {}",
-        config.model.display()
-    );
-    let asks_unet = |one: &&Fitted| {
-        let wanted = one.segmenter.settings.method.wanted();
-        one.model == 0 && (wanted.attention || wanted.features)
-    };
-    let mut candidates: Vec<Candidate> = Vec::new();
-    // The family, the rule and the number of the candidate.
-    let mut followed: Vec<(&str, Rule, usize)> = Vec::new();
-    for one in fitted.iter().filter(asks_unet) {
-        let settings = SegmenterSettings { refinement: None, num_annotated: 0, ..one.segmenter.settings.clone() };
-        let number = candidates.iter().position(|known| known.settings == settings).unwrap_or(candidates.len());
-        if number == candidates.len() {
-            candidates.push(Candidate { family: one.family.clone(), model: 0, settings });
-        }
-        followed.push((&one.family, one.rule, number));
-    }
-    let [tokens, _dim] = model.info.condition_shape;
-    let fresh = || Denoiser::new(model.denoiser.unet.config(), tokens, config.seed, bench.device);
-    let checkpoints = RunDir::open(&config.model)?.checkpoints().list()?;
-    let mut rows: Vec<CheckpointRow> = Vec::new();
-    for checkpoint in std::iter::once(None).chain(checkpoints.iter().map(Some)) {
-        let (images_seen, denoiser) = match checkpoint {
-            None => (0, fresh()?),
-            Some(checkpoint) => {
-                let (denoiser, optimiser, images_seen) = run::load_state(&checkpoint.path, fresh()?)?;
-                (images_seen, optimiser.averaged(&denoiser))
-            }
-        };
-        progress.say(&format!("the network after {images_seen} images"));
-        let mut then = Model::open(&config.model, bench.device)?;
-        then.denoiser = denoiser;
-        let tried = bench.try_all(&candidates, &[&then], search, progress)?;
-        for (family, rule, number) in &followed {
-            let settings = &candidates[*number].settings;
-            let tried = tried.iter().find(|tried| tried.candidate.settings == *settings);
-            let dice = mean(&tried.context("a setting was not tried")?.dice[rule]);
-            let dice = RuleDice { rule: rule.name(), dice };
-            match rows.iter_mut().find(|row| row.images_seen == images_seen && row.method == *family) {
-                Some(row) => row.dice.push(dice),
-                None => rows.push(CheckpointRow { images_seen, method: (*family).to_owned(), dice: vec![dice] }),
-            }
-        }
-    }
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,7 +382,7 @@ mod tests {
             search_share: 0.6,
             num_annotated: vec![5, 1],
             timesteps: vec![200.0],
-            checkpoints: false,
+            checkpoints: None,
             batch_size: 4,
             seed: 0,
             out: PathBuf::new(),

@@ -7,18 +7,21 @@ use burn::tensor::Device;
 use dataset::Dataset;
 use metrics::segmentation::{BinaryMask, overlap};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use super::journal::Journal;
 use super::measure::ImageScore;
 use super::{MaskedImage, SegmentationConfig};
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::segment::{
-    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, Method, PassCondition, PassSettings, Refinement, Segmenter,
-    SegmenterSettings, Wanted, number_of_segments, oracle,
+    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, PassSettings, Refinement, Segmenter, SegmenterSettings,
+    Wanted, number_of_segments, oracle,
 };
 
 /// How lungs are chosen among segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Rule {
     /// By the true mask.
     Oracle,
@@ -36,12 +39,18 @@ impl Rule {
     }
 }
 
+/// A model, and the name that the journal knows it by.
+pub(super) struct Network<'m> {
+    pub name: String,
+    pub model: &'m Model,
+}
+
 /// A setting to try.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Candidate {
     /// What cuts, on which network: the row of the table.
     pub family: String,
-    /// Which of the models.
+    /// Which of the networks.
     pub model: usize,
     pub settings: SegmenterSettings,
 }
@@ -50,7 +59,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Clone)]
 pub(super) struct Tried {
     pub candidate: Candidate,
-    /// For each rule the segmenter that was fitted to it.
+    /// For each rule the segmenter that was fitted to it; none where an earlier run tried it.
     pub fitted: BTreeMap<Rule, Segmenter>,
     pub mean_segments: f64,
     /// For each rule one Dice for each image.
@@ -69,83 +78,9 @@ pub(super) struct Fitted {
     pub search_dice: f64,
 }
 
-const NUM_PARTS: [usize; 3] = [32, 64, 128];
-/// Beside the default.
-const MORE_ROUNDS: usize = 32;
-/// From what a small network with diffuse attention needs to what is published for Stable Diffusion.
-const MERGE_DISTANCES: [f32; 10] = [0.001, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
-const NOISE_DRAWS: usize = 4;
-/// A fifth of what is usual for editing (50): the latents are to be looked at and not to be sampled back.
-const INVERSION_STEPS: usize = 10;
-const CUT_COSTS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
-const CUT_ALPHA: f32 = 10.0;
-const WALKS: [usize; 2] = [1, 4];
-const PATCH_SIMILARITIES: [f32; 3] = [0.2, 0.4, 0.6];
-const OBJECTS: usize = 3;
 /// Filters to try on the winner, beside none.
 pub(super) const REFINEMENTS: [Refinement; 2] =
     [Refinement { radius: 4, epsilon: 1e-3 }, Refinement { radius: 8, epsilon: 1e-3 }];
-
-/// All settings: of the trained model (0) and of the same network with random weights (1).
-pub(super) fn candidates(config: &SegmentationConfig) -> Vec<Candidate> {
-    let passes: Vec<PassSettings> = config
-        .timesteps
-        .iter()
-        .map(|timestep| PassSettings { timesteps: vec![*timestep], ..PassSettings::default() })
-        .collect();
-    let settings = |method, pass: &PassSettings| SegmenterSettings { method, pass: pass.clone(), ..Default::default() };
-    let parts = NUM_PARTS.map(|num_parts| Method::Parts { num_parts });
-    let merges = MERGE_DISTANCES.map(|threshold| Method::Diffseg { threshold });
-    let cuts = CUT_COSTS.map(|threshold| Method::NormalisedCut { alpha: CUT_ALPHA, threshold });
-    let walks = WALKS.map(|steps| Method::RandomWalk { steps });
-    let objects = PATCH_SIMILARITIES.map(|threshold| Method::TokenCut { threshold, objects: OBJECTS });
-    let mut all = Vec::new();
-    for pass in &passes {
-        let of_model = parts.iter().chain(&merges).chain(&cuts).chain(&walks);
-        all.extend(of_model.map(|method| (method.name().to_owned(), 0, settings(*method, pass))));
-        // Rounds change the unsupervised choice of parts alone.
-        all.extend(parts.iter().map(|method| {
-            let more = SegmenterSettings { rounds: MORE_ROUNDS, ..settings(*method, pass) };
-            (method.name().to_owned(), 0, more)
-        }));
-        let of_random = parts.iter().chain(&merges);
-        all.extend(
-            of_random.map(|method| (format!("{} on random weights", method.name()), 1, settings(*method, pass))),
-        );
-    }
-    for pass in averaged(config) {
-        let of_model = parts.iter().chain(&merges);
-        all.extend(of_model.map(|method| (method.name().to_owned(), 0, settings(*method, &pass))));
-    }
-    if let Some(pass) = passes.first() {
-        let controls = objects.into_iter().chain([Method::Otsu]);
-        all.extend(controls.map(|method| (method.name().to_owned(), 0, settings(method, pass))));
-    }
-    all.into_iter().map(|(family, model, settings)| Candidate { family, model, settings }).collect()
-}
-
-/// Passes that average over timesteps, over draws of noise, that know the image's own embedding, and those to inverted
-/// latents: options that are kept where they help.
-fn averaged(config: &SegmentationConfig) -> Vec<PassSettings> {
-    let middle = config.timesteps.get(config.timesteps.len() / 2).copied();
-    let several = PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() };
-    let noisy = middle.map(|timestep| PassSettings {
-        timesteps: vec![timestep],
-        noise_draws: NOISE_DRAWS,
-        ..PassSettings::default()
-    });
-    let own = middle.map(|timestep| PassSettings {
-        timesteps: vec![timestep],
-        condition: PassCondition::Own,
-        ..PassSettings::default()
-    });
-    let inverted = config.timesteps.iter().map(|timestep| PassSettings {
-        timesteps: vec![*timestep],
-        inversion_steps: INVERSION_STEPS,
-        ..PassSettings::default()
-    });
-    (config.timesteps.len() > 1).then_some(several).into_iter().chain(noisy).chain(own).chain(inverted).collect()
-}
 
 /// What all trials share.
 pub(super) struct Bench<'a> {
@@ -209,57 +144,127 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// Every candidate on every image. Candidates of one model and pass share what the networks say.
+    /// Every candidate on every image, but for those that the journal knows. Candidates of one model and pass share what
+    /// the networks say.
     pub(super) fn try_all(
         &self,
         candidates: &[Candidate],
-        models: &[&Model],
+        networks: &[Network<'_>],
         images: &[MaskedImage],
+        journal: &mut Journal,
         progress: &dyn Progress,
     ) -> Result<Vec<Tried>> {
         let mut tried = Vec::new();
         let groups = grouped(candidates, |a, b| a.model == b.model && a.settings.pass == b.settings.pass);
         for (number, members) in groups.iter().enumerate() {
-            let (model, pass) = (model_of(models, members[0].model)?, &members[0].settings.pass);
-            let wanted = all_wanted(members.iter().map(|member| &member.settings));
-            progress.say(&format!("settings {} of {}: {} of them", number + 1, groups.len(), members.len()));
-            let examples = self.examples(model, &members[0].settings, wanted, progress)?;
-            let cuts = first_of_each_cut(members);
-            let mut fitted: Vec<Vec<Segmenter>> = Vec::with_capacity(members.len());
-            for (member, cut) in members.iter().zip(&cuts) {
-                let known = fitted.get(*cut).map(|fitted| &fitted[0]);
-                let next = self.fitted(&member.settings, known, &examples)?;
-                fitted.push(next);
+            let network = network_of(networks, members[0].model)?;
+            let (known, open): (Vec<_>, Vec<_>) = members
+                .iter()
+                .map(|member| (*member, journal.find(&network.name, member)))
+                .partition(|(_, known)| known.is_some());
+            tried.extend(known.into_iter().filter_map(|(_, known)| known));
+            let open: Vec<&Candidate> = open.into_iter().map(|(member, _)| member).collect();
+            if open.is_empty() {
+                continue;
             }
-            drop(examples);
-            let size = self.dataset.image_size();
-            let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
-                let mut labels: Vec<Vec<u16>> = Vec::with_capacity(cuts.len());
-                for (place, (fitted, cut)) in fitted.iter().zip(&cuts).enumerate() {
-                    let is_known = *cut < place;
-                    labels.push(if is_known {
-                        Vec::new()
-                    } else {
-                        fitted[0].cut(evidence, picture, size, self.device)?
-                    });
-                }
-                let dice = fitted.iter().zip(&cuts);
-                dice.map(|(fitted, cut)| self.dice_of(fitted, &labels[*cut], image, evidence, picture))
-                    .collect::<Result<Vec<_>>>()
-            })?;
-            for (position, (candidate, fitted)) in members.iter().zip(fitted).enumerate() {
-                let mut dice: BTreeMap<Rule, Vec<f64>> = BTreeMap::new();
-                let mut segments = 0.0;
-                for image in &found {
-                    let (num_segments, scores) = &image[position];
-                    segments += *num_segments as f64 / images.len() as f64;
-                    self.rules.iter().zip(scores).for_each(|(rule, score)| dice.entry(*rule).or_default().push(*score));
-                }
-                let fitted = self.rules.iter().copied().zip(fitted).collect();
-                tried.push(Tried { candidate: (*candidate).clone(), fitted, mean_segments: segments, dice });
-            }
+            progress.say(&format!("settings {} of {}: {} of them", number + 1, groups.len(), open.len()));
+            let found = self.try_together(&open, network.model, images, progress)?;
+            journal.add(&network.name, &found)?;
+            tried.extend(found);
         }
+        // Of equal ones the first wins, whatever was known before.
+        tried.sort_by_key(|one| candidates.iter().position(|candidate| *candidate == one.candidate));
         Ok(tried)
+    }
+
+    /// Candidates of one model and pass.
+    fn try_together(
+        &self,
+        members: &[&Candidate],
+        model: &Model,
+        images: &[MaskedImage],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Tried>> {
+        let pass = &members[0].settings.pass;
+        let wanted = all_wanted(members.iter().map(|member| &member.settings));
+        let cuts = first_of_each_cut(members);
+        let fitted = self.fit_together(members, model, progress)?;
+        let size = self.dataset.image_size();
+        let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
+            let mut labels: Vec<Vec<u16>> = Vec::with_capacity(cuts.len());
+            for (place, (fitted, cut)) in fitted.iter().zip(&cuts).enumerate() {
+                let is_known = *cut < place;
+                labels.push(if is_known { Vec::new() } else { fitted[0].cut(evidence, picture, size, self.device)? });
+            }
+            let dice = fitted.iter().zip(&cuts);
+            dice.map(|(fitted, cut)| self.dice_of(fitted, &labels[*cut], image, evidence, picture))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let tried = members.iter().zip(fitted).enumerate().map(|(position, (candidate, fitted))| {
+            let mut dice: BTreeMap<Rule, Vec<f64>> = BTreeMap::new();
+            let mut mean_segments = 0.0;
+            for image in &found {
+                let (num_segments, scores) = &image[position];
+                mean_segments += *num_segments as f64 / images.len() as f64;
+                self.rules.iter().zip(scores).for_each(|(rule, score)| dice.entry(*rule).or_default().push(*score));
+            }
+            let fitted = self.rules.iter().copied().zip(fitted).collect();
+            Tried { candidate: (*candidate).clone(), fitted, mean_segments, dice }
+        });
+        Ok(tried.collect())
+    }
+
+    /// For each of some candidates of one model and pass one segmenter for each rule.
+    fn fit_together(
+        &self,
+        members: &[&Candidate],
+        model: &Model,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<Segmenter>>> {
+        let wanted = all_wanted(members.iter().map(|member| &member.settings));
+        let examples = self.examples(model, &members[0].settings, wanted, progress)?;
+        let mut fitted: Vec<Vec<Segmenter>> = Vec::with_capacity(members.len());
+        for (member, cut) in members.iter().zip(first_of_each_cut(members)) {
+            let known = fitted.get(cut).map(|fitted| &fitted[0]);
+            let next = self.fitted(&member.settings, known, &examples)?;
+            fitted.push(next);
+        }
+        Ok(fitted)
+    }
+
+    /// For each family and rule the setting with the best mean, the first of equal ones, fitted: anew where an earlier
+    /// run tried it.
+    pub(super) fn winners(
+        &self,
+        tried: &[Tried],
+        networks: &[Network<'_>],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Fitted>> {
+        let best = best_of_each(tried, self.rules);
+        let missing: Vec<&Candidate> = best
+            .iter()
+            .filter(|(rule, one, _)| !one.fitted.contains_key(rule))
+            .map(|(_, one, _)| &one.candidate)
+            .collect();
+        let mut anew: Vec<(&Candidate, Vec<Segmenter>)> = Vec::new();
+        for members in grouped(&missing, |a, b| a.model == b.model && a.settings.pass == b.settings.pass) {
+            let members: Vec<&Candidate> = grouped(&members, |a, b| a == b).iter().map(|alike| **alike[0]).collect();
+            let model = network_of(networks, members[0].model)?.model;
+            let fitted = self.fit_together(&members, model, progress)?;
+            anew.extend(members.into_iter().zip(fitted));
+        }
+        best.into_iter()
+            .map(|(rule, one, search_dice)| {
+                let of_rule = |fitted: &[Segmenter]| -> Option<Segmenter> {
+                    fitted.get(self.rules.iter().position(|known| *known == rule)?).cloned()
+                };
+                let again = || anew.iter().find(|(candidate, _)| **candidate == one.candidate);
+                let segmenter = one.fitted.get(&rule).cloned().or_else(|| of_rule(&again()?.1));
+                let Candidate { family, model, .. } = one.candidate.clone();
+                let segmenter = segmenter.context("a setting that won was not fitted")?;
+                Ok(Fitted { family, model, rule, segmenter, search_dice })
+            })
+            .collect()
     }
 
     /// One segmenter for each rule; the oracle's choice of segments is not used. One that is known and cuts the same way
@@ -311,7 +316,7 @@ impl Bench<'_> {
     pub(super) fn score(
         &self,
         fitted: &[Fitted],
-        models: &[&Model],
+        networks: &[Network<'_>],
         images: &[MaskedImage],
         shown: Option<usize>,
         progress: &dyn Progress,
@@ -325,7 +330,7 @@ impl Bench<'_> {
         }) {
             let first = members[0].1;
             let wanted = all_wanted(members.iter().map(|(_, one)| &one.segmenter.settings));
-            let (model, pass) = (model_of(models, first.model)?, &first.segmenter.settings.pass);
+            let (model, pass) = (network_of(networks, first.model)?.model, &first.segmenter.settings.pass);
             let found = self.show(model, pass, wanted, images, progress, |image, evidence, picture| {
                 let score = |(number, one): &(usize, &Fitted)| -> Result<(ImageScore, Option<Shown>)> {
                     let Fitted { segmenter, rule, .. } = one;
@@ -391,16 +396,16 @@ fn first_of_each_cut(candidates: &[&Candidate]) -> Vec<usize> {
     candidates.iter().enumerate().map(first).collect()
 }
 
-/// For each family and rule the setting with the best mean; the first of equal ones.
-pub(super) fn winners(tried: &[Tried], rules: &[Rule]) -> Vec<Fitted> {
-    let families = grouped(tried, |a, b| a.candidate.family == b.candidate.family);
-    let best = |family: &Vec<&Tried>, rule: &Rule| -> Option<Fitted> {
-        let with_means = family.iter().map(|one| (*one, one.dice.get(rule).map_or(0.0, |dice| mean(dice))));
-        let (one, search_dice) = with_means.reduce(|best, other| if other.1 > best.1 { other } else { best })?;
-        let Candidate { family, model, .. } = one.candidate.clone();
-        Some(Fitted { family, model, rule: *rule, segmenter: one.fitted.get(rule)?.clone(), search_dice })
+/// For each family and rule the setting with the best mean, the first of equal ones.
+fn best_of_each<'t>(tried: &'t [Tried], rules: &[Rule]) -> Vec<(Rule, &'t Tried, f64)> {
+    let best = |family: &[&'t Tried], rule: Rule| -> Option<(Rule, &'t Tried, f64)> {
+        let with_means = family.iter().map(|one| (rule, *one, one.dice.get(&rule).map_or(0.0, |dice| mean(dice))));
+        with_means.reduce(|best, other| if other.2 > best.2 { other } else { best })
     };
-    families.iter().flat_map(|family| rules.iter().filter_map(move |rule| best(family, rule))).collect()
+    grouped(tried, |a, b| a.candidate.family == b.candidate.family)
+        .iter()
+        .flat_map(|family| rules.iter().filter_map(|rule| best(family, *rule)))
+        .collect()
 }
 
 /// Items that are alike together, in the order in which they begin.
@@ -419,8 +424,8 @@ fn all_wanted<'s>(settings: impl Iterator<Item = &'s SegmenterSettings>) -> Want
     settings.fold(Wanted::default(), |all, one| all.and(one.method.wanted()))
 }
 
-fn model_of<'m>(models: &[&'m Model], number: usize) -> Result<&'m Model> {
-    models.get(number).copied().context("a candidate names a model that is not there")
+fn network_of<'n, 'm>(networks: &'n [Network<'m>], number: usize) -> Result<&'n Network<'m>> {
+    networks.get(number).context("a candidate names a model that is not there")
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
@@ -430,6 +435,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::Method;
 
     #[test]
     fn settings_that_differ_in_rounds_share_a_cut() {

@@ -1,0 +1,87 @@
+//! Adding to a finished dataset what is new in its sources.
+//!
+//! What is there stays: numbers, ids and splits, so that a test set does not change under results that were reported on
+//! it. New images come after them, and new patients who look like somebody go where that somebody is. Images are known
+//! by their names; those that were left out as duplicates are not decoded again.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
+
+use super::PrepareConfig;
+use super::ending::{is_duplicate, read_skipped};
+use super::sources::Sources;
+use super::splits::short_hash;
+use crate::Skipped;
+
+/// The writer of a new dataset, an unfinished one, or a finished one to add to.
+pub(super) fn open_writer(config: &PrepareConfig, settings: DatasetSettings) -> Result<DatasetWriter> {
+    let is_finished = config.out.join("dataset.toml").is_file();
+    Ok(if config.add && is_finished {
+        DatasetWriter::reopen(&config.out, settings)?
+    } else {
+        DatasetWriter::create_or_resume(&config.out, settings)?
+    })
+}
+
+/// Whether the sources hold anything that the dataset neither has nor lists as skipped.
+///
+/// # Errors
+/// Sources or a manifest that cannot be read.
+pub(super) fn has_news(dataset: &Dataset, sources: &Sources<'_>) -> Result<bool> {
+    let mut known: HashSet<u64> = read_skipped(dataset.dir()).iter().map(|skipped| short_hash(&skipped.item)).collect();
+    for row in dataset.rows()? {
+        known.insert(short_hash(&row?.source_file));
+    }
+    let is_known = |name: &str| known.contains(&short_hash(name));
+    Ok(sources.items()?.any(|item| match item {
+        Ok(item) => !is_known(&item.name),
+        Err(skipped) => !is_known(&skipped.item),
+    }))
+}
+
+/// What a finished dataset had before images were added to it; empty where none are. Holds 16 bytes for each patient.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    patients: HashMap<u64, Split>,
+    duplicates: HashMap<u64, Skipped>,
+}
+
+impl Kept {
+    pub(super) fn new(config: &PrepareConfig, writer: &DatasetWriter) -> Self {
+        if writer.num_kept() == 0 || !config.deduplicate {
+            return Self::default();
+        }
+        let duplicates = read_skipped(&config.out).into_iter().filter(is_duplicate);
+        let duplicates = duplicates.map(|skipped| (short_hash(&skipped.item), skipped)).collect();
+        Self { duplicates, ..Self::default() }
+    }
+
+    /// An image that was there.
+    pub(super) fn note(&mut self, row: &ManifestRow) {
+        self.patients.insert(short_hash(&row.patient), row.split);
+    }
+
+    /// What was said of an image when it was found to be a duplicate.
+    pub(super) fn duplicate(&self, name: &str) -> Option<Skipped> {
+        self.duplicates.get(&short_hash(name)).cloned()
+    }
+
+    /// The split of a patient (salted hash) who was there.
+    pub(super) fn split_of(&self, patient: &str) -> Option<Split> {
+        self.patients.get(&short_hash(patient)).copied()
+    }
+
+    /// A new image whose source puts its patient on another side than where the patient is.
+    pub(super) fn contradiction(&self, name: &str, patient: &str, prescribed: Option<Split>) -> Option<Skipped> {
+        let (kept, prescribed) = (self.split_of(patient)?, prescribed?);
+        (kept != prescribed).then(|| Skipped {
+            item: name.to_owned(),
+            reason: format!(
+                "the source puts its patient into {prescribed}, whom the dataset has in {kept}; prepare the dataset anew \
+                 to follow the source"
+            ),
+        })
+    }
+}
