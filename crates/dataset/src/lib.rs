@@ -49,4 +49,4 @@ pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks};
 pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
-pub use writer::{DatasetSettings, DatasetWriter};
+pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

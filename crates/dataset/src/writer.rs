@@ -339,6 +339,25 @@ impl DatasetWriter {
     }
 }
 
+/// Removes what a process that was killed at the very end left in the folder of a finished dataset. Does nothing while
+/// somebody is at work there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_remains(dataset: &Dataset) -> Result<()> {
+    let partial = dataset.dir().join(PARTIAL);
+    if !partial.is_dir() {
+        return Ok(());
+    }
+    let Ok(lock) = FolderLock::acquire(&partial) else { return Ok(()) };
+    // Whoever adds images takes this file away under the same lock.
+    if !dataset.dir().join("dataset.toml").is_file() {
+        return Ok(());
+    }
+    drop(lock);
+    fs::remove_dir_all(&partial).map_err(Error::io("remove the folder", &partial))
+}
+
 /// The number of images of an unfinished dataset, `None` where none was begun.
 pub(crate) fn partial_len(dir: &Path) -> Option<usize> {
     dir.join(PARTIAL).join(SETTINGS).is_file().then(|| {

@@ -129,7 +129,8 @@ fn a_preparation_from_archives_that_is_killed_continues() {
     fs::write(at("source/b.zip"), as_zip(&files[400..], CompressionMethod::Deflated)).unwrap();
     let to = |out: &str| with_salt(config(&at("source"), &at(out)), dir.path());
     run(&to("undisturbed"), &Silent).unwrap();
-    for batches in [1, 2] {
+    // What is there already takes no batch.
+    for batches in [1, 1] {
         let killed = std::panic::catch_unwind(|| run(&to("out"), &KillAfter(AtomicUsize::new(batches))));
         assert!(killed.is_err());
     }
@@ -169,13 +170,13 @@ fn what_is_wrong_with_archives_is_listed_and_the_rest_is_taken() {
     let reasons = reasons(&summary);
     assert_eq!(
         reasons.iter().map(|(item, _)| *item).collect::<Vec<_>>(),
-        ["cut.zip", "out.tar/../3.png", "bomb.zip/5.png", "flipped.zip/1.png"],
+        ["bomb.zip/5.png", "cut.zip", "flipped.zip/1.png", "out.tar/../3.png"],
         "{reasons:?}"
     );
-    assert!(reasons[0].1.contains("download it again"), "{reasons:?}");
-    assert!(reasons[1].1.contains("leads out of the archive"), "{reasons:?}");
-    assert!(reasons[2].1.starts_with("it has the same pixels as"), "{reasons:?}");
-    assert!(reasons[3].1.contains("cannot be read from the archive"), "{reasons:?}");
+    assert!(reasons[0].1.starts_with("it has the same pixels as"), "{reasons:?}");
+    assert!(reasons[1].1.contains("download it again"), "{reasons:?}");
+    assert!(reasons[2].1.contains("cannot be read from the archive"), "{reasons:?}");
+    assert!(reasons[3].1.contains("leads out of the archive"), "{reasons:?}");
 }
 
 #[test]
@@ -218,9 +219,9 @@ fn tables_name_files_in_archives() {
     assert_eq!(names, ["images/2.png", "scans.tar.gz/images/1.png", "images/0.png"]);
     let reasons = reasons(&summary);
     let items: Vec<_> = reasons.iter().map(|(item, _)| *item).collect();
-    assert_eq!(items, ["cut.zip", "out.tar", "images/3.png"]);
-    assert!(reasons[0].1.contains("download it again"), "{reasons:?}");
-    assert!(reasons[1].1.contains("1 of its files are left out (for example ../3.png: "), "{reasons:?}");
+    assert_eq!(items, ["images/3.png", "cut.zip", "out.tar"]);
+    assert!(reasons[1].1.contains("download it again"), "{reasons:?}");
+    assert!(reasons[2].1.contains("1 of its files are left out (for example ../3.png: "), "{reasons:?}");
 }
 
 /// A directory of a medium that names these files, in explicit little endian.

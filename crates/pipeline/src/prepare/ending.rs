@@ -123,11 +123,12 @@ pub(super) fn finish_part(out: &Path, writer: DatasetWriter, skipped: Vec<(u64, 
     summary(&writer.finish_part()?, skipped)
 }
 
-/// A finished dataset with which nothing happens.
+/// A finished dataset with which nothing happens, but that what a kill at the very end left is removed.
 ///
 /// # Errors
 /// A manifest that cannot be read.
 pub(super) fn unchanged(dataset: &Dataset, progress: &dyn Progress) -> Result<PrepareSummary> {
+    dataset::remove_remains(dataset)?;
     let summary = summary(dataset, read_skipped(dataset.dir()))?;
     warn_of_near_duplicates(&summary.near_across_splits, progress);
     Ok(PrepareSummary { num_continued: dataset.len(), ..summary })

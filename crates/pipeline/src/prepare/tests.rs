@@ -136,7 +136,11 @@ fn a_killed_preparation_continues_to_the_same_dataset() {
         assert_eq!(fs::read(out.join(file)).unwrap(), fs::read(undisturbed.join(file)).unwrap(), "{file}");
     }
 
+    // Killed when all was done but for tidying up.
+    fs::create_dir(out.join("partial")).unwrap();
+    fs::write(out.join("partial/rows-00001.parquet"), "").unwrap();
     let again = run(&with_salt(&out), &Silent).unwrap();
+    assert!(!out.join("partial").exists());
     assert_eq!(again.num_continued, again.num_images);
     assert_eq!((again.images_per_sec, again.skipped), (None, expected.skipped));
     let other = PrepareConfig { fit: Fit::CentreCrop, ..with_salt(&out) };
