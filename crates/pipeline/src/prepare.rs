@@ -25,16 +25,17 @@ mod joining;
 mod merge;
 mod part;
 mod salt;
+mod seen;
 mod settings;
 mod sources;
 mod splits;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
-use dataset::{Dataset, DatasetWriter, ManifestRow, PatientSalt, SplitPlan, pixel_key};
+use anyhow::{Result, ensure};
+use dataset::{DatasetWriter, ManifestRow, PatientSalt, SplitPlan};
 use radiograph::DecodeOptions;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,7 @@ pub use merge::{MergeConfig, merge};
 pub use part::Part;
 use part::Share;
 use salt::open_salt;
+use seen::Seen;
 use settings::settings;
 use sources::Sources;
 use splits::GivenSplits;
@@ -175,8 +177,8 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     check(config)?;
     // Names that do not exist come first: everything else is about files.
     Sources::new(config, &Exclusions::default())?;
-    let exclusions = read_exclusions(config, progress)?;
-    let finished = finished_dataset(config, &exclusions)?;
+    let exclusions = Exclusions::of(config, progress)?;
+    let finished = growing::finished_dataset(config, &exclusions)?;
     if let Some(dataset) = finished.as_ref().filter(|_| !config.add) {
         progress.say("the dataset is finished already; add what is new in its sources by `add`, or delete it");
         return ending::unchanged(dataset, progress);
@@ -213,19 +215,6 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     session.finish(&sources, progress)
 }
 
-/// What `exclude` says. The patients of a dataset can be compared with the salt that is given or that an unfinished
-/// dataset has; one that is yet to be drawn is like no other.
-fn read_exclusions(config: &PrepareConfig, progress: &dyn Progress) -> Result<Exclusions> {
-    let Some(path) = &config.exclude else { return Ok(Exclusions::default()) };
-    let own = config.out.join("private/patient-salt");
-    let salt = match &config.salt_file {
-        Some(path) => PatientSalt::open(path)?,
-        None if own.is_file() => PatientSalt::open(own)?,
-        None => PatientSalt::random()?,
-    };
-    Exclusions::read(path, &salt, |sentence| progress.say(sentence))
-}
-
 fn first_source(config: &PrepareConfig) -> &Path {
     let more = || config.collections.first().map(|source| source.folder.as_path());
     config.sources.first().map(PathBuf::as_path).or_else(more).unwrap_or(Path::new(""))
@@ -253,23 +242,6 @@ fn check(config: &PrepareConfig) -> Result<()> {
     Ok(())
 }
 
-/// The dataset that was finished with the same settings, `None` where there is none.
-fn finished_dataset(config: &PrepareConfig, exclusions: &Exclusions) -> Result<Option<Dataset>> {
-    if !config.out.join("dataset.toml").is_file() {
-        return Ok(None);
-    }
-    let dataset = Dataset::open(&config.out)?;
-    let (info, wanted) = (dataset.info(), settings(config, exclusions, None)?);
-    if (info.image_size, &info.preparation) != (wanted.image_size, &wanted.preparation) {
-        bail!(
-            "the folder holds a dataset that was prepared with other settings; choose another output folder, or delete \
-             it: {}",
-            config.out.display()
-        );
-    }
-    Ok(Some(dataset))
-}
-
 /// One call of [`run`] at work.
 struct Session<'a> {
     config: &'a PrepareConfig,
@@ -284,8 +256,7 @@ struct Session<'a> {
     kept: Kept,
     /// What is needed to join the parts, where this is one.
     share: Option<Share>,
-    /// The first half of the pixel hash of every image.
-    seen: HashSet<[u8; 16]>,
+    seen: Seen,
     origins: Origins,
     /// What was skipped, with its number.
     skipped: Vec<(u64, Skipped)>,
@@ -322,13 +293,13 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let settings = settings(config, exclusions, Some(salt.fingerprint()))?;
         let writer = growing::open_writer(config, settings)?;
-        let (mut committed, mut seen) = (HashMap::<u64, Committed>::new(), HashSet::new());
+        let (mut committed, mut seen) = (HashMap::<u64, Committed>::new(), Seen::new(config.deduplicate));
         let (mut share, mut kept) = (config.part.map(Share::new), Kept::new(config, &writer));
         for (index, row) in writer.committed_rows().enumerate() {
             let row = row?;
             let images = committed.entry(splits::short_hash(&row.source_file)).or_default();
             (images.number, images.has_no_mask) = (images.number + 1, !row.mask);
-            seen.insert(pixel_key(&row.sha256));
+            seen.note(&row.sha256);
             if let Some(share) = &mut share {
                 share.expect(&row.source_file);
             }
@@ -442,14 +413,13 @@ impl<'a> Session<'a> {
             self.skipped.push((number, skipped));
             return Ok(());
         }
-        let mut id = decoded.sha256[..16].to_owned();
-        if !self.seen.insert(pixel_key(&decoded.sha256)) {
-            if self.config.deduplicate {
-                self.skipped.push((number, duplicate(item.name, &id)));
+        let id = match self.seen.id(&decoded.sha256, self.writer.len()) {
+            Ok(id) => id,
+            Err(twin) => {
+                self.skipped.push((number, duplicate(item.name, &twin)));
                 return Ok(());
             }
-            id = format!("{id}-{}", self.writer.len());
-        }
+        };
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);

@@ -14,7 +14,10 @@ use csv::ReaderBuilder;
 use dataset::{Dataset, PatientSalt};
 use sha2::{Digest, Sha256};
 
+use super::PrepareConfig;
+use super::salt::own_salt;
 use crate::presets::{self, SourceItem};
+use crate::progress::Progress;
 
 const COLUMNS: [&str; 3] = ["collection", "patient", "sha256"];
 
@@ -48,6 +51,22 @@ struct Entry {
 }
 
 impl Exclusions {
+    /// What `exclude` says. The patients of a dataset can be compared with the salt that is given or that an unfinished
+    /// dataset has; one that is yet to be drawn is like no other.
+    ///
+    /// # Errors
+    /// A list or a salt that cannot be read.
+    pub(super) fn of(config: &PrepareConfig, progress: &dyn Progress) -> Result<Self> {
+        let Some(path) = &config.exclude else { return Ok(Self::default()) };
+        let own = own_salt(config);
+        let salt = match &config.salt_file {
+            Some(path) => PatientSalt::open(path)?,
+            None if own.is_file() => PatientSalt::open(own)?,
+            None => PatientSalt::random()?,
+        };
+        Self::read(path, &salt, |sentence| progress.say(sentence))
+    }
+
     /// Reads a list or a dataset. `say` hears what limits it.
     ///
     /// # Errors

@@ -6,14 +6,36 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
 
 use super::PrepareConfig;
 use super::ending::{is_duplicate, read_skipped};
+use super::exclude::Exclusions;
+use super::settings::settings;
 use super::sources::Sources;
 use super::splits::short_hash;
 use crate::Skipped;
+
+/// The dataset that was finished with the same settings, `None` where there is none.
+///
+/// # Errors
+/// Other settings, a dataset that cannot be read.
+pub(super) fn finished_dataset(config: &PrepareConfig, exclusions: &Exclusions) -> Result<Option<Dataset>> {
+    if !config.out.join("dataset.toml").is_file() {
+        return Ok(None);
+    }
+    let dataset = Dataset::open(&config.out)?;
+    let (info, wanted) = (dataset.info(), settings(config, exclusions, None)?);
+    if (info.image_size, &info.preparation) != (wanted.image_size, &wanted.preparation) {
+        bail!(
+            "the folder holds a dataset that was prepared with other settings; choose another output folder, or delete \
+             it: {}",
+            config.out.display()
+        );
+    }
+    Ok(Some(dataset))
+}
 
 /// The writer of a new dataset, an unfinished one, or a finished one to add to.
 pub(super) fn open_writer(config: &PrepareConfig, settings: DatasetSettings) -> Result<DatasetWriter> {

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestReader, ManifestRow, SplitOrigin, pixel_key};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestReader, ManifestRow, SplitOrigin};
 use serde::{Deserialize, Serialize};
 
 use super::ending::{self, PrepareSummary, duplicate};
 use super::joining::Origins;
 use super::part::{PART_FILE, PartRecord};
+use super::seen::Seen;
 use crate::Skipped;
 use crate::progress::Progress;
 
@@ -64,8 +65,7 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
         + parts.iter().map(|part| part.record.num_excluded_decoded).sum::<usize>();
 
     progress.begin("joining parts", parts.iter().map(|part| part.record.rows.len() as u64).sum(), "images");
-    let joining =
-        Joining { writer, deduplicate, seen: HashSet::new(), origins: Origins::default(), skipped: Vec::new() };
+    let joining = Joining { writer, seen: Seen::new(deduplicate), origins: Origins::default(), skipped: Vec::new() };
     let joined = joining.take_all(&mut parts, progress);
     progress.end();
     let Joining { writer, origins, skipped, .. } = joined?;
@@ -219,9 +219,7 @@ fn common_settings(parts: &[OpenPart]) -> Result<DatasetSettings> {
 /// Parts on their way to a dataset.
 struct Joining {
     writer: DatasetWriter,
-    deduplicate: bool,
-    /// The first half of the pixel hash of every image.
-    seen: HashSet<[u8; 16]>,
+    seen: Seen,
     origins: Origins,
     skipped: Vec<(u64, Skipped)>,
 }
@@ -245,15 +243,13 @@ impl Joining {
             if num_taken.is_multiple_of(STEP) {
                 progress.advance(STEP, "");
             }
-            let mut id = row.sha256[..16.min(row.sha256.len())].to_owned();
-            if !self.seen.insert(pixel_key(&row.sha256)) {
-                if self.deduplicate {
-                    skipped.insert(number, duplicate(row.source_file, &id));
+            row.id = match self.seen.id(&row.sha256, num_kept) {
+                Ok(id) => id,
+                Err(twin) => {
+                    skipped.insert(number, duplicate(row.source_file, &twin));
                     continue;
                 }
-                id = format!("{id}-{num_kept}");
-            }
-            row.id = id;
+            };
             num_kept += 1;
             self.origins.insert(&row.source_file, part.origin(number));
             match committed.next().transpose()? {

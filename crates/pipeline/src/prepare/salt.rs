@@ -1,6 +1,6 @@
 //! The key that patients are hashed with: the one that was given, or one that stays with the dataset.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use dataset::{Dataset, PatientSalt};
@@ -9,12 +9,17 @@ use super::PrepareConfig;
 use super::ending::SKIPPED_FILE;
 use super::part::PART_FILE;
 
+/// Where a dataset keeps its own salt.
+pub(super) fn own_salt(config: &PrepareConfig) -> PathBuf {
+    config.out.join("private/patient-salt")
+}
+
 /// The salt that was given, or the dataset's own.
 pub(super) fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
     if let Some(path) = &config.salt_file {
         return Ok(PatientSalt::open(path)?);
     }
-    let own = config.out.join("private/patient-salt");
+    let own = own_salt(config);
     ensure!(
         own.is_file() || !config.out.join("dataset.toml").is_file(),
         "the key that the dataset's patients were hashed with is not there, so new patients cannot be told from those \

@@ -1,7 +1,8 @@
+use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dataset::Split;
+use dataset::{Dataset, Split};
 use radiograph::{Phantom, encode_png_u8, write_png_u8};
 
 use super::ending::SKIPPED_FILE;

@@ -1,0 +1,57 @@
+//! Which pictures a dataset has already, and the ids of new ones: one rule for preparing and for joining parts, which must
+//! come to the same bytes.
+
+use std::collections::HashSet;
+
+use dataset::pixel_key;
+
+/// Hexadecimal digits of the pixel hash in an id.
+const ID_DIGITS: usize = 16;
+
+/// The pictures met so far: 16 bytes for each.
+#[derive(Debug)]
+pub(super) struct Seen {
+    keys: HashSet<[u8; 16]>,
+    deduplicate: bool,
+}
+
+impl Seen {
+    /// None yet; `deduplicate` leaves out those with equal pixels.
+    pub(super) fn new(deduplicate: bool) -> Self {
+        Self { keys: HashSet::new(), deduplicate }
+    }
+
+    /// A picture that is in the dataset.
+    pub(super) fn note(&mut self, sha256: &str) {
+        self.keys.insert(pixel_key(sha256));
+    }
+
+    /// The id of a picture that would be the dataset's image `number`.
+    ///
+    /// # Errors
+    /// The id of the image that has the same pixels, where such pictures are left out.
+    pub(super) fn id(&mut self, sha256: &str, number: usize) -> Result<String, String> {
+        let id = sha256.get(..ID_DIGITS).unwrap_or(sha256).to_owned();
+        match (self.keys.insert(pixel_key(sha256)), self.deduplicate) {
+            (true, _) => Ok(id),
+            (false, true) => Err(id),
+            (false, false) => Ok(format!("{id}-{number}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_pictures_are_left_out_or_numbered() {
+        let (one, other) = ("1".repeat(64), "2".repeat(64));
+        let mut seen = Seen::new(true);
+        seen.note(&other);
+        assert_eq!(seen.id(&one, 1), Ok("1".repeat(16)));
+        assert_eq!([seen.id(&one, 2), seen.id(&other, 2)], [Err("1".repeat(16)), Err("2".repeat(16))]);
+        let mut seen = Seen::new(false);
+        assert_eq!([seen.id(&one, 0), seen.id(&one, 1)], [Ok("1".repeat(16)), Ok("1111111111111111-1".into())]);
+    }
+}
