@@ -54,15 +54,39 @@ pub fn fingerprint_bytes(bytes: &[u8]) -> String {
 /// row-major) as `u16` of `round(65535 * brightness)`. The same picture has the same hash whatever lossless file it
 /// came from.
 pub fn pixels_sha256(pixels: &[f32], height: usize, width: usize) -> Sha256Hex {
+    hash_pixels(pixels, height, width, |pixel| {
+        // Adding a half and truncating is rounding for non-negative numbers, and quicker than `round`.
+        ((pixel.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16).to_le_bytes()
+    })
+}
+
+/// [`pixels_sha256`] of the picture whose brightness is each sample divided by 255.
+pub fn bytes_sha256(samples: &[u8], height: usize, width: usize) -> Sha256Hex {
+    hash_pixels(samples, height, width, |sample| [sample; 2]) // 257 times the sample
+}
+
+/// [`pixels_sha256`] of the picture whose brightness is the table's entry for each sample.
+///
+/// # Panics
+/// A sample is beyond the end of the table.
+pub fn words_sha256(samples: &[u16], brightness: &[f32], height: usize, width: usize) -> Sha256Hex {
+    let table: Vec<[u8; 2]> =
+        brightness.iter().map(|value| ((value.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16).to_le_bytes()).collect();
+    hash_pixels(samples, height, width, |sample| table[usize::from(sample)])
+}
+
+fn hash_pixels<T: Copy>(pixels: &[T], height: usize, width: usize, word: impl Fn(T) -> [u8; 2]) -> Sha256Hex {
+    const CHUNK: usize = 4096;
     let mut hasher = Sha256::new();
     hasher.update((height as u64).to_le_bytes());
     hasher.update((width as u64).to_le_bytes());
-    let mut bytes = Vec::with_capacity(8192);
-    for chunk in pixels.chunks(4096) {
-        bytes.clear();
-        // Adding a half and truncating is rounding for non-negative numbers, and quicker than `round`.
-        bytes.extend(chunk.iter().flat_map(|pixel| ((pixel.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16).to_le_bytes()));
-        hasher.update(&bytes);
+    let mut words = [[0; 2]; CHUNK];
+    for chunk in pixels.chunks(CHUNK) {
+        let words = &mut words[..chunk.len()];
+        for (out, &pixel) in words.iter_mut().zip(chunk) {
+            *out = word(pixel);
+        }
+        hasher.update(words.as_flattened());
     }
     hex(&hasher.finalize())
 }

@@ -31,6 +31,7 @@ mod sources;
 mod splits;
 
 use std::collections::HashMap;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -277,11 +278,13 @@ struct Committed {
     has_no_mask: bool,
 }
 
-/// What is to become of an image that is decoded.
+/// What is to be done about an image, in the order of the sources.
 struct Task {
     number: u64,
-    /// Only to say again what is wrong with its mask.
-    is_committed: bool,
+    /// Its name, where an earlier session wrote it.
+    there: Option<String>,
+    /// Whether it is decoded: of those that are there, only to say again what is wrong with its mask.
+    decode: bool,
 }
 
 impl<'a> Session<'a> {
@@ -329,78 +332,110 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Decodes a batch of images while the batch before is hashed, judged and written.
     fn take_all(&mut self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<()> {
         let mut items = sources.items()?;
-        let (mut batch, mut tasks) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let (mut tasks, mut batch, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
+        let mut num_waiting = 0;
         loop {
-            let mut num_items = 0_u64;
-            // Of a part, or of what is continued, few of many items are to be decoded.
-            while batch.len() < BATCH
-                && num_items < MAX_ITEMS
-                && let Some(item) = items.next()
-            {
-                num_items += 1;
-                if let Some((task, item)) = self.sort_out(item)? {
-                    tasks.push(task);
-                    batch.push(item);
-                }
-            }
+            let num_items = self.num_items;
+            let (next_tasks, next_batch) = self.next_batch(&mut items)?;
+            let num_items = self.num_items - num_items;
+            let config = self.config;
+            let waiting = (mem::replace(&mut tasks, next_tasks), batch, decoded);
+            let (next_decoded, taken) =
+                rayon::join(|| decode_all(&next_batch, config), || self.take_batch(waiting.0, waiting.1, waiting.2));
+            taken?;
+            (batch, decoded) = (next_batch, next_decoded);
+            let note = if self.skipped.is_empty() { String::new() } else { format!("{} skipped", self.skipped.len()) };
+            progress.advance(num_waiting, &note);
+            num_waiting = num_items;
             if num_items == 0 {
                 return Ok(());
             }
-            let decoded = decode_all(&batch, self.config);
-            for ((task, item), decoded) in tasks.drain(..).zip(batch.drain(..)).zip(decoded) {
-                match decoded {
-                    Ok(decoded) => self.take(task, item, decoded)?,
-                    Err(reason) => self.skipped.push((task.number, Skipped { item: item.name, reason })),
-                }
-            }
-            let note = if self.skipped.is_empty() { String::new() } else { format!("{} skipped", self.skipped.len()) };
-            progress.advance(num_items, &note);
         }
     }
 
+    /// What comes next in the sources, with the images of it that are to be decoded.
+    fn next_batch(
+        &mut self,
+        items: &mut impl Iterator<Item = Result<SourceItem, Skipped>>,
+    ) -> Result<(Vec<Task>, Vec<SourceItem>)> {
+        let (mut tasks, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+        let first = self.num_items;
+        // Of a part, or of what is continued, few of many items are to be decoded.
+        while batch.len() < BATCH
+            && self.num_items - first < MAX_ITEMS
+            && let Some(item) = items.next()
+        {
+            self.sort_out(item, &mut tasks, &mut batch);
+        }
+        Ok((tasks, batch))
+    }
+
     /// What is to be decoded: nothing where an image is not of this part, is there already, or is known to be of no use.
-    fn sort_out(&mut self, item: Result<SourceItem, Skipped>) -> Result<Option<(Task, SourceItem)>> {
+    fn sort_out(&mut self, item: Result<SourceItem, Skipped>, tasks: &mut Vec<Task>, batch: &mut Vec<SourceItem>) {
         let number = self.num_items;
         self.num_items += 1;
         if let Some(share) = &mut self.share
             && !share.list(item.as_ref(), &self.salt)
         {
-            return Ok(None);
+            return;
         }
         let item = match item {
             Ok(item) => item,
-            Err(skipped) => {
-                self.skipped.push((number, skipped));
-                return Ok(None);
-            }
+            Err(skipped) => return self.skipped.push((number, skipped)),
         };
         self.origins.note(&item, self.given);
         let name = splits::short_hash(&item.name);
         let Some(images) = self.committed.get_mut(&name).filter(|images| images.number > 0) else {
-            let Some(skipped) = self.kept.duplicate(&item.name) else {
-                return Ok(Some((Task { number, is_committed: false }, item)));
-            };
-            self.skipped.push((number, skipped));
-            return Ok(None);
+            match self.kept.duplicate(&item.name) {
+                Some(skipped) => self.skipped.push((number, skipped)),
+                None => {
+                    tasks.push(Task { number, there: None, decode: true });
+                    batch.push(item);
+                }
+            }
+            return;
         };
         images.number -= 1;
         let lacks_mask = images.has_no_mask && !item.mask.is_empty();
-        if let Some(share) = &mut self.share {
-            share.add(number, &item.name, self.origins.of_name(&item.name))?;
+        if lacks_mask || self.share.is_some() {
+            tasks.push(Task { number, there: Some(item.name.clone()), decode: lacks_mask });
         }
-        Ok(lacks_mask.then_some((Task { number, is_committed: true }, item)))
+        if lacks_mask {
+            batch.push(item);
+        }
+    }
+
+    /// Takes a batch in the order of the sources.
+    fn take_batch(
+        &mut self,
+        tasks: Vec<Task>,
+        batch: Vec<SourceItem>,
+        decoded: Vec<Result<Decoded, String>>,
+    ) -> Result<()> {
+        let mut decoded = batch.into_iter().zip(decoded);
+        for Task { number, there, decode } in tasks {
+            if let (Some(share), Some(name)) = (&mut self.share, &there) {
+                share.add(number, name, self.origins.of_name(name))?;
+            }
+            let Some((item, decoded)) = decode.then(|| decoded.next()).flatten() else { continue };
+            match decoded {
+                Err(reason) => self.skipped.push((number, Skipped { item: item.name, reason })),
+                Ok(decoded) if there.is_some() => {
+                    self.num_decoded += 1;
+                    self.note_mask_problem(number, &item.mask, decoded.mask_problem);
+                }
+                Ok(decoded) => self.take(number, item, decoded)?,
+            }
+        }
+        Ok(())
     }
 
     /// Adds an image to the dataset, unless its pixels are there.
-    fn take(&mut self, task: Task, item: SourceItem, decoded: Decoded) -> Result<()> {
-        let Task { number, is_committed } = task;
+    fn take(&mut self, number: u64, item: SourceItem, decoded: Decoded) -> Result<()> {
         self.num_decoded += 1;
-        if is_committed {
-            self.note_mask_problem(number, &item.mask, decoded.mask_problem);
-            return Ok(());
-        }
         // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
         let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
         let hashed = self.salt.hash(&patient);

@@ -15,7 +15,7 @@ use std::path::Path;
 pub use dicom::directory::dicom_directory;
 pub use dicom::segmentation::{DicomStructure, dicom_dimensions, dicom_segmentation};
 
-use crate::{DecodeError, Radiograph, SourceFormat};
+use crate::{DecodeError, Radiograph, SourceFormat, StoredRadiograph};
 
 /// What a decoder may do and how it chooses grey values where the file leaves a choice.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +94,14 @@ pub fn is_dicom(bytes: &[u8]) -> bool {
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+    decode_stored(bytes, options).map(Radiograph::from)
+}
+
+/// Decodes an image from the bytes of its file and leaves its samples as they are there; otherwise as [`decode_bytes`].
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_stored(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let format = sniff(bytes)?;
     let decode = || match format {
         SourceFormat::Png => png::decode(bytes, options),
@@ -223,13 +231,15 @@ fn stretch(pixels: &mut [f32], [low, high]: [f32; 2]) {
 }
 
 /// The optional percentile stretch of PNG and JPEG pictures.
-fn finish_plain(mut picture: Radiograph, options: &DecodeOptions) -> Radiograph {
-    if options.stretch_plain_images
-        && let Some(range) = percentile_range(picture.pixels.iter().map(|pixel| pixel * 65535.0), options.percentiles)
-    {
+fn finish_plain(picture: StoredRadiograph, options: &DecodeOptions) -> StoredRadiograph {
+    if !options.stretch_plain_images {
+        return picture;
+    }
+    let mut picture = Radiograph::from(picture);
+    if let Some(range) = percentile_range(picture.pixels.iter().map(|pixel| pixel * 65535.0), options.percentiles) {
         stretch(&mut picture.pixels, range.map(|value| value / 65535.0));
     }
-    picture
+    picture.into()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`decode_file`], [`decode_bytes`] | DICOM, PNG or JPEG, told apart by content, to a [`Radiograph`] |
+//! | [`decode_stored`] | the same, with its samples as the file has them, for reducing at once |
 //! | [`Augmentation`] | random views of one picture, for networks that learn without labels |
 //! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
 //! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
@@ -24,14 +25,16 @@ mod perceptual;
 mod phantom;
 mod picture;
 mod random;
+mod reduce;
 mod refine;
 mod resample;
+mod stored;
 mod transform;
 mod write;
 
 pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
 pub use decode::{
-    DecodeOptions, DicomStructure, decode_bytes, decode_file, dicom_dimensions, dicom_directory, dicom_segmentation,
+    DecodeOptions, DicomStructure, decode_bytes, decode_file, decode_stored, dicom_dimensions, dicom_directory, dicom_segmentation,
     is_dicom, read_image,
 };
 pub use error::{DecodeError, WriteError};
@@ -42,6 +45,7 @@ pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
 pub use refine::{RefineError, guided_filter};
 pub use resample::resize;
+pub use stored::{Reduced, Samples, StoredRadiograph};
 pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
 pub use write::{
     encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb, write_png_rgb16,

@@ -1,11 +1,12 @@
 //! A hash of what a picture looks like: copies that were resized, compressed again or brightened differ in few bits.
 
 use std::f64::consts::PI;
+use std::sync::OnceLock;
 
 use crate::resize;
 
 /// Side of the reduced picture.
-const SIDE: usize = 32;
+pub(crate) const SIDE: usize = 32;
 /// Frequencies kept along each axis, from 1 on: the mean brightness of rows and columns says little.
 const FREQUENCIES: usize = 8;
 /// Spread of brightness (greatest minus smallest of the reduced picture) below which there is nothing to hash.
@@ -17,29 +18,43 @@ const FLAT: f32 = 0.02;
 ///
 /// `None` for a flat picture, whose bits would be noise, and where `pixels` is not `height * width`.
 pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u64> {
-    let small = resize(pixels, height, width, SIDE, SIDE)?;
+    hash_small(&resize(pixels, height, width, SIDE, SIDE)?)
+}
+
+/// The hash of a picture that was reduced to [`SIDE`] rows and columns.
+pub(crate) fn hash_small(small: &[f32]) -> Option<u64> {
     let (low, high) = small.iter().fold((1.0_f32, 0.0_f32), |(low, high), &value| (low.min(value), high.max(value)));
     if high - low < FLAT {
         return None;
     }
-    // Whole numbers, so that the last bit of a machine's cosine does not reach the hash.
-    let cosine = |frequency: usize, at: usize| {
-        ((PI * frequency as f64 * (2 * at + 1) as f64 / (2 * SIDE) as f64).cos() * 4096.0).round() as i64
-    };
+    let cosines = cosines();
     let values: Vec<i64> = small.iter().map(|&value| (value * 65_535.0).round() as i64).collect();
     let mut coefficients = Vec::with_capacity(FREQUENCIES * FREQUENCIES);
-    for vertical in 1..=FREQUENCIES {
-        let weighted: Vec<i64> = (0..SIDE)
-            .map(|column| (0..SIDE).map(|row| cosine(vertical, row) * values[row * SIDE + column]).sum())
-            .collect();
-        for horizontal in 1..=FREQUENCIES {
-            coefficients.push((0..SIDE).map(|column| cosine(horizontal, column) * weighted[column]).sum::<i64>());
+    for vertical in cosines {
+        let mut weighted = [0; SIDE];
+        for (weight, row) in vertical.iter().zip(values.chunks_exact(SIDE)) {
+            for (sum, value) in weighted.iter_mut().zip(row) {
+                *sum += weight * value;
+            }
         }
+        coefficients.extend(cosines.iter().map(|horizontal| {
+            horizontal.iter().zip(&weighted).map(|(weight, value)| weight * value).sum::<i64>()
+        }));
     }
     let mut ordered = coefficients.clone();
     ordered.sort_unstable();
     let median = ordered[ordered.len() / 2];
     Some(coefficients.iter().fold(0, |hash, &value| hash << 1 | u64::from(value >= median)))
+}
+
+/// The waves of the frequencies 1 to [`FREQUENCIES`]. Whole numbers, so that the last bit of a machine's cosine does not
+/// reach the hash.
+fn cosines() -> &'static [[i64; SIDE]; FREQUENCIES] {
+    static COSINES: OnceLock<[[i64; SIDE]; FREQUENCIES]> = OnceLock::new();
+    let cosine = |frequency: usize, at: usize| {
+        ((PI * frequency as f64 * (2 * at + 1) as f64 / (2 * SIDE) as f64).cos() * 4096.0).round() as i64
+    };
+    COSINES.get_or_init(|| std::array::from_fn(|index| std::array::from_fn(|at| cosine(index + 1, at))))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! reduced before columns, because the first pass then streams over whole rows and the second touches only what is left.
 //! Plain sums in a fixed order, no processor-specific code: two machines give the same bits.
 
+use crate::reduce::{Target, reduce};
+
 /// Half-width of the filter in output pixels (input pixels when enlarging).
 const SUPPORT: f64 = 2.0;
 
@@ -22,13 +24,13 @@ pub(crate) fn catmull_rom(x: f64) -> f64 {
 }
 
 /// For one output position: the first input position and the weights from there on, summing to 1.
-struct Taps {
-    first: usize,
-    weights: Vec<f32>,
+pub(crate) struct Taps {
+    pub first: usize,
+    pub weights: Vec<f32>,
 }
 
 /// The weights of every output position for the input interval `start..start + length` of an axis of `input` samples.
-fn axis_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
+pub(crate) fn axis_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
     let scale = length / output as f64;
     let filter_scale = scale.max(1.0);
     let support = SUPPORT * filter_scale;
@@ -67,28 +69,11 @@ pub(crate) fn resize_box(
     source: [f64; 4],
     target: [usize; 2],
 ) -> Vec<f32> {
-    let [top, left, box_height, box_width] = source;
     let [new_height, new_width] = target;
     if source == [0.0, 0.0, new_height as f64, new_width as f64] && [height, width] == target {
         return pixels.to_vec();
     }
-    let rows = axis_taps(height, top, box_height, new_height);
-    let columns = axis_taps(width, left, box_width, new_width);
-    let mut out = Vec::with_capacity(new_height * new_width);
-    let mut line = vec![0.0_f32; width];
-    for taps in &rows {
-        line.fill(0.0);
-        for (row, &weight) in pixels[taps.first * width..].chunks_exact(width).zip(&taps.weights) {
-            for (sum, &pixel) in line.iter_mut().zip(row) {
-                *sum += weight * pixel;
-            }
-        }
-        out.extend(columns.iter().map(|taps| {
-            let sum: f32 = line[taps.first..].iter().zip(&taps.weights).map(|(&pixel, &weight)| pixel * weight).sum();
-            sum.clamp(0.0, 1.0)
-        }));
-    }
-    out
+    reduce(&pixels, [height, width], &[Target { source, size: target }]).pop().unwrap_or_default()
 }
 
 /// The share of each target pixel that is inside a binary plane: exact area coverage over the box, in `0..=1`.

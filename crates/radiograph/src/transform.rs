@@ -123,7 +123,7 @@ pub fn fit_square_mask(mask: &Mask, size: usize, fit: Fit) -> Vec<u8> {
 }
 
 /// Puts a resized rectangle into its square.
-fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
+pub(crate) fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
     let [top, left, inner_height, inner_width] = geometry.target;
     if (inner_height, inner_width) == (size, size) {
         return inner;
@@ -146,12 +146,18 @@ pub fn flip_horizontal<T>(pixels: &mut [T], width: usize) {
 
 /// `0..=1` to 8 bit, rounded to nearest; out of range is clamped, not a number is 0.
 pub fn to_u8(pixels: &[f32]) -> Vec<u8> {
-    pixels.iter().map(|pixel| (pixel.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
+    pixels.iter().map(|pixel| round(pixel.clamp(0.0, 1.0) * 255.0) as u8).collect()
 }
 
 /// `0..=1` to 16 bit, rounded to nearest; out of range is clamped, not a number is 0.
 pub fn to_u16(pixels: &[f32]) -> Vec<u16> {
-    pixels.iter().map(|pixel| (pixel.clamp(0.0, 1.0) * 65535.0).round() as u16).collect()
+    pixels.iter().map(|pixel| round(pixel.clamp(0.0, 1.0) * 65535.0) as u16).collect()
+}
+
+/// Rounds a number from 0 to 65,535 to the nearest, halves up, as `f32::round` does, which is a call for each pixel.
+fn round(value: f32) -> i32 {
+    let whole = value as i32;
+    whole + i32::from(value - whole as f32 >= 0.5)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! From a file to what the dataset stores, on whichever thread.
 
-use dataset::pixels_sha256;
-use radiograph::{DecodeOptions, Fit, Mask, Radiograph, decode_bytes, fit_square, fit_square_mask, perceptual_hash};
+use dataset::Sha256Hex;
+use radiograph::{
+    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, decode_bytes, decode_stored, fit_square_mask,
+};
 use rayon::prelude::*;
 
 use super::PrepareConfig;
@@ -70,8 +72,8 @@ fn read(item: &SourceItem, config: &PrepareConfig) -> Result<Vec<u8>, String> {
 fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Decoded, String> {
     let options = options(config);
     let picture = match &item.raw {
-        Some(raw) => decode_raw(bytes, raw)?,
-        None => decode_bytes(bytes, &options).map_err(|error| error.to_string())?,
+        Some(raw) => decode_raw(bytes, raw)?.into(),
+        None => decode_stored(bytes, &options).map_err(|error| error.to_string())?,
     };
     let (size, fit) = (config.image_size, Fit::from(config.fit));
     let geometry = fit.geometry(picture.height, picture.width, size);
@@ -84,22 +86,33 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
     let pixel_spacing_mm = picture
         .pixel_spacing_mm
         .map(|[rows, columns]| [f64::from(rows) * source_height / height, f64::from(columns) * source_width / width]);
+    let Reduced { image, perceptual_hash } = picture.reduce(size, fit);
     Ok(Decoded {
-        image: fit_square(&picture, size, fit),
+        image,
         mask,
         mask_problem,
-        sha256: pixels_sha256(&picture.pixels, picture.height, picture.width),
-        perceptual_hash: perceptual_hash(&picture.pixels, picture.height, picture.width),
+        sha256: sha256(&picture),
+        perceptual_hash,
         pixel_spacing_mm,
         patient: picture.metadata.patient_id,
         view: picture.metadata.view,
     })
 }
 
+/// The hash of the pixels as decoded.
+fn sha256(picture: &StoredRadiograph) -> Sha256Hex {
+    let (height, width) = (picture.height, picture.width);
+    match &picture.samples {
+        Samples::Bytes(samples) => dataset::bytes_sha256(samples, height, width),
+        Samples::Words { values, brightness } => dataset::words_sha256(values, brightness, height, width),
+        Samples::Brightness(pixels) => dataset::pixels_sha256(pixels, height, width),
+    }
+}
+
 /// The union of the files, none where there are none. 0 or 1, `[size, size]`.
 fn decode_mask(
     parts: &[FileSource],
-    picture: &Radiograph,
+    picture: &StoredRadiograph,
     options: &DecodeOptions,
     size: usize,
     fit: Fit,
@@ -140,9 +153,9 @@ fn decode_raw(bytes: &[u8], raw: &RawPixels) -> Result<Radiograph, String> {
 }
 
 /// A mask of another resolution fits its image, one of another shape does not.
-fn check_shapes(mask: &Radiograph, image: &Radiograph) -> Result<(), String> {
-    let ratio = |picture: &Radiograph| picture.width as f64 / picture.height as f64;
-    if (ratio(mask) / ratio(image) - 1.0).abs() <= SHAPE_TOLERANCE {
+fn check_shapes(mask: &Radiograph, image: &StoredRadiograph) -> Result<(), String> {
+    let ratio = |height: usize, width: usize| width as f64 / height as f64;
+    if (ratio(mask.height, mask.width) / ratio(image.height, image.width) - 1.0).abs() <= SHAPE_TOLERANCE {
         return Ok(());
     }
     Err(format!(

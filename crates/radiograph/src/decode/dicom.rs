@@ -15,9 +15,9 @@ pub(super) mod segmentation;
 use dicom_dictionary_std::tags;
 
 use super::{DecodeOptions, luma};
-use crate::{DecodeError, Radiograph, SourceFormat, SourceMetadata};
+use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
 use dataset::Dataset;
-use pixels::{Layout, Samples};
+use pixels::{Layout, Values};
 
 const FORMAT: SourceFormat = SourceFormat::Dicom;
 
@@ -35,16 +35,21 @@ fn unsupported(reason: impl Into<String>) -> DecodeError {
 }
 
 /// Decodes a DICOM file with one frame.
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let dataset = Dataset::read(bytes, options)?;
     let layout = read_layout(&dataset, options)?;
-    let samples = pixels::decode(&dataset, &layout)?;
-    let pixels = match samples {
-        Samples::Grey(stored) if layout.photometric == PALETTE => grey::through_palette(&dataset, &layout, &stored)?,
-        Samples::Grey(stored) => grey::to_brightness(&dataset, &layout, &stored, options)?,
-        Samples::Rgb(colors) => {
+    let samples = match pixels::decode(&dataset, &layout)? {
+        Values::Grey(values) => {
+            let brightness = if layout.photometric == PALETTE {
+                grey::through_palette(&dataset, &layout)?
+            } else {
+                grey::brightness(&dataset, &layout, &values, options)?
+            };
+            Samples::Words { values, brightness }
+        }
+        Values::Rgb(colors) => {
             let max = f64::from(layout.max_value());
-            colors.iter().map(|&color| luma(color.map(u32::from), max)).collect()
+            Samples::Brightness(colors.iter().map(|&color| luma(color.map(u32::from), max)).collect())
         }
     };
     let spacing = [tags::PIXEL_SPACING, tags::IMAGER_PIXEL_SPACING].into_iter().find_map(|tag| {
@@ -54,8 +59,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
             _ => None,
         }
     });
-    Ok(Radiograph {
-        pixels,
+    Ok(StoredRadiograph {
+        samples,
         height: layout.height,
         width: layout.width,
         pixel_spacing_mm: spacing,

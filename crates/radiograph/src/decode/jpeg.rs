@@ -6,12 +6,12 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::{DecodeOptions, finish_plain, luma};
-use crate::{DecodeError, Radiograph, SourceFormat, SourceMetadata};
+use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
 
 const FORMAT: SourceFormat = SourceFormat::Jpeg;
 
 /// Decodes a JPEG file. Orientation tags of cameras are ignored: radiograph exports do not carry them.
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let corrupt = |error: zune_jpeg::errors::DecodeErrors| DecodeError::corrupt(FORMAT, error);
     check_complete(bytes)?;
     let settings = DecoderOptions::default().set_strict_mode(true).set_max_width(65_535).set_max_height(65_535);
@@ -31,18 +31,20 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     };
     decoder.set_options(settings.jpeg_set_out_colorspace(output));
     let samples = decoder.decode().map_err(corrupt)?;
-    let pixels: Vec<f32> = match output {
-        ColorSpace::RGB => samples.as_chunks().0.iter().map(|&rgb: &[u8; 3]| luma(rgb.map(u32::from), 255.0)).collect(),
-        _ => samples.iter().map(|&sample| f32::from(sample) / 255.0).collect(),
+    let samples = match output {
+        ColorSpace::RGB => Samples::Brightness(
+            samples.as_chunks().0.iter().map(|&rgb: &[u8; 3]| luma(rgb.map(u32::from), 255.0)).collect(),
+        ),
+        _ => Samples::Bytes(samples),
     };
-    if pixels.len() != height * width {
+    if samples.len() != height * width {
         return Err(DecodeError::corrupt(
             FORMAT,
-            format_args!("{} pixels instead of {width} x {height}", pixels.len()),
+            format_args!("{} pixels instead of {width} x {height}", samples.len()),
         ));
     }
-    let picture = Radiograph {
-        pixels,
+    let picture = StoredRadiograph {
+        samples,
         height,
         width,
         pixel_spacing_mm: None,

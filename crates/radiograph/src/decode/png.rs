@@ -3,12 +3,12 @@
 use std::io::Cursor;
 
 use super::{DecodeOptions, finish_plain, luma};
-use crate::{DecodeError, Radiograph, SourceFormat, SourceMetadata};
+use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
 
 const FORMAT: SourceFormat = SourceFormat::Png;
 
 /// Decodes a PNG; only the first picture of an animated one.
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, DecodeError> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let corrupt = |error: png::DecodingError| DecodeError::corrupt(FORMAT, error);
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     // Palettes and depths below 8 bit come out as 8-bit samples over the full range, transparency as an alpha channel.
@@ -30,15 +30,22 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     samples.truncate(frame.buffer_size());
 
     let channels = frame.color_type.samples();
-    let pixels = match frame.bit_depth {
-        png::BitDepth::Sixteen => {
-            let wide: Vec<u16> = samples.as_chunks().0.iter().map(|&pair| u16::from_be_bytes(pair)).collect();
-            to_grey(&wide, channels, 65535.0)
+    let samples = match (frame.bit_depth, channels) {
+        (png::BitDepth::Sixteen, _) => {
+            let values: Vec<u16> = samples.as_chunks().0.iter().map(|&pair| u16::from_be_bytes(pair)).collect();
+            match channels {
+                1 => {
+                    let brightness = (0..=u16::MAX).map(|value| f32::from(value) / 65535.0).collect();
+                    Samples::Words { values, brightness }
+                }
+                _ => Samples::Brightness(to_grey(&values, channels, 65535.0)),
+            }
         }
-        _ => to_grey(&samples, channels, 255.0),
+        (_, 1) => Samples::Bytes(samples),
+        _ => Samples::Brightness(to_grey(&samples, channels, 255.0)),
     };
-    let picture = Radiograph {
-        pixels,
+    let picture = StoredRadiograph {
+        samples,
         height: height as usize,
         width: width as usize,
         pixel_spacing_mm: None,

@@ -8,8 +8,8 @@ use super::dataset::{Dataset, LookupTable};
 use super::pixels::Layout;
 use crate::{DecodeError, DecodeOptions};
 
-/// Brightness in `0..=1` of every stored value.
-pub(super) fn to_brightness(
+/// Brightness in `0..=1` of every value that can be stored; `stored` are those of the picture.
+pub(super) fn brightness(
     dataset: &Dataset,
     layout: &Layout,
     stored: &[u16],
@@ -59,21 +59,20 @@ pub(super) fn to_brightness(
             }
         }
     }
-    Ok(stored.iter().map(|&code| brightness[usize::from(code)]).collect())
+    Ok(brightness)
 }
 
-/// Brightness in `0..=1` of stored values that are numbers of colours (PS3.3, C.7.6.3.1.5). Windows do not apply.
-pub(super) fn through_palette(dataset: &Dataset, layout: &Layout, stored: &[u16]) -> Result<Vec<f32>, DecodeError> {
+/// Brightness in `0..=1` of every number of a colour (PS3.3, C.7.6.3.1.5). Windows do not apply.
+pub(super) fn through_palette(dataset: &Dataset, layout: &Layout) -> Result<Vec<f32>, DecodeError> {
     let palette = dataset.palette()?;
     let max = f64::from(palette[0].descriptor[2].min(16)).exp2() - 1.0;
     let codes = 1_i32 << layout.bits_stored;
-    let brightness: Vec<f32> = (0..codes)
+    Ok((0..codes)
         .map(|code| {
             let input = if layout.signed && code >= codes / 2 { code - codes } else { code };
             luma(palette.each_ref().map(|table| u32::from(table.lookup(f64::from(input), layout.signed))), max).min(1.0)
         })
-        .collect();
-    Ok(stored.iter().map(|&code| brightness[usize::from(code)]).collect())
+        .collect())
 }
 
 /// The stored values that mean "no picture here".

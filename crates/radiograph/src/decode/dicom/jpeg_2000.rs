@@ -1,6 +1,6 @@
 //! JPEG 2000 codestreams: the decoder makes room for whatever a header asks for, so headers are checked first.
 
-use super::pixels::{Layout, Samples, check_dimensions};
+use super::pixels::{Layout, Values, check_dimensions};
 use super::{corrupt, unsupported};
 use crate::DecodeError;
 
@@ -9,7 +9,7 @@ use crate::DecodeError;
 const MAX_BLOCKS: u64 = 2_000_000;
 
 /// Decodes a frame, lossless or lossy.
-pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
+pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
     // Some writers wrap the codestream in a JP2 file, which the standard does not allow. The SIZ segment follows its
     // start; the precision of the first component, with its sign, lies 42 bytes in.
     let start = frame.windows(4).position(|mark| mark == [0xff, 0x4f, 0xff, 0x51]);
@@ -31,10 +31,10 @@ pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeErr
     let mask = layout.max_value() as u16;
     let sample = |value: f32| ((value.round() as i32).clamp(0, max) - offset) as u16 & mask;
     match decoded.components() {
-        [grey] => Ok(Samples::Grey(grey.samples().iter().map(|&value| sample(value)).collect())),
+        [grey] => Ok(Values::Grey(grey.samples().iter().map(|&value| sample(value)).collect())),
         [red, green, blue] => {
             let colors = red.samples().iter().zip(green.samples()).zip(blue.samples());
-            Ok(Samples::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()))
+            Ok(Values::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()))
         }
         other => Err(corrupt(format_args!("{} JPEG 2000 components", other.len()))),
     }

@@ -40,7 +40,7 @@ impl Layout {
 }
 
 /// Stored values, without sign: the lowest `bits_stored` bits are the sample.
-pub(super) enum Samples {
+pub(super) enum Values {
     /// One per pixel.
     Grey(Vec<u16>),
     /// Red, green, blue.
@@ -48,7 +48,7 @@ pub(super) enum Samples {
 }
 
 /// Decodes the only frame.
-pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, DecodeError> {
+pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Values, DecodeError> {
     let uid = dataset.transfer_syntax.as_str();
     let Some(frame) = dataset.encapsulated_frame() else {
         let bytes = dataset.native_pixels().unwrap_or(&[]);
@@ -59,13 +59,13 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
             let planes = rle::decode(&frame, layout.num_pixels(), layout.bits_allocated, layout.channels)?;
             let sample = |word: &u16| layout.sample(*word);
             match &planes[..] {
-                [grey] => Samples::Grey(grey.iter().map(sample).collect()),
+                [grey] => Values::Grey(grey.iter().map(sample).collect()),
                 [luma, ..] if is_luma_first(layout) => {
-                    Samples::Rgb(luma.iter().map(|word| [sample(word); 3]).collect())
+                    Values::Rgb(luma.iter().map(|word| [sample(word); 3]).collect())
                 }
                 [red, green, blue] => {
                     let rows = red.iter().zip(green).zip(blue);
-                    Samples::Rgb(rows.map(|((r, g), b)| [sample(r), sample(g), sample(b)]).collect())
+                    Values::Rgb(rows.map(|((r, g), b)| [sample(r), sample(g), sample(b)]).collect())
                 }
                 _ => return Err(corrupt(format_args!("{} RLE planes", planes.len()))),
             }
@@ -78,7 +78,7 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
             let image = jpeg_ls::decode(&frame, layout.num_pixels() as u64)?;
             check_dimensions(layout, image.width, image.height)?;
             let mask = layout.max_value() as u16;
-            Samples::Grey(image.samples.iter().map(|sample| sample & mask).collect())
+            Values::Grey(image.samples.iter().map(|sample| sample & mask).collect())
         }
         "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000::decode(&frame, layout)?,
         _ => {
@@ -88,8 +88,8 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
         }
     };
     let (found, channels) = match &samples {
-        Samples::Grey(values) => (values.len(), 1),
-        Samples::Rgb(values) => (values.len(), 3),
+        Values::Grey(values) => (values.len(), 1),
+        Values::Rgb(values) => (values.len(), 3),
     };
     if found != layout.num_pixels() || channels != layout.channels {
         let (height, width) = (layout.height, layout.width);
@@ -115,7 +115,7 @@ fn is_luma_first(layout: &Layout) -> bool {
     layout.photometric.starts_with("YBR_FULL")
 }
 
-fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Samples, DecodeError> {
+fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Values, DecodeError> {
     if layout.photometric == "YBR_FULL_422" {
         return Err(unsupported("uncompressed YBR_FULL_422 pixels; convert it to RGB or MONOCHROME2"));
     }
@@ -131,14 +131,14 @@ fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Samples, D
         bytes.as_chunks().0.iter().map(|&pair| layout.sample(dataset.word(pair))).collect()
     };
     if layout.channels == 1 {
-        return Ok(Samples::Grey(words));
+        return Ok(Values::Grey(words));
     }
     let color = |pixel: usize| {
         let at =
             |channel: usize| if layout.planar { words[channel * count + pixel] } else { words[pixel * 3 + channel] };
         if is_luma_first(layout) { [at(0); 3] } else { [at(0), at(1), at(2)] }
     };
-    Ok(Samples::Rgb((0..count).map(color).collect()))
+    Ok(Values::Rgb((0..count).map(color).collect()))
 }
 
 pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> Result<(), DecodeError> {
@@ -152,7 +152,7 @@ pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> 
 }
 
 /// JPEG with a discrete cosine transform (8 bit) or lossless (up to 16 bit).
-fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
+fn jpeg(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
     use jpeg_decoder::UnsupportedFeature::SamplePrecision;
     let refuse = |error: jpeg_decoder::Error| match error {
         jpeg_decoder::Error::Unsupported(SamplePrecision(bits)) => unsupported(format!(
@@ -176,14 +176,14 @@ fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
     let bytes = decoder.decode().map_err(refuse)?;
     let mask = layout.max_value() as u16;
     match info.pixel_format {
-        PixelFormat::L8 => Ok(Samples::Grey(bytes.iter().map(|&byte| u16::from(byte) & mask).collect())),
+        PixelFormat::L8 => Ok(Values::Grey(bytes.iter().map(|&byte| u16::from(byte) & mask).collect())),
         PixelFormat::L16 => {
             let words = bytes.as_chunks().0.iter();
-            Ok(Samples::Grey(words.map(|&pair| u16::from_ne_bytes(pair) & mask).collect()))
+            Ok(Values::Grey(words.map(|&pair| u16::from_ne_bytes(pair) & mask).collect()))
         }
         PixelFormat::RGB24 => {
             let colors = bytes.as_chunks().0.iter();
-            Ok(Samples::Rgb(colors.map(|&rgb: &[u8; 3]| rgb.map(u16::from)).collect()))
+            Ok(Values::Rgb(colors.map(|&rgb: &[u8; 3]| rgb.map(u16::from)).collect()))
         }
         PixelFormat::CMYK32 => Err(unsupported("its pixels are CMYK; convert it to MONOCHROME2")),
     }

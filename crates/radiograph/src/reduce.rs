@@ -1,0 +1,191 @@
+//! Resizing on the way through a picture's rows, whatever its samples are, to several sizes at once.
+//!
+//! Each row becomes `f32` once, goes into every sum that it is part of, and is not met again: nothing of the picture's
+//! size is allocated. Sums are taken in the order of rows and columns, whatever the processor's vectors, so that two
+//! machines give the same bits; `pulp` only chooses how many sums are taken at once.
+
+use std::collections::VecDeque;
+
+use crate::resample::{Taps, axis_taps};
+
+/// Rows of brightness in `0..=1`, one after the other.
+pub(crate) trait Rows {
+    /// Writes the brightness of a row of `out.len()` columns.
+    fn read(&self, row: usize, out: &mut [f32]);
+}
+
+/// A plane of `f32`, row-major.
+impl Rows for &[f32] {
+    fn read(&self, row: usize, out: &mut [f32]) {
+        let width = out.len();
+        out.copy_from_slice(&self[row * width..][..width]);
+    }
+}
+
+/// One of the sizes that are wanted.
+pub(crate) struct Target {
+    /// The box `[top, left, height, width]` of the picture, in pixels, fractions allowed.
+    pub source: [f64; 4],
+    /// Rows and columns of the result.
+    pub size: [usize; 2],
+}
+
+/// Rows that go into a sum in one pass: reading and writing a sum costs more than adding to it.
+const GROUP: usize = 4;
+
+/// Lines that are reduced along their columns in one pass.
+const LANES: usize = 8;
+
+/// The picture of `[height, width]` at each of the sizes, by the filter of [`crate::resize`], clamped to `0..=1`. The
+/// caller has checked that no length is 0.
+pub(crate) fn reduce(rows: &impl Rows, [height, width]: [usize; 2], targets: &[Target]) -> Vec<Vec<f32>> {
+    let arch = pulp::Arch::new();
+    let mut sums: Vec<Sums> = targets.iter().map(|target| Sums::new(target, [height, width])).collect();
+    let mut group = vec![0.0_f32; GROUP * width];
+    for first in (0..height).step_by(GROUP) {
+        let count = GROUP.min(height - first);
+        if !sums.iter().any(|sums| sums.needs(first, count)) {
+            continue;
+        }
+        let group = &mut group[..count * width];
+        for (row, line) in group.chunks_exact_mut(width).enumerate() {
+            rows.read(first + row, line);
+        }
+        for sums in &mut sums {
+            arch.dispatch(Add { sums, group, first });
+        }
+    }
+    sums.into_iter().map(|sums| sums.out).collect()
+}
+
+/// Compiled for each kind of processor, which a closure of this size would not be.
+struct Add<'a> {
+    sums: &'a mut Sums,
+    group: &'a [f32],
+    first: usize,
+}
+
+impl pulp::NullaryFnOnce for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.sums.add(self.group, self.first);
+    }
+}
+
+/// A result at work.
+struct Sums {
+    width: usize,
+    rows: Vec<Taps>,
+    columns: Vec<Taps>,
+    /// The result's rows that rows of the picture were added to and that are not whole, from `next` on.
+    open: VecDeque<Vec<f32>>,
+    next: usize,
+    /// Lines that are free.
+    spare: Vec<Vec<f32>>,
+    /// Whole lines, waiting for others: `[width, LANES]`.
+    whole: Vec<[f32; LANES]>,
+    num_whole: usize,
+    out: Vec<f32>,
+}
+
+impl Sums {
+    fn new(target: &Target, [height, width]: [usize; 2]) -> Self {
+        let [top, left, box_height, box_width] = target.source;
+        Self {
+            width,
+            rows: axis_taps(height, top, box_height, target.size[0]),
+            columns: axis_taps(width, left, box_width, target.size[1]),
+            open: VecDeque::new(),
+            next: 0,
+            spare: Vec::new(),
+            whole: vec![[0.0; LANES]; width],
+            num_whole: 0,
+            out: Vec::with_capacity(target.size[0] * target.size[1]),
+        }
+    }
+
+    /// Whether any of the rows goes into the result.
+    fn needs(&self, first: usize, count: usize) -> bool {
+        self.rows.get(self.next).is_some_and(|taps| taps.first < first + count)
+    }
+
+    /// Adds rows of the picture, of which `first` is the number of the first.
+    #[inline(always)]
+    fn add(&mut self, group: &[f32], first: usize) {
+        let count = group.len() / self.width;
+        // First and last rows of the sums ascend, so those that these rows go into lie together.
+        while let Some(taps) = self.rows.get(self.next + self.open.len())
+            && taps.first < first + count
+        {
+            let mut line = self.spare.pop().unwrap_or_default();
+            line.clear();
+            line.resize(self.width, 0.0);
+            self.open.push_back(line);
+        }
+        for (line, taps) in self.open.iter_mut().zip(&self.rows[self.next..]) {
+            let weight = |row: usize| (first + row).checked_sub(taps.first).and_then(|at| taps.weights.get(at).copied());
+            match std::array::from_fn(weight) {
+                [Some(a), Some(b), Some(c), Some(d)] if count == GROUP => add_four(line, group, [a, b, c, d]),
+                weights => add_some(line, group, &weights[..count]),
+            }
+        }
+        while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count) {
+            debug_assert!(!taps.weights.is_empty());
+            let Some(line) = self.open.pop_front() else { break };
+            self.next += 1;
+            for (lanes, value) in self.whole.iter_mut().zip(&line) {
+                lanes[self.num_whole] = *value;
+            }
+            self.spare.push(line);
+            self.num_whole += 1;
+            if self.num_whole == LANES || self.next == self.rows.len() {
+                self.reduce_columns();
+            }
+        }
+    }
+
+    /// Reduces the whole lines along their columns.
+    #[inline(always)]
+    fn reduce_columns(&mut self) {
+        let start = self.out.len();
+        let new_width = self.columns.len();
+        self.out.resize(start + self.num_whole * new_width, 0.0);
+        for (column, taps) in self.columns.iter().enumerate() {
+            let mut sums = [0.0_f32; LANES];
+            for (lanes, &weight) in self.whole[taps.first..].iter().zip(&taps.weights) {
+                for (sum, value) in sums.iter_mut().zip(lanes) {
+                    *sum += value * weight;
+                }
+            }
+            for (row, sum) in sums[..self.num_whole].iter().enumerate() {
+                self.out[start + row * new_width + column] = sum.clamp(0.0, 1.0);
+            }
+        }
+        self.num_whole = 0;
+    }
+}
+
+#[inline(always)]
+fn add_four(line: &mut [f32], group: &[f32], weights: [f32; GROUP]) {
+    let width = line.len();
+    let (a, rest) = group.split_at(width);
+    let (b, rest) = rest.split_at(width);
+    let (c, d) = rest.split_at(width);
+    for ((((sum, a), b), c), d) in line.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *sum = *sum + weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
+    }
+}
+
+#[inline(always)]
+fn add_some(line: &mut [f32], group: &[f32], weights: &[Option<f32>]) {
+    let width = line.len();
+    for (row, weight) in group.chunks_exact(width).zip(weights) {
+        if let Some(weight) = *weight {
+            for (sum, value) in line.iter_mut().zip(row) {
+                *sum += weight * value;
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A decoded picture with its samples as the file has them: a quarter or a half of what a [`Radiograph`] takes, and
+//! reduced, hashed and compared without ever becoming one.
+
+use crate::perceptual::{self, hash_small};
+use crate::reduce::{Rows, Target, reduce};
+use crate::transform::{Fit, FitGeometry, place, to_u8};
+use crate::{Radiograph, SourceFormat, SourceMetadata};
+
+/// A decoded radiograph whose brightness is worked out row by row. [`Radiograph::from`] gives the same pixels as a plane
+/// of `f32`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRadiograph {
+    /// What the file has, row-major, `height * width` values.
+    pub samples: Samples,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// See [`Radiograph::pixel_spacing_mm`].
+    pub pixel_spacing_mm: Option<[f32; 2]>,
+    /// Bits per sample that the file stored: 1, 2, 4, 8, ... 16.
+    pub stored_bits: u8,
+    /// The container that the picture came from.
+    pub format: SourceFormat,
+    /// What the source says about the patient and the view; empty for anything but DICOM.
+    pub metadata: SourceMetadata,
+}
+
+/// The samples of a [`StoredRadiograph`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// Brightness is the value divided by 255.
+    Bytes(Vec<u8>),
+    /// Brightness is the table's entry of that number, in `0..=1`. No value is beyond the table's end.
+    Words {
+        /// One for each pixel.
+        values: Vec<u16>,
+        /// One for each value that there can be.
+        brightness: Vec<f32>,
+    },
+    /// Brightness itself, in `0..=1`.
+    Brightness(Vec<f32>),
+}
+
+impl Samples {
+    /// The number of pixels.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(values) => values.len(),
+            Self::Words { values, .. } => values.len(),
+            Self::Brightness(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Rows for Samples {
+    fn read(&self, row: usize, out: &mut [f32]) {
+        let start = row * out.len();
+        match self {
+            Self::Bytes(values) => pulp::Arch::new().dispatch(|| {
+                for (out, &value) in out.iter_mut().zip(&values[start..]) {
+                    *out = f32::from(value) / 255.0;
+                }
+            }),
+            Self::Words { values, brightness } => {
+                for (out, &value) in out.iter_mut().zip(&values[start..]) {
+                    *out = brightness[usize::from(value)];
+                }
+            }
+            Self::Brightness(values) => values.as_slice().read(row, out),
+        }
+    }
+}
+
+/// What a picture becomes in a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reduced {
+    /// As [`crate::fit_square`] makes it: `[size, size]`.
+    pub image: Vec<u8>,
+    /// As [`crate::perceptual_hash`] makes it, of the whole picture.
+    pub perceptual_hash: Option<u64>,
+}
+
+impl StoredRadiograph {
+    /// The picture as a square of 8-bit values and its perceptual hash, in one pass over its rows; otherwise as
+    /// [`crate::fit_square`] and [`crate::perceptual_hash`], to the last bit.
+    pub fn reduce(&self, size: usize, fit: Fit) -> Reduced {
+        if size == 0 || self.samples.is_empty() {
+            return Reduced { image: vec![0; size * size], perceptual_hash: None };
+        }
+        let dimensions = [self.height, self.width];
+        let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
+        let [_, _, inner_height, inner_width] = geometry.target;
+        let whole = [0.0, 0.0, self.height as f64, self.width as f64];
+        let hashed = Target { source: whole, size: [perceptual::SIDE; 2] };
+        let wanted = Target { source: geometry.source, size: [inner_height, inner_width] };
+        // What has its size already is not filtered.
+        let is_ready = |target: &Target| target.source == whole && target.size == dimensions;
+        let mut planes = [wanted, hashed].map(|target| {
+            if is_ready(&target) { (None, Some(self.brightness())) } else { (Some(target), None) }
+        });
+        let targets: Vec<Target> = planes.iter_mut().filter_map(|(target, _)| target.take()).collect();
+        let mut made = reduce(&self.samples, dimensions, &targets).into_iter();
+        let [image, small] = planes.map(|(_, ready)| ready.or_else(|| made.next()).unwrap_or_default());
+        Reduced { image: to_u8(&place(image, geometry, size, 0.0)), perceptual_hash: hash_small(&small) }
+    }
+
+    /// The plane of brightness, row-major.
+    fn brightness(&self) -> Vec<f32> {
+        let mut pixels = vec![0.0; self.samples.len()];
+        if self.width > 0 {
+            for (row, line) in pixels.chunks_exact_mut(self.width).enumerate() {
+                self.samples.read(row, line);
+            }
+        }
+        pixels
+    }
+}
+
+impl From<StoredRadiograph> for Radiograph {
+    fn from(stored: StoredRadiograph) -> Self {
+        let pixels = match stored.samples {
+            Samples::Brightness(pixels) => pixels,
+            _ => stored.brightness(),
+        };
+        let StoredRadiograph { height, width, pixel_spacing_mm, stored_bits, format, metadata, .. } = stored;
+        Self { pixels, height, width, pixel_spacing_mm, stored_bits, format, metadata }
+    }
+}
+
+impl From<Radiograph> for StoredRadiograph {
+    fn from(picture: Radiograph) -> Self {
+        let Radiograph { pixels, height, width, pixel_spacing_mm, stored_bits, format, metadata } = picture;
+        Self { samples: Samples::Brightness(pixels), height, width, pixel_spacing_mm, stored_bits, format, metadata }
+    }
+}
