@@ -39,7 +39,9 @@ pub use atomic::{AtomicFile, AtomicFolder, FolderLock, remove_leftovers, write_f
 pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Problem};
 pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
 pub use error::{Error, Result};
-pub use fingerprint::{FINGERPRINT_LEN, Sha256Hex, fingerprint, fingerprint_bytes, pixel_key, bytes_sha256, pixels_sha256, words_sha256};
+pub use fingerprint::{
+    FINGERPRINT_LEN, Sha256Hex, bytes_sha256, fingerprint, fingerprint_bytes, pixel_key, pixels_sha256, words_sha256,
+};
 pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearIndex};

@@ -15,7 +15,7 @@ use std::path::Path;
 pub use dicom::directory::dicom_directory;
 pub use dicom::segmentation::{DicomStructure, dicom_dimensions, dicom_segmentation};
 
-use crate::{DecodeError, Radiograph, SourceFormat, StoredRadiograph};
+use crate::{DecodeError, Fit, Radiograph, SourceFormat, StoredRadiograph};
 
 /// What a decoder may do and how it chooses grey values where the file leaves a choice.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,11 +30,15 @@ pub struct DecodeOptions {
     /// Also stretch PNG and JPEG images between these percentiles. Default `false`: their values are taken as they
     /// are. For 16-bit PNG exports that use a part of the range only.
     pub stretch_plain_images: bool,
+    /// Pictures may be decoded to a half, a quarter or an eighth of their rows and columns where the file's compression
+    /// makes that quicker (JPEG of the usual kinds, JPEG 2000), as long as they keep twice the resolution that is needed
+    /// for this. Default `None`: all pixels are decoded.
+    pub reduce_for: Option<(usize, Fit)>,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { max_pixels: 100_000_000, percentiles: [0.5, 99.5], stretch_plain_images: false }
+        Self { max_pixels: 100_000_000, percentiles: [0.5, 99.5], stretch_plain_images: false, reduce_for: None }
     }
 }
 
@@ -47,6 +51,17 @@ impl DecodeOptions {
 
     fn too_many_bytes(&self) -> DecodeError {
         DecodeError::TooManyBytes { max_bytes: self.max_bytes(), max_pixels: self.max_pixels }
+    }
+
+    /// By how much a picture of a size is reduced when it is decoded: 1, 2, 4 or 8.
+    fn reduction(&self, height: usize, width: usize) -> usize {
+        let Some((size, fit)) = self.reduce_for.filter(|&(size, _)| size > 0 && height > 0 && width > 0) else {
+            return 1;
+        };
+        let geometry = fit.geometry(height, width, size);
+        let finer = |axis: usize| geometry.source[axis] / geometry.target[axis] as f64;
+        let finer = finer(2).min(finer(3));
+        [8, 4, 2].into_iter().find(|&reduction| finer >= 2.0 * reduction as f64).unwrap_or(1)
     }
 
     /// Checks dimensions from a header, before memory is taken for them.
@@ -67,7 +82,7 @@ const SNIFFED_BYTES: u64 = 132;
 /// Decodes the image file at `path`.
 ///
 /// Covered: DICOM (8 to 16 bit, signed or not, grey or RGB, one frame; uncompressed little and big endian, deflated,
-/// RLE, JPEG baseline and lossless, JPEG-LS, JPEG 2000), PNG (1 to 16 bit, grey, alpha, palette, RGB) and JPEG
+/// RLE, JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000), PNG (1 to 16 bit, grey, alpha, palette, RGB) and JPEG
 /// (baseline, progressive; grey, colour). Colours become luma (Rec. 601), alpha is laid on black.
 ///
 /// # Errors

@@ -34,8 +34,8 @@ mod write;
 
 pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
 pub use decode::{
-    DecodeOptions, DicomStructure, decode_bytes, decode_file, decode_stored, dicom_dimensions, dicom_directory, dicom_segmentation,
-    is_dicom, read_image,
+    DecodeOptions, DicomStructure, decode_bytes, decode_file, decode_stored, dicom_dimensions, dicom_directory,
+    dicom_segmentation, is_dicom, read_image,
 };
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};

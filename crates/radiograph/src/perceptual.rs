@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
-use crate::resize;
+use crate::reduce::{Filter, Target, reduce};
 
 /// Side of the reduced picture.
 pub(crate) const SIDE: usize = 32;
@@ -12,13 +12,22 @@ const FREQUENCIES: usize = 8;
 /// Spread of brightness (greatest minus smallest of the reduced picture) below which there is nothing to hash.
 const FLAT: f32 = 0.02;
 
-/// The 64-bit hash of the low frequencies of `[height, width]` brightness in `0..=1`: the picture reduced to 32 x 32,
+/// The 64-bit hash of the low frequencies of `[height, width]` brightness in `0..=1`: the picture reduced to 32 x 32
+/// by area,
 /// its cosine transform at the frequencies 1 to 8 of both axes, one bit for each coefficient above their median
 /// (C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, section 3.2.1).
 ///
 /// `None` for a flat picture, whose bits would be noise, and where `pixels` is not `height * width`.
 pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u64> {
-    hash_small(&resize(pixels, height, width, SIDE, SIDE)?)
+    if pixels.is_empty() || height.checked_mul(width) != Some(pixels.len()) {
+        return None;
+    }
+    hash_small(&reduce(&pixels, [height, width], &[target([height, width])]).pop()?)
+}
+
+/// What a picture of `[height, width]` is reduced to before it is hashed.
+pub(crate) fn target([height, width]: [usize; 2]) -> Target {
+    Target { filter: Filter::Area, source: [0.0, 0.0, height as f64, width as f64], size: [SIDE; 2] }
 }
 
 /// The hash of a picture that was reduced to [`SIDE`] rows and columns.
@@ -37,9 +46,11 @@ pub(crate) fn hash_small(small: &[f32]) -> Option<u64> {
                 *sum += weight * value;
             }
         }
-        coefficients.extend(cosines.iter().map(|horizontal| {
-            horizontal.iter().zip(&weighted).map(|(weight, value)| weight * value).sum::<i64>()
-        }));
+        coefficients.extend(
+            cosines
+                .iter()
+                .map(|horizontal| horizontal.iter().zip(&weighted).map(|(weight, value)| weight * value).sum::<i64>()),
+        );
     }
     let mut ordered = coefficients.clone();
     ordered.sort_unstable();
@@ -60,7 +71,7 @@ fn cosines() -> &'static [[i64; SIDE]; FREQUENCIES] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Phantom;
+    use crate::{Phantom, resize};
 
     fn distance(a: u64, b: u64) -> u32 {
         (a ^ b).count_ones()

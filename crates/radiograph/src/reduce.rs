@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::resample::{Taps, axis_taps};
+use crate::resample::{Taps, area_taps, axis_taps};
 
 /// Rows of brightness in `0..=1`, one after the other.
 pub(crate) trait Rows {
@@ -24,10 +24,20 @@ impl Rows for &[f32] {
 
 /// One of the sizes that are wanted.
 pub(crate) struct Target {
+    pub filter: Filter,
     /// The box `[top, left, height, width]` of the picture, in pixels, fractions allowed.
     pub source: [f64; 4],
     /// Rows and columns of the result.
     pub size: [usize; 2],
+}
+
+/// How pixels become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// The antialiased filter of [`crate::resize`].
+    CatmullRom,
+    /// Each by its share of the area.
+    Area,
 }
 
 /// Rows that go into a sum in one pass: reading and writing a sum costs more than adding to it.
@@ -36,7 +46,7 @@ const GROUP: usize = 4;
 /// Lines that are reduced along their columns in one pass.
 const LANES: usize = 8;
 
-/// The picture of `[height, width]` at each of the sizes, by the filter of [`crate::resize`], clamped to `0..=1`. The
+/// The picture of `[height, width]` at each of the sizes, clamped to `0..=1`. The
 /// caller has checked that no length is 0.
 pub(crate) fn reduce(rows: &impl Rows, [height, width]: [usize; 2], targets: &[Target]) -> Vec<Vec<f32>> {
     let arch = pulp::Arch::new();
@@ -84,24 +94,29 @@ struct Sums {
     next: usize,
     /// Lines that are free.
     spare: Vec<Vec<f32>>,
-    /// Whole lines, waiting for others: `[width, LANES]`.
-    whole: Vec<[f32; LANES]>,
-    num_whole: usize,
+    /// Whole lines, waiting for others.
+    whole: Vec<Vec<f32>>,
+    /// The same side by side, `[width, LANES]`.
+    turned: Vec<[f32; LANES]>,
     out: Vec<f32>,
 }
 
 impl Sums {
     fn new(target: &Target, [height, width]: [usize; 2]) -> Self {
         let [top, left, box_height, box_width] = target.source;
+        let taps = match target.filter {
+            Filter::CatmullRom => axis_taps,
+            Filter::Area => area_taps,
+        };
         Self {
             width,
-            rows: axis_taps(height, top, box_height, target.size[0]),
-            columns: axis_taps(width, left, box_width, target.size[1]),
+            rows: taps(height, top, box_height, target.size[0]),
+            columns: taps(width, left, box_width, target.size[1]),
             open: VecDeque::new(),
             next: 0,
             spare: Vec::new(),
-            whole: vec![[0.0; LANES]; width],
-            num_whole: 0,
+            whole: Vec::with_capacity(LANES),
+            turned: vec![[0.0; LANES]; width],
             out: Vec::with_capacity(target.size[0] * target.size[1]),
         }
     }
@@ -125,22 +140,20 @@ impl Sums {
             self.open.push_back(line);
         }
         for (line, taps) in self.open.iter_mut().zip(&self.rows[self.next..]) {
-            let weight = |row: usize| (first + row).checked_sub(taps.first).and_then(|at| taps.weights.get(at).copied());
+            let weight =
+                |row: usize| (first + row).checked_sub(taps.first).and_then(|at| taps.weights.get(at).copied());
             match std::array::from_fn(weight) {
                 [Some(a), Some(b), Some(c), Some(d)] if count == GROUP => add_four(line, group, [a, b, c, d]),
                 weights => add_some(line, group, &weights[..count]),
             }
         }
-        while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count) {
+        while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count)
+        {
             debug_assert!(!taps.weights.is_empty());
             let Some(line) = self.open.pop_front() else { break };
             self.next += 1;
-            for (lanes, value) in self.whole.iter_mut().zip(&line) {
-                lanes[self.num_whole] = *value;
-            }
-            self.spare.push(line);
-            self.num_whole += 1;
-            if self.num_whole == LANES || self.next == self.rows.len() {
+            self.whole.push(line);
+            if self.whole.len() == LANES || self.next == self.rows.len() {
                 self.reduce_columns();
             }
         }
@@ -150,20 +163,32 @@ impl Sums {
     #[inline(always)]
     fn reduce_columns(&mut self) {
         let start = self.out.len();
-        let new_width = self.columns.len();
-        self.out.resize(start + self.num_whole * new_width, 0.0);
+        let (num_whole, new_width) = (self.whole.len(), self.columns.len());
+        self.out.resize(start + num_whole * new_width, 0.0);
+        if let [a, b, c, d, e, f, g, h] = &self.whole[..] {
+            let lines = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h);
+            for (out, (((((((a, b), c), d), e), f), g), h)) in self.turned.iter_mut().zip(lines) {
+                *out = [*a, *b, *c, *d, *e, *f, *g, *h];
+            }
+        } else {
+            for (lane, line) in self.whole.iter().enumerate() {
+                for (out, value) in self.turned.iter_mut().zip(line) {
+                    out[lane] = *value;
+                }
+            }
+        }
+        self.spare.append(&mut self.whole);
         for (column, taps) in self.columns.iter().enumerate() {
             let mut sums = [0.0_f32; LANES];
-            for (lanes, &weight) in self.whole[taps.first..].iter().zip(&taps.weights) {
+            for (lanes, &weight) in self.turned[taps.first..].iter().zip(&taps.weights) {
                 for (sum, value) in sums.iter_mut().zip(lanes) {
                     *sum += value * weight;
                 }
             }
-            for (row, sum) in sums[..self.num_whole].iter().enumerate() {
+            for (row, sum) in sums[..num_whole].iter().enumerate() {
                 self.out[start + row * new_width + column] = sum.clamp(0.0, 1.0);
             }
         }
-        self.num_whole = 0;
     }
 }
 

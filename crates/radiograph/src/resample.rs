@@ -5,7 +5,7 @@
 //! reduced before columns, because the first pass then streams over whole rows and the second touches only what is left.
 //! Plain sums in a fixed order, no processor-specific code: two machines give the same bits.
 
-use crate::reduce::{Target, reduce};
+use crate::reduce::{Filter, Target, reduce};
 
 /// Half-width of the filter in output pixels (input pixels when enlarging).
 const SUPPORT: f64 = 2.0;
@@ -73,7 +73,9 @@ pub(crate) fn resize_box(
     if source == [0.0, 0.0, new_height as f64, new_width as f64] && [height, width] == target {
         return pixels.to_vec();
     }
-    reduce(&pixels, [height, width], &[Target { source, size: target }]).pop().unwrap_or_default()
+    reduce(&pixels, [height, width], &[Target { filter: Filter::CatmullRom, source, size: target }])
+        .pop()
+        .unwrap_or_default()
 }
 
 /// The share of each target pixel that is inside a binary plane: exact area coverage over the box, in `0..=1`.
@@ -98,7 +100,7 @@ pub(crate) fn coverage_box(mask: &[u8], [height, width]: [usize; 2], source: [f6
 }
 
 /// Box-filter weights: how much of each input sample an output pixel covers, summing to 1.
-fn area_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
+pub(crate) fn area_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
     let scale = length / output as f64;
     (0..output)
         .map(|position| {

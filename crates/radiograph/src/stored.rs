@@ -2,7 +2,7 @@
 //! reduced, hashed and compared without ever becoming one.
 
 use crate::perceptual::{self, hash_small};
-use crate::reduce::{Rows, Target, reduce};
+use crate::reduce::{Filter, Rows, Target, reduce};
 use crate::transform::{Fit, FitGeometry, place, to_u8};
 use crate::{Radiograph, SourceFormat, SourceMetadata};
 
@@ -97,13 +97,12 @@ impl StoredRadiograph {
         let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
         let [_, _, inner_height, inner_width] = geometry.target;
         let whole = [0.0, 0.0, self.height as f64, self.width as f64];
-        let hashed = Target { source: whole, size: [perceptual::SIDE; 2] };
-        let wanted = Target { source: geometry.source, size: [inner_height, inner_width] };
+        let hashed = perceptual::target([self.height, self.width]);
+        let wanted = Target { filter: Filter::CatmullRom, source: geometry.source, size: [inner_height, inner_width] };
         // What has its size already is not filtered.
         let is_ready = |target: &Target| target.source == whole && target.size == dimensions;
-        let mut planes = [wanted, hashed].map(|target| {
-            if is_ready(&target) { (None, Some(self.brightness())) } else { (Some(target), None) }
-        });
+        let mut planes = [wanted, hashed]
+            .map(|target| if is_ready(&target) { (None, Some(self.brightness())) } else { (Some(target), None) });
         let targets: Vec<Target> = planes.iter_mut().filter_map(|(target, _)| target.take()).collect();
         let mut made = reduce(&self.samples, dimensions, &targets).into_iter();
         let [image, small] = planes.map(|(_, ready)| ready.or_else(|| made.next()).unwrap_or_default());

@@ -2,7 +2,8 @@
 
 use dataset::Sha256Hex;
 use radiograph::{
-    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, decode_bytes, decode_stored, fit_square_mask,
+    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, decode_bytes, decode_stored,
+    fit_square_mask,
 };
 use rayon::prelude::*;
 

@@ -5,9 +5,9 @@
 //! in a manifest, or the 16 of its id). Or it is a dataset that `prepare` wrote: then its images are left out, and its
 //! patients too where both hash patients with the same salt.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use csv::ReaderBuilder;
@@ -40,7 +40,7 @@ pub(super) struct Exclusions {
     /// A dataset's images and hashed patients.
     dataset_images: HashSet<String>,
     dataset_patients: HashSet<String>,
-    matched: RefCell<HashSet<usize>>,
+    matched: Mutex<HashSet<usize>>,
 }
 
 #[derive(Debug)]
@@ -218,13 +218,13 @@ impl Exclusions {
     }
 
     fn note(&self, row: usize) -> bool {
-        self.matched.borrow_mut().insert(row);
+        lock(&self.matched).insert(row);
         true
     }
 
     /// A sentence about rows that left nothing out, which may be typing mistakes. It shows lines and no patients.
     pub(super) fn unmatched(&self) -> Option<String> {
-        let matched = self.matched.borrow();
+        let matched = lock(&self.matched);
         let lines: Vec<String> = (0..self.rows.len())
             .filter(|row| !matched.contains(row))
             .map(|row| self.rows[row].line.to_string())
@@ -253,6 +253,11 @@ fn bare(patient: &str) -> (Option<&'static str>, &str) {
 fn without_zeros(patient: &str) -> String {
     let is_number = !patient.is_empty() && patient.chars().all(|digit| digit.is_ascii_digit());
     if is_number { format!("{:0>1}", patient.trim_start_matches('0')) } else { patient.to_owned() }
+}
+
+/// No panic leaves a set half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

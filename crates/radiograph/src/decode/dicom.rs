@@ -38,7 +38,9 @@ fn unsupported(reason: impl Into<String>) -> DecodeError {
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let dataset = Dataset::read(bytes, options)?;
     let layout = read_layout(&dataset, options)?;
-    let samples = match pixels::decode(&dataset, &layout)? {
+    let reduction = options.reduction(layout.height, layout.width);
+    let (values, reduction) = pixels::decode(&dataset, &layout, reduction)?;
+    let samples = match values {
         Values::Grey(values) => {
             let brightness = if layout.photometric == PALETTE {
                 grey::through_palette(&dataset, &layout)?
@@ -52,17 +54,22 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
             Samples::Brightness(colors.iter().map(|&color| luma(color.map(u32::from), max)).collect())
         }
     };
+    let [height, width] = [layout.height, layout.width].map(|length| length.div_ceil(reduction));
     let spacing = [tags::PIXEL_SPACING, tags::IMAGER_PIXEL_SPACING].into_iter().find_map(|tag| {
         let values = dataset.decimals(tag);
         match values[..] {
-            [rows, columns] if rows > 0.0 && columns > 0.0 => Some([rows as f32, columns as f32]),
+            [rows, columns] if rows > 0.0 && columns > 0.0 => {
+                // Sides are rounded up.
+                let distance = |spacing: f64, from: usize, to: usize| (spacing * from as f64 / to as f64) as f32;
+                Some([distance(rows, layout.height, height), distance(columns, layout.width, width)])
+            }
             _ => None,
         }
     });
     Ok(StoredRadiograph {
         samples,
-        height: layout.height,
-        width: layout.width,
+        height,
+        width,
         pixel_spacing_mm: spacing,
         stored_bits: layout.bits_stored as u8,
         format: FORMAT,

@@ -1,5 +1,10 @@
-//! JPEG files: baseline and progressive, grey and colour.
+//! JPEG files: baseline, extended and progressive, grey and colour.
 
+mod cosine;
+mod huffman;
+pub(super) mod sequential;
+
+use sequential::{Header, Refusal};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -12,8 +17,50 @@ const FORMAT: SourceFormat = SourceFormat::Jpeg;
 
 /// Decodes a JPEG file. Orientation tags of cameras are ignored: radiograph exports do not carry them.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
-    let corrupt = |error: zune_jpeg::errors::DecodeErrors| DecodeError::corrupt(FORMAT, error);
     check_complete(bytes)?;
+    let decoded = match sequential::read_header(bytes) {
+        Ok(header) if header.is_luma_first => {
+            options.check_size(FORMAT, header.height as u64, header.width as u64)?;
+            decode_luma(bytes, &header, options.reduction(header.height, header.width))
+        }
+        Ok(_) => Err(Refusal::OtherKind),
+        Err(refusal) => Err(refusal),
+    };
+    let (samples, height, width, stored_bits) = match decoded {
+        Ok(decoded) => decoded,
+        Err(Refusal::Corrupt(detail)) => return Err(DecodeError::corrupt(FORMAT, detail)),
+        Err(Refusal::OtherKind) => decode_other(bytes, options)?,
+    };
+    let picture = StoredRadiograph {
+        samples,
+        height,
+        width,
+        pixel_spacing_mm: None,
+        stored_bits,
+        format: FORMAT,
+        metadata: SourceMetadata::default(),
+    };
+    Ok(finish_plain(picture, options))
+}
+
+/// Samples, height, width, bits.
+type Decoded = (Samples, usize, usize, u8);
+
+/// The usual kinds, whose first component is brightness.
+fn decode_luma(bytes: &[u8], header: &Header, reduction: usize) -> Result<Decoded, Refusal> {
+    let samples = if header.bits == 8 {
+        Samples::Bytes(header.decode(bytes, reduction)?)
+    } else {
+        let brightness = (0..4096_u16).map(|value| f32::from(value) / 4095.0).collect();
+        Samples::Words { values: header.decode(bytes, reduction)?, brightness }
+    };
+    let (height, width) = (header.height.div_ceil(reduction), header.width.div_ceil(reduction));
+    Ok((samples, height, width, header.bits as u8))
+}
+
+/// Progressive pictures, and those whose brightness is worked out from colours; always at full size.
+fn decode_other(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    let corrupt = |error: zune_jpeg::errors::DecodeErrors| DecodeError::corrupt(FORMAT, error);
     let settings = DecoderOptions::default().set_strict_mode(true).set_max_width(65_535).set_max_height(65_535);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), settings);
     decoder.decode_headers().map_err(corrupt)?;
@@ -38,21 +85,10 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
         _ => Samples::Bytes(samples),
     };
     if samples.len() != height * width {
-        return Err(DecodeError::corrupt(
-            FORMAT,
-            format_args!("{} pixels instead of {width} x {height}", samples.len()),
-        ));
+        let found = samples.len();
+        return Err(DecodeError::corrupt(FORMAT, format_args!("{found} pixels instead of {width} x {height}")));
     }
-    let picture = StoredRadiograph {
-        samples,
-        height,
-        width,
-        pixel_spacing_mm: None,
-        stored_bits: 8,
-        format: FORMAT,
-        metadata: SourceMetadata::default(),
-    };
-    Ok(finish_plain(picture, options))
+    Ok((samples, height, width, 8))
 }
 
 /// A decoder fills the missing part of a cut file with grey, so the end mark is looked for first. Within the compressed

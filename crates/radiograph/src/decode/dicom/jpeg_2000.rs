@@ -8,8 +8,9 @@ use crate::DecodeError;
 /// of 64 x 64 have some 33,000; each takes a few hundred bytes.
 const MAX_BLOCKS: u64 = 2_000_000;
 
-/// Decodes a frame, lossless or lossy.
-pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
+/// Decodes a frame, lossless or lossy, to a half, a quarter or an eighth of its rows and columns if so asked and as far as
+/// the file has resolutions; also returns by how much they were reduced.
+pub(super) fn decode(frame: &[u8], layout: &Layout, reduction: usize) -> Result<(Values, usize), DecodeError> {
     // Some writers wrap the codestream in a JP2 file, which the standard does not allow. The SIZ segment follows its
     // start; the precision of the first component, with its sign, lies 42 bytes in.
     let start = frame.windows(4).position(|mark| mark == [0xff, 0x4f, 0xff, 0x51]);
@@ -21,9 +22,17 @@ pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeErro
     }
     check_grid(codestream, layout)?;
     check_blocks(codestream, layout)?;
-    let settings = hayro_jpeg2000::DecodeSettings { strict: true, ..Default::default() };
+    // The decoder divides and rounds down.
+    let smallest = |length: usize| (length / reduction).max(1) as u32;
+    let target_resolution = (reduction > 1).then(|| (smallest(layout.width), smallest(layout.height)));
+    let settings = hayro_jpeg2000::DecodeSettings { strict: true, target_resolution, ..Default::default() };
     let image = hayro_jpeg2000::Image::new(codestream, &settings).map_err(corrupt)?;
-    check_dimensions(layout, image.width() as usize, image.height() as usize)?;
+    let (height, width) = (image.height() as usize, image.width() as usize);
+    let is_reduced = |by: &usize| [layout.height, layout.width].map(|length| length.div_ceil(*by)) == [height, width];
+    let reduced = [1, 2, 4, 8].into_iter().take_while(|&by| by <= reduction).find(is_reduced).unwrap_or(1);
+    if reduced == 1 {
+        check_dimensions(layout, width, height)?;
+    }
     let mut context = hayro_jpeg2000::DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(corrupt)?;
     // The decoder shifts signed samples up by half of their range; lossy ones may leave the range a little.
@@ -31,10 +40,10 @@ pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeErro
     let mask = layout.max_value() as u16;
     let sample = |value: f32| ((value.round() as i32).clamp(0, max) - offset) as u16 & mask;
     match decoded.components() {
-        [grey] => Ok(Values::Grey(grey.samples().iter().map(|&value| sample(value)).collect())),
+        [grey] => Ok((Values::Grey(grey.samples().iter().map(|&value| sample(value)).collect()), reduced)),
         [red, green, blue] => {
             let colors = red.samples().iter().zip(green.samples()).zip(blue.samples());
-            Ok(Values::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()))
+            Ok((Values::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()), reduced))
         }
         other => Err(corrupt(format_args!("{} JPEG 2000 components", other.len()))),
     }

@@ -2,9 +2,13 @@
 
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
+use super::super::jpeg::sequential::{self, Refusal};
 use super::dataset::Dataset;
 use super::{corrupt, jpeg_2000, jpeg_ls, rle, unsupported};
 use crate::DecodeError;
+
+/// JPEG baseline, 8 bits.
+const BASELINE: &str = "1.2.840.10008.1.2.4.50";
 
 /// JPEG extended, 8 and 12 bits.
 const EXTENDED: &str = "1.2.840.10008.1.2.4.51";
@@ -47,22 +51,22 @@ pub(super) enum Values {
     Rgb(Vec<[u16; 3]>),
 }
 
-/// Decodes the only frame.
-pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Values, DecodeError> {
+/// Decodes the only frame. Where its compression makes that quicker, rows and columns are reduced by 2, 4 or 8 if so
+/// asked; also returns by how much they were.
+pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Result<(Values, usize), DecodeError> {
     let uid = dataset.transfer_syntax.as_str();
     let Some(frame) = dataset.encapsulated_frame() else {
         let bytes = dataset.native_pixels().unwrap_or(&[]);
-        return native(dataset, layout, bytes);
+        return Ok((native(dataset, layout, bytes)?, 1));
     };
+    let mut reduced = 1;
     let samples = match uid {
         "1.2.840.10008.1.2.5" => {
             let planes = rle::decode(&frame, layout.num_pixels(), layout.bits_allocated, layout.channels)?;
             let sample = |word: &u16| layout.sample(*word);
             match &planes[..] {
                 [grey] => Values::Grey(grey.iter().map(sample).collect()),
-                [luma, ..] if is_luma_first(layout) => {
-                    Values::Rgb(luma.iter().map(|word| [sample(word); 3]).collect())
-                }
+                [luma, ..] if is_luma_first(layout) => Values::Rgb(luma.iter().map(|word| [sample(word); 3]).collect()),
                 [red, green, blue] => {
                     let rows = red.iter().zip(green).zip(blue);
                     Values::Rgb(rows.map(|((r, g), b)| [sample(r), sample(g), sample(b)]).collect())
@@ -71,8 +75,15 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Values, Decod
             }
         }
         // JPEG baseline, extended, lossless, lossless with first-order prediction.
-        "1.2.840.10008.1.2.4.50" | EXTENDED | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
-            jpeg(&frame, layout)?
+        BASELINE | EXTENDED | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
+            let luma = if uid == BASELINE || uid == EXTENDED { luma_of_jpeg(&frame, layout, reduction)? } else { None };
+            match luma {
+                Some(values) => {
+                    reduced = reduction;
+                    values
+                }
+                None => jpeg(&frame, layout)?,
+            }
         }
         "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => {
             let image = jpeg_ls::decode(&frame, layout.num_pixels() as u64)?;
@@ -80,7 +91,11 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Values, Decod
             let mask = layout.max_value() as u16;
             Values::Grey(image.samples.iter().map(|sample| sample & mask).collect())
         }
-        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000::decode(&frame, layout)?,
+        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => {
+            let (values, by) = jpeg_2000::decode(&frame, layout, reduction)?;
+            reduced = by;
+            values
+        }
         _ => {
             let name = &dataset.transfer_syntax_name;
             let remedy = remedy(uid);
@@ -91,13 +106,14 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Values, Decod
         Values::Grey(values) => (values.len(), 1),
         Values::Rgb(values) => (values.len(), 3),
     };
-    if found != layout.num_pixels() || channels != layout.channels {
+    let expected = layout.height.div_ceil(reduced) * layout.width.div_ceil(reduced);
+    if found != expected || channels != layout.channels {
         let (height, width) = (layout.height, layout.width);
         return Err(corrupt(format_args!(
             "{found} pixels of {channels} channel(s) for an image of {width} x {height}"
         )));
     }
-    Ok(samples)
+    Ok((samples, reduced))
 }
 
 /// What to do about a transfer syntax that is known and not decoded.
@@ -151,7 +167,30 @@ pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> 
     )))
 }
 
-/// JPEG with a discrete cosine transform (8 bit) or lossless (up to 16 bit).
+/// Baseline and extended JPEG of one component; `None` for others.
+fn luma_of_jpeg(frame: &[u8], layout: &Layout, reduction: usize) -> Result<Option<Values>, DecodeError> {
+    let decode = || {
+        let header = sequential::read_header(frame)?;
+        if header.num_components != 1 || layout.channels != 1 {
+            return Err(Refusal::OtherKind);
+        }
+        if let Err(error) = check_dimensions(layout, header.width, header.height) {
+            return Ok(Err(error));
+        }
+        let mask = layout.max_value() as u16;
+        Ok(Ok(match header.bits {
+            8 => header.decode::<u8>(frame, reduction)?.iter().map(|&value| u16::from(value) & mask).collect(),
+            _ => header.decode::<u16>(frame, reduction)?.iter().map(|&value| value & mask).collect(),
+        }))
+    };
+    match decode() {
+        Ok(values) => values.map(Values::Grey).map(Some),
+        Err(Refusal::OtherKind) => Ok(None),
+        Err(Refusal::Corrupt(detail)) => Err(corrupt(detail)),
+    }
+}
+
+/// JPEG of several components (8 bit) or lossless (up to 16 bit).
 fn jpeg(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
     use jpeg_decoder::UnsupportedFeature::SamplePrecision;
     let refuse = |error: jpeg_decoder::Error| match error {

@@ -1,0 +1,246 @@
+//! Huffman codes of JPEG (ITU-T T.81, annexes C and F.2.2) and the bits that they are read from.
+
+/// Bits that are looked up at once; longer codes are rare.
+const LOOKUP_BITS: u32 = 11;
+
+/// The largest number of bits in a code.
+const MAX_CODE_BITS: usize = 16;
+
+/// A table of codes, for DC differences or AC coefficients.
+#[derive(Clone)]
+pub(super) struct Table {
+    /// For each of the next [`LOOKUP_BITS`] bits: symbol, bits of its code; no bits where the code is longer.
+    short: Vec<(u8, u8)>,
+    /// The same for whole AC coefficients, where code and value fit.
+    coefficients: Vec<Coefficient>,
+    /// The first code of each length, left-aligned in 16 bits, that is beyond those of the length; T.81, figure F.16.
+    beyond: [u32; MAX_CODE_BITS + 1],
+    /// What to add to a code of each length for the place of its symbol.
+    offsets: [i32; MAX_CODE_BITS + 1],
+    symbols: Vec<u8>,
+}
+
+/// Zeros "before" the mark that a block has no more coefficients: more than there can be.
+pub(super) const END_OF_BLOCK: u8 = 128;
+
+/// An AC coefficient with the zeros before it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Coefficient {
+    pub value: i16,
+    /// Zeros before it.
+    pub run: u8,
+    /// Bits of code and value together; 0 where they are not in the table.
+    pub bits: u8,
+}
+
+impl Table {
+    /// The table of the numbers of codes of 1 to 16 bits and of the symbols in the order of their codes. `None` where
+    /// there are more codes than bits.
+    pub(super) fn new(counts: &[u8; MAX_CODE_BITS], symbols: &[u8]) -> Option<Self> {
+        let mut short = vec![(0, 0); 1 << LOOKUP_BITS];
+        let (mut beyond, mut offsets) = ([0; MAX_CODE_BITS + 1], [0; MAX_CODE_BITS + 1]);
+        let (mut code, mut place) = (0_u32, 0_usize);
+        for bits in 1..=MAX_CODE_BITS {
+            offsets[bits] = place as i32 - code as i32;
+            for _ in 0..counts[bits - 1] {
+                let symbol = *symbols.get(place)?;
+                if code >> bits != 0 {
+                    return None;
+                }
+                if let Some(free) = LOOKUP_BITS.checked_sub(bits as u32) {
+                    let first = (code << free) as usize;
+                    short.get_mut(first..first + (1 << free))?.fill((symbol, bits as u8));
+                }
+                (code, place) = (code + 1, place + 1);
+            }
+            if code > 1 << bits {
+                return None;
+            }
+            beyond[bits] = code << (MAX_CODE_BITS - bits);
+            code <<= 1;
+        }
+        let coefficients = (0..1_u32 << LOOKUP_BITS).map(|bits| coefficient(bits, short[bits as usize])).collect();
+        Some(Self { short, coefficients, beyond, offsets, symbols: symbols[..place].to_vec() })
+    }
+
+    /// The coefficient that comes next, where it is short enough to be looked up; otherwise one of no bits.
+    #[inline(always)]
+    pub(super) fn peek_coefficient(&self, bits: &Bits<'_>) -> Coefficient {
+        self.coefficients[bits.peek(LOOKUP_BITS) as usize]
+    }
+
+    /// Reads the next symbol; `None` for bits that are no code. At least 16 bits must be there.
+    #[inline(always)]
+    pub(super) fn read(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        let (symbol, length) = self.short[bits.peek(LOOKUP_BITS) as usize];
+        if length != 0 {
+            bits.skip(u32::from(length));
+            return Some(symbol);
+        }
+        self.read_long(bits)
+    }
+
+    #[cold]
+    fn read_long(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        let next = bits.peek(MAX_CODE_BITS as u32);
+        let length = (LOOKUP_BITS as usize + 1..=MAX_CODE_BITS).find(|&length| next < self.beyond[length])?;
+        let code = (next >> (MAX_CODE_BITS - length)) as i32;
+        bits.skip(length as u32);
+        self.symbols.get(usize::try_from(code + self.offsets[length]).ok()?).copied()
+    }
+}
+
+fn coefficient(bits: u32, (symbol, length): (u8, u8)) -> Coefficient {
+    let (run, size) = (symbol >> 4, u32::from(symbol & 15));
+    let total = u32::from(length) + size;
+    if symbol == 0 && length != 0 {
+        return Coefficient { value: 0, run: END_OF_BLOCK, bits: length };
+    }
+    if length == 0 || size == 0 || total > LOOKUP_BITS {
+        return Coefficient::default();
+    }
+    let value = bits >> (LOOKUP_BITS - total) & ((1 << size) - 1);
+    Coefficient { value: extend(value, size) as i16, run, bits: total as u8 }
+}
+
+/// The number of `size` bits that is meant (T.81, F.12): those that begin with 0 are negative.
+#[inline(always)]
+pub(super) fn extend(value: u32, size: u32) -> i32 {
+    let value = value as i32;
+    if size > 0 && value < 1 << (size - 1) { value - (1 << size) + 1 } else { value }
+}
+
+/// Bits of a segment between restart marks, without the zeros after `FF`. After its end come zeros.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    /// The next bits, from the highest on.
+    buffer: u64,
+    /// How many are there.
+    count: u32,
+}
+
+/// Zeros after a segment, so that eight bytes can be read at any place of it.
+pub(super) const PADDING: usize = 16;
+
+impl<'a> Bits<'a> {
+    /// `bytes` end with [`PADDING`] zeros.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0, buffer: 0, count: 0 }
+    }
+
+    /// Sees to it that there are at least 56 bits.
+    #[inline(always)]
+    pub(super) fn refill(&mut self) {
+        let Some(&next) = self.bytes.get(self.position..).and_then(|rest| rest.first_chunk::<8>()) else {
+            // Zeros, of which there are enough.
+            return self.pad();
+        };
+        self.buffer |= u64::from_be_bytes(next) >> self.count;
+        let num_bytes = (63 - self.count) >> 3;
+        self.position += num_bytes as usize;
+        self.count += num_bytes * 8;
+    }
+
+    #[cold]
+    fn pad(&mut self) {
+        self.position += (63 - self.count as usize) >> 3;
+        self.count |= 56;
+    }
+
+    /// At least 32 bits.
+    #[inline(always)]
+    pub(super) fn ensure(&mut self) {
+        if self.count < 32 {
+            self.refill();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn peek(&self, num: u32) -> u32 {
+        (self.buffer >> (64 - num)) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn skip(&mut self, num: u32) {
+        self.buffer <<= num;
+        self.count -= num;
+    }
+
+    /// Reads 0 to 16 bits.
+    #[inline(always)]
+    pub(super) fn take(&mut self, num: u32) -> u32 {
+        let value = (self.buffer >> 1 >> (63 - num)) as u32;
+        self.skip(num);
+        value
+    }
+
+    /// Whether more was read than there is.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.position * 8 - self.count as usize > (self.bytes.len() - PADDING) * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes of T.81's table K.3 (luminance DC): 2 to 9 bits.
+    #[test]
+    fn codes_are_those_of_the_standard() {
+        let counts = [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0];
+        let table = Table::new(&counts, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]).unwrap();
+        // 00, 010, 1110, 111111110 and the end.
+        let mut bytes = vec![0b0001_0111, 0b0111_1111, 0b1000_0000];
+        bytes.extend([0; PADDING]);
+        let mut bits = Bits::new(&bytes);
+        bits.refill();
+        assert_eq!([0; 4].map(|_: u8| table.read(&mut bits)), [Some(0), Some(1), Some(6), Some(11)]);
+        assert!(!bits.is_overdrawn());
+        // Seven zeros are left of the bytes: three codes and half of another.
+        assert_eq!([0; 3].map(|_: u8| table.read(&mut bits)), [Some(0); 3]);
+        assert!(!bits.is_overdrawn());
+        table.read(&mut bits);
+        assert!(bits.is_overdrawn());
+    }
+
+    #[test]
+    fn long_codes_and_bits_that_are_no_code() {
+        // One code of 1 bit, then one of 16: 1000_0000_0000_0000.
+        let counts = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let table = Table::new(&counts, &[5, 7]).unwrap();
+        let mut bytes = vec![0b1000_0000, 0, 0b1100_0000, 0];
+        bytes.extend([0; PADDING]);
+        let mut bits = Bits::new(&bytes);
+        bits.refill();
+        assert_eq!(table.read(&mut bits), Some(7));
+        assert_eq!(table.read(&mut bits), None);
+    }
+
+    #[test]
+    fn tables_with_too_many_codes_are_refused() {
+        let mut counts = [0; 16];
+        counts[0] = 3;
+        assert!(Table::new(&counts, &[1, 2, 3]).is_none());
+        counts[0] = 1;
+        assert!(Table::new(&counts, &[]).is_none());
+    }
+
+    #[test]
+    fn numbers_are_extended_as_the_standard_says() {
+        assert_eq!([0, 1, 2, 3].map(|value| extend(value, 2)), [-3, -2, 2, 3]);
+        assert_eq!([extend(0, 0), extend(0, 1), extend(1, 1)], [0, -1, 1]);
+    }
+
+    #[test]
+    fn coefficients_are_what_code_and_value_say() {
+        // Code 0 is symbol 0x12: one zero, then a number of two bits.
+        let table = Table::new(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0x12]).unwrap();
+        let mut bytes = vec![0b0100_0000];
+        bytes.extend([0; PADDING]);
+        let mut bits = Bits::new(&bytes);
+        bits.refill();
+        let found = table.peek_coefficient(&bits);
+        assert_eq!((found.run, found.value, found.bits), (1, 2, 3));
+    }
+}
