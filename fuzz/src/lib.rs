@@ -4,10 +4,13 @@
 //! the same: libFuzzer's hook ends the process at the panic, before anything can catch it.
 
 use libfuzzer_sys::Corpus;
-use radiograph::{DecodeOptions, SourceFormat, decode_bytes, is_dicom};
+use radiograph::{DecodeOptions, Fit, SourceFormat, decode_bytes, is_dicom};
 
 /// Large enough for every branch, small enough for thousands of runs in a second: 512 x 512.
 const MAX_PIXELS: u64 = 1 << 18;
+
+/// Small enough that the seeds are reduced.
+const REDUCED: Option<(usize, Fit)> = Some((2, Fit::Pad));
 
 /// Decodes bytes and checks what comes of it. Without the format's first bytes they are rejected, so that libFuzzer
 /// does not spend its time on how formats are told apart.
@@ -26,9 +29,14 @@ pub fn check(bytes: &[u8], format: SourceFormat) -> Corpus {
         return Corpus::Reject;
     }
     // DICOM images without a window are stretched anyway; the option is about the others.
-    let ways = if format == SourceFormat::Dicom { &[false][..] } else { &[false, true] };
-    for &stretch_plain_images in ways {
-        let options = DecodeOptions { max_pixels: MAX_PIXELS, stretch_plain_images, ..Default::default() };
+    // PNG is never reduced on the way.
+    let ways = match format {
+        SourceFormat::Dicom => &[(false, None), (false, REDUCED)][..],
+        SourceFormat::Png => &[(false, None), (true, None)],
+        _ => &[(false, None), (true, None), (false, REDUCED)],
+    };
+    for &(stretch_plain_images, reduce_for) in ways {
+        let options = DecodeOptions { max_pixels: MAX_PIXELS, stretch_plain_images, reduce_for, ..Default::default() };
         match decode_bytes(bytes, &options) {
             Ok(picture) => {
                 assert_eq!(picture.format, format);

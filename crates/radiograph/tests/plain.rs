@@ -156,3 +156,48 @@ fn a_limit_of_pixels_is_kept() {
     let options = DecodeOptions { max_pixels: 100, ..Default::default() };
     assert!(decode_bytes(&bytes, &options).is_ok());
 }
+
+/// A picture of which less is needed is decoded to a half, a quarter or an eighth, with sides rounded up.
+#[test]
+fn reduced_decoding_keeps_twice_what_is_needed() {
+    for name in ["grey.jpg", "color.jpg"] {
+        let bytes = std::fs::read(folder().join(name)).unwrap();
+        // 37 x 53 pixels; the longer side counts where all of the picture is to be seen, else the shorter one.
+        for (size, fit, reduction) in [
+            (14, Fit::Pad, 1),
+            (13, Fit::Pad, 2),
+            (6, Fit::Pad, 4),
+            (3, Fit::Pad, 8),
+            (1, Fit::Pad, 8),
+            (10, Fit::CentreCrop, 1),
+            (9, Fit::CentreCrop, 2),
+            (9, Fit::Stretch, 2),
+        ] {
+            let options = DecodeOptions { reduce_for: Some((size, fit)), ..Default::default() };
+            let picture = decode_bytes(&bytes, &options).unwrap();
+            let expected = (37_usize.div_ceil(reduction), 53_usize.div_ceil(reduction));
+            assert_eq!((picture.height, picture.width), expected, "{name}, {size}, {fit:?}");
+        }
+    }
+}
+
+/// On real radiographs, reduced decoding gives nearly what full decoding does.
+#[test]
+fn reduced_decoding_comes_near_full_decoding() {
+    let originals = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cxr/originals");
+    let Ok(files) = std::fs::read_dir(originals) else { return };
+    let (mut sum, mut num) = (0, 0);
+    for file in files {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let square = |reduce_for| {
+            let options = DecodeOptions { reduce_for, ..Default::default() };
+            fit_square(&decode_bytes(&bytes, &options).unwrap(), 128, Fit::Pad)
+        };
+        let (full, reduced) = (square(None), square(Some((128, Fit::Pad))));
+        sum += full.iter().zip(&reduced).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+        num += full.len() as u64;
+    }
+    let mean = sum as f64 / num as f64;
+    println!("reduced decoding: {mean:.3} of 255");
+    assert!(num == 0 || (0.01..0.5).contains(&mean), "{mean}");
+}

@@ -61,6 +61,10 @@ pub struct Arguments {
     /// How a rectangle becomes a square
     #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
     fit: String,
+    /// Decodes JPEG and JPEG 2000 to no more than needed, which is quicker; pixels differ a little from those of a full
+    /// decoding, and equal images are recognised within one format and image size only
+    #[arg(long)]
+    reduced_decoding: bool,
     /// csv: the column that holds something, as in `--column patient="Patient ID"`; several label columns are
     /// separated by commas; may be given several times
     #[arg(long, value_name = "WHAT=COLUMN", value_parser = parse_column)]
@@ -82,7 +86,8 @@ pub struct Arguments {
     part: Option<Part>,
     /// Joins the parts in these folders, or in a folder of them, to one dataset
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
-        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "column", "root", "split",
+        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit",
+        "reduced_decoding", "column", "root", "split",
         "salt_file", "keep_duplicates", "part", "add", "list_presets",
     ])]
     merge: Vec<PathBuf>,
@@ -152,6 +157,7 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         image_size: arguments.image_size,
         max_pixels: arguments.max_pixels,
         fit: word(&arguments.fit)?,
+        reduced_decoding: arguments.reduced_decoding,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
         out: arguments.out.context(NO_OUT)?,
@@ -277,6 +283,6 @@ mod tests {
         let (typed, default) = (typed(&[]).unwrap(), PrepareConfig::default());
         assert_eq!((typed.image_size, typed.fit, typed.preset), (default.image_size, default.fit, default.preset));
         assert_eq!((typed.split.train, typed.deduplicate), (default.split.train, default.deduplicate));
-        assert_eq!(typed.max_pixels, default.max_pixels);
+        assert_eq!((typed.max_pixels, typed.reduced_decoding), (default.max_pixels, default.reduced_decoding));
     }
 }

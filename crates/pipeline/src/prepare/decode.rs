@@ -60,6 +60,7 @@ fn options(config: &PrepareConfig) -> DecodeOptions {
     DecodeOptions {
         max_pixels: config.max_pixels,
         stretch_plain_images: config.stretch_plain_images,
+        reduce_for: config.reduced_decoding.then_some((config.image_size, Fit::from(config.fit))),
         ..Default::default()
     }
 }
@@ -119,7 +120,7 @@ fn decode_mask(
     fit: Fit,
 ) -> Result<Option<Vec<u8>>, String> {
     // A mask's values are what they are.
-    let options = DecodeOptions { stretch_plain_images: false, ..options.clone() };
+    let options = DecodeOptions { stretch_plain_images: false, reduce_for: None, ..options.clone() };
     let mut union: Option<Vec<u8>> = None;
     for part in parts {
         let mask = decode_bytes(&part.read_image(&options)?, &options).map_err(|error| error.to_string())?;

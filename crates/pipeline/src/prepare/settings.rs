@@ -30,6 +30,9 @@ pub(super) fn settings(
         sources: Vec<String>,
         fit: Fit,
         stretch_plain_images: bool,
+        /// Only where it is on, as datasets of earlier releases have it off.
+        #[serde(skip_serializing_if = "is_off")]
+        reduced_decoding: bool,
         /// Only where it is not the usual one.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_pixels: Option<u64>,
@@ -69,6 +72,7 @@ pub(super) fn settings(
         sources: config.sources.iter().map(name).collect(),
         fit: config.fit,
         stretch_plain_images: config.stretch_plain_images,
+        reduced_decoding: config.reduced_decoding,
         max_pixels: (config.max_pixels != PrepareConfig::default().max_pixels).then_some(config.max_pixels),
         deduplicate: config.deduplicate,
         join_near_duplicates: config.join_near_duplicates,
@@ -87,6 +91,10 @@ pub(super) fn settings(
         salt_fingerprint,
         preparation: toml::Table::try_from(preparation)?,
     })
+}
+
+fn is_off(setting: &bool) -> bool {
+    !*setting
 }
 
 fn is_on(setting: &bool) -> bool {
