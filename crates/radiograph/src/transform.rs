@@ -146,7 +146,13 @@ pub fn flip_horizontal<T>(pixels: &mut [T], width: usize) {
 
 /// `0..=1` to 8 bit, rounded to nearest; out of range is clamped, not a number is 0.
 pub fn to_u8(pixels: &[f32]) -> Vec<u8> {
-    pixels.iter().map(|pixel| round(pixel.clamp(0.0, 1.0) * 255.0) as u8).collect()
+    let mut out = vec![0; pixels.len()];
+    pulp::Arch::new().dispatch(|| {
+        for (out, pixel) in out.iter_mut().zip(pixels) {
+            *out = round(pixel.clamp(0.0, 1.0) * 255.0) as u8;
+        }
+    });
+    out
 }
 
 /// `0..=1` to 16 bit, rounded to nearest; out of range is clamped, not a number is 0.
@@ -155,6 +161,7 @@ pub fn to_u16(pixels: &[f32]) -> Vec<u16> {
 }
 
 /// Rounds a number from 0 to 65,535 to the nearest, halves up, as `f32::round` does, which is a call for each pixel.
+#[inline(always)]
 fn round(value: f32) -> i32 {
     let whole = value as i32;
     whole + i32::from(value - whole as f32 >= 0.5)

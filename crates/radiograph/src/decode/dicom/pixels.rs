@@ -144,7 +144,13 @@ fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Values, De
     let words: Vec<u16> = if layout.bits_allocated == 8 {
         bytes.iter().map(|&byte| layout.sample(u16::from(byte))).collect()
     } else {
-        bytes.as_chunks().0.iter().map(|&pair| layout.sample(dataset.word(pair))).collect()
+        // Told apart here and not for each pixel.
+        let pairs = bytes.as_chunks().0.iter();
+        match (dataset.big_endian, layout.bits_stored) {
+            (false, 16) => pairs.map(|&pair| u16::from_le_bytes(pair)).collect(),
+            (false, _) => pairs.map(|&pair| layout.sample(u16::from_le_bytes(pair))).collect(),
+            (true, _) => pairs.map(|&pair| layout.sample(u16::from_be_bytes(pair))).collect(),
+        }
     };
     if layout.channels == 1 {
         return Ok(Values::Grey(words));
