@@ -3,7 +3,7 @@
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
 use super::dataset::Dataset;
-use super::{corrupt, jpeg_2000, jpeg_ls, rle, unsupported};
+use super::{corrupt, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
 use crate::DecodeError;
 
 /// JPEG extended, 8 and 12 bits.
@@ -80,11 +80,21 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
             let mask = layout.max_value() as u16;
             Samples::Grey(image.samples.iter().map(|sample| sample & mask).collect())
         }
-        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000::decode(&frame, layout)?,
+        // JPEG 2000 and high-throughput JPEG 2000, lossless and lossy; a codestream says itself which it is.
+        "1.2.840.10008.1.2.4.90"
+        | "1.2.840.10008.1.2.4.91"
+        | "1.2.840.10008.1.2.4.201"
+        | "1.2.840.10008.1.2.4.202"
+        | "1.2.840.10008.1.2.4.203" => jpeg_2000::decode(&frame, layout)?,
+        // JPEG XL: lossless, a JPEG packed further, any.
+        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
+            jpeg_xl::decode(&frame, layout)?
+        }
         _ => {
             let name = &dataset.transfer_syntax_name;
-            let remedy = remedy(uid);
-            return Err(unsupported(format!("its pixels are compressed as {name} ({uid}); {remedy}")));
+            return Err(unsupported(format!(
+                "its pixels are compressed as {name} ({uid}); convert it to explicit little endian first"
+            )));
         }
     };
     let (found, channels) = match &samples {
@@ -98,16 +108,6 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout) -> Result<Samples, Deco
         )));
     }
     Ok(samples)
-}
-
-/// What to do about a transfer syntax that is known and not decoded.
-fn remedy(uid: &str) -> &'static str {
-    match uid {
-        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
-            "convert it to explicit little endian first, for example with `dicom-transcode` of dicom-rs"
-        }
-        _ => "decompress it first, for example with pydicom's `Dataset.decompress()`",
-    }
 }
 
 /// Whether the first channel already is brightness.
@@ -156,9 +156,9 @@ fn jpeg(frame: &[u8], layout: &Layout) -> Result<Samples, DecodeError> {
     use jpeg_decoder::UnsupportedFeature::SamplePrecision;
     let refuse = |error: jpeg_decoder::Error| match error {
         jpeg_decoder::Error::Unsupported(SamplePrecision(bits)) => unsupported(format!(
-            "its pixels are compressed as JPEG extended with {bits} bits ({}), of which 8 are read; {}",
-            EXTENDED,
-            remedy(EXTENDED)
+            "its pixels are compressed as JPEG extended with {bits} bits ({}), of which 8 are read; decompress it first, for example with pydicom's \
+             `Dataset.decompress()`",
+            EXTENDED
         )),
         jpeg_decoder::Error::Unsupported(feature) => {
             unsupported(format!("its pixels use a JPEG feature that is not read ({feature:?}); decompress it first"))
