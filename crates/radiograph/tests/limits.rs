@@ -69,9 +69,9 @@ fn codestream(bytes: &[u8]) -> usize {
     bytes.windows(4).position(|mark| mark == [0xff, 0x4f, 0xff, 0x51]).unwrap()
 }
 
-/// The JPEG 2000 fixture with 32-bit words of its size segment replaced: Xsiz, Ysiz, XOsiz, YOsiz, XTsiz, YTsiz...
-fn with_words(words: &[(usize, u32)]) -> Vec<u8> {
-    let mut bytes = fixture("dicom/j2k_u12.dcm");
+/// A JPEG 2000 fixture with 32-bit words of its size segment replaced: Xsiz, Ysiz, XOsiz, YOsiz, XTsiz, YTsiz...
+fn with_words(name: &str, words: &[(usize, u32)]) -> Vec<u8> {
+    let mut bytes = fixture(&format!("dicom/{name}.dcm"));
     let start = codestream(&bytes) + 8;
     for (number, word) in words {
         bytes[start + 4 * number..start + 4 * number + 4].copy_from_slice(&word.to_be_bytes());
@@ -81,40 +81,62 @@ fn with_words(words: &[(usize, u32)]) -> Vec<u8> {
 
 #[test]
 fn jpeg_2000_headers_that_claim_too_much() {
-    let large = with_words(&[(0, 4_000_000_000), (1, 4_000_000_000)]);
-    assert!(message(&large).contains("4000000000 x 4000000000 pixels, the header says 40 x 36"), "{}", message(&large));
-    // The same few pixels, far out on a grid of tiles of one pixel each.
-    let far = u32::MAX - 100;
-    let tiles = with_words(&[(0, far + 40), (1, far + 36), (2, far), (3, far), (4, 1), (5, 1)]);
-    assert!(message(&tiles).contains("JPEG 2000 tiles, the standard has 65535"), "{}", message(&tiles));
-    let mut components = with_words(&[]);
-    let at = codestream(&components) + 40;
-    components[at..at + 2].copy_from_slice(&16_384_u16.to_be_bytes());
-    assert!(message(&components).contains("16384 JPEG 2000 components"), "{}", message(&components));
+    for name in ["j2k_u12", "htj2k_u12"] {
+        let large = message(&with_words(name, &[(0, 4_000_000_000), (1, 4_000_000_000)]));
+        assert!(large.contains("4000000000 x 4000000000 pixels, the header says 40 x 36"), "{name}: {large}");
+        // The same few pixels, far out on a grid of tiles of one pixel each.
+        let far = u32::MAX - 100;
+        let grid = [(0, far + 40), (1, far + 36), (2, far), (3, far), (4, 1), (5, 1)];
+        let tiles = message(&with_words(name, &grid));
+        assert!(tiles.contains("JPEG 2000 tiles, the standard has 65535"), "{name}: {tiles}");
+        let mut components = with_words(name, &[]);
+        let at = codestream(&components) + 40;
+        components[at..at + 2].copy_from_slice(&16_384_u16.to_be_bytes());
+        assert!(message(&components).contains("16384 JPEG 2000 components"), "{name}: {}", message(&components));
+    }
+}
+
+/// Gives the DICOM header of an uncompressed or encapsulated fixture other rows and columns.
+fn with_dimensions(mut bytes: Vec<u8>, rows: u16, columns: u16) -> Vec<u8> {
+    for (tag, value) in [([0x28, 0, 0x10, 0], rows), ([0x28, 0, 0x11, 0], columns)] {
+        let at = bytes.windows(4).position(|window| window == tag).unwrap();
+        bytes[at + 8..at + 10].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
 }
 
 #[test]
 fn jpeg_2000_data_in_too_many_blocks_are_refused() {
-    // 10,000 x 9,000 pixels, allowed by the limit, in blocks of 4 x 4: claimed by the header of 40 x 36 pixels.
-    let mut bytes = with_words(&[(0, 10_000), (1, 9_000), (4, 10_000), (5, 9_000)]);
-    let style =
-        codestream(&bytes) + bytes[codestream(&bytes)..].windows(2).position(|mark| mark == [0xff, 0x52]).unwrap();
-    bytes[style + 10..style + 12].copy_from_slice(&[0, 0]);
-    for (tag, value) in [([0x28, 0, 0x10, 0], 9_000_u16), ([0x28, 0, 0x11, 0], 10_000)] {
-        let at = bytes.windows(4).position(|window| window == tag).unwrap();
-        bytes[at + 8..at + 10].copy_from_slice(&value.to_le_bytes());
+    for name in ["j2k_u12", "htj2k_u12"] {
+        // 10,000 x 9,000 pixels, allowed by the limit, in blocks of 4 x 4: claimed by the header of 40 x 36 pixels.
+        let mut bytes = with_words(name, &[(0, 10_000), (1, 9_000), (4, 10_000), (5, 9_000)]);
+        let start = codestream(&bytes);
+        let style = start + bytes[start..].windows(2).position(|mark| mark == [0xff, 0x52]).unwrap();
+        bytes[style + 10..style + 12].copy_from_slice(&[0, 0]);
+        let refusal = message(&with_dimensions(bytes, 9_000, 10_000));
+        assert!(refusal.contains("blocks, and 2000000 are read"), "{name}: {refusal}");
     }
-    assert!(message(&bytes).contains("blocks, and 2000000 are read"), "{}", message(&bytes));
+}
+
+#[test]
+fn jpeg_xl_headers_that_claim_too_much() {
+    for name in ["jxl_u8", "jxl_u16", "jxl_lossy_u12", "jxl_rgb"] {
+        let refusal = message(&with_dimensions(fixture(&format!("dicom/{name}.dcm")), 2, 3));
+        assert!(refusal.contains("40 x 36 pixels, the header says 3 x 2"), "{name}: {refusal}");
+    }
+    // From the lowest bit on (ISO/IEC 18181-1): a size that is not small, 20,000 rows in 18 bits, as many columns, and
+    // everything else as usual.
+    let mut bytes = fixture("dicom/jxl_u8.dcm");
+    let start = bytes.windows(4).rposition(|mark| mark == [0xff, 0x0a, 0x18, 0x01]).unwrap();
+    let header = 0b100_u32 | 19_999 << 3 | 1 << 21 | 1 << 24;
+    bytes[start + 2..start + 6].copy_from_slice(&header.to_le_bytes());
+    assert!(message(&bytes).contains("20000 x 20000 pixels, the header says 40 x 36"), "{}", message(&bytes));
 }
 
 #[test]
 fn rle_and_lossless_jpeg_do_not_outgrow_their_header() {
-    for name in ["rle_u8", "jpeg_lossless_u8", "jls_u8", "jpeg_baseline"] {
-        let mut bytes = fixture(&format!("dicom/{name}.dcm"));
-        for (tag, value) in [([0x28, 0, 0x10, 0], 20_000_u16), ([0x28, 0, 0x11, 0], 20_000)] {
-            let at = bytes.windows(4).position(|window| window == tag).unwrap();
-            bytes[at + 8..at + 10].copy_from_slice(&value.to_le_bytes());
-        }
+    for name in ["rle_u8", "jpeg_lossless_u8", "jls_u8", "jpeg_baseline", "htj2k_u8", "jxl_u8"] {
+        let bytes = with_dimensions(fixture(&format!("dicom/{name}.dcm")), 20_000, 20_000);
         assert!(message(&bytes).contains("20000 x 20000 pixels, more than the limit of 100000000"), "{name}");
     }
     // The compressed image claims more than the header.

@@ -8,6 +8,7 @@ pub(super) mod directory;
 mod grey;
 mod jpeg_2000;
 mod jpeg_ls;
+mod jpeg_xl;
 mod pixels;
 mod rle;
 pub(super) mod segmentation;

@@ -1,4 +1,5 @@
-//! JPEG 2000 codestreams: the decoder makes room for whatever a header asks for, so headers are checked first.
+//! JPEG 2000 codestreams, high-throughput ones included: the decoders make room for whatever a header asks for, so
+//! headers are checked first.
 
 use super::pixels::{Layout, Values, check_dimensions};
 use super::{corrupt, unsupported};
@@ -22,6 +23,10 @@ pub(super) fn decode(frame: &[u8], layout: &Layout, reduction: usize) -> Result<
     }
     check_grid(codestream, layout)?;
     check_blocks(codestream, layout)?;
+    // The capabilities, which precede the grid, say whether blocks are coded after part 15 (ISO/IEC 15444-15, A.3).
+    if codestream[6] & 0x40 != 0 {
+        return Ok((high_throughput(codestream, layout, signed, bits)?, 1));
+    }
     // The decoder divides and rounds down.
     let smallest = |length: usize| (length / reduction).max(1) as u32;
     let target_resolution = (reduction > 1).then(|| (smallest(layout.width), smallest(layout.height)));
@@ -46,6 +51,29 @@ pub(super) fn decode(frame: &[u8], layout: &Layout, reduction: usize) -> Result<
             Ok((Values::Rgb(colors.map(|((&r, &g), &b)| [sample(r), sample(g), sample(b)]).collect()), reduced))
         }
         other => Err(corrupt(format_args!("{} JPEG 2000 components", other.len()))),
+    }
+}
+
+/// Decodes a checked codestream whose blocks are coded for high throughput. `bits` is at most 16.
+fn high_throughput(codestream: &[u8], layout: &Layout, signed: bool, bits: u32) -> Result<Values, DecodeError> {
+    use dicom_toolkit_jpeg2000::{DecodeSettings, Image};
+    let settings = DecodeSettings { strict: true, ..Default::default() };
+    let image = Image::new(codestream, &settings).map_err(corrupt)?;
+    check_dimensions(layout, image.width() as usize, image.height() as usize)?;
+    let decoded = image.decode_native().map_err(corrupt)?;
+    // As above, signed samples come shifted up.
+    let offset = if signed { 1_u16 << (bits - 1) } else { 0 };
+    let mask = layout.max_value() as u16;
+    let sample = |value: u16| value.wrapping_sub(offset) & mask;
+    let samples: Vec<u16> = if decoded.bytes_per_sample == 1 {
+        decoded.data.iter().map(|&byte| sample(u16::from(byte))).collect()
+    } else {
+        decoded.data.as_chunks().0.iter().map(|&pair| sample(u16::from_le_bytes(pair))).collect()
+    };
+    match decoded.num_components {
+        1 => Ok(Values::Grey(samples)),
+        3 => Ok(Values::Rgb(samples.as_chunks().0.to_vec())),
+        other => Err(corrupt(format_args!("{other} JPEG 2000 components"))),
     }
 }
 

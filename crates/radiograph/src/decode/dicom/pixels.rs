@@ -4,7 +4,7 @@ use jpeg_decoder::{ColorTransform, PixelFormat};
 
 use super::super::jpeg::sequential::{self, Refusal};
 use super::dataset::Dataset;
-use super::{corrupt, jpeg_2000, jpeg_ls, rle, unsupported};
+use super::{corrupt, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
 use crate::DecodeError;
 
 /// JPEG baseline, 8 bits.
@@ -91,15 +91,25 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Re
             let mask = layout.max_value() as u16;
             Values::Grey(image.samples.iter().map(|sample| sample & mask).collect())
         }
-        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => {
+        // JPEG 2000 and high-throughput JPEG 2000, lossless and lossy; a codestream says itself which it is.
+        "1.2.840.10008.1.2.4.90"
+        | "1.2.840.10008.1.2.4.91"
+        | "1.2.840.10008.1.2.4.201"
+        | "1.2.840.10008.1.2.4.202"
+        | "1.2.840.10008.1.2.4.203" => {
             let (values, by) = jpeg_2000::decode(&frame, layout, reduction)?;
             reduced = by;
             values
         }
+        // JPEG XL: lossless, a JPEG packed further, any.
+        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
+            jpeg_xl::decode(&frame, layout)?
+        }
         _ => {
             let name = &dataset.transfer_syntax_name;
-            let remedy = remedy(uid);
-            return Err(unsupported(format!("its pixels are compressed as {name} ({uid}); {remedy}")));
+            return Err(unsupported(format!(
+                "its pixels are compressed as {name} ({uid}); convert it to explicit little endian first"
+            )));
         }
     };
     let (found, channels) = match &samples {
@@ -114,16 +124,6 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Re
         )));
     }
     Ok((samples, reduced))
-}
-
-/// What to do about a transfer syntax that is known and not decoded.
-fn remedy(uid: &str) -> &'static str {
-    match uid {
-        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
-            "convert it to explicit little endian first, for example with `dicom-transcode` of dicom-rs"
-        }
-        _ => "decompress it first, for example with pydicom's `Dataset.decompress()`",
-    }
 }
 
 /// Whether the first channel already is brightness.
@@ -198,13 +198,7 @@ fn luma_of_jpeg(frame: &[u8], layout: &Layout, reduction: usize) -> Result<Optio
 
 /// JPEG of several components (8 bit) or lossless (up to 16 bit).
 fn jpeg(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
-    use jpeg_decoder::UnsupportedFeature::SamplePrecision;
     let refuse = |error: jpeg_decoder::Error| match error {
-        jpeg_decoder::Error::Unsupported(SamplePrecision(bits)) => unsupported(format!(
-            "its pixels are compressed as JPEG extended with {bits} bits ({}), of which 8 are read; {}",
-            EXTENDED,
-            remedy(EXTENDED)
-        )),
         jpeg_decoder::Error::Unsupported(feature) => {
             unsupported(format!("its pixels use a JPEG feature that is not read ({feature:?}); decompress it first"))
         }

@@ -8,6 +8,7 @@ Each `NAME.dcm` is a small image in one encoding. `expected.txt` has one block f
     python make.py
 
 Made with pydicom 3.0.2, pylibjpeg-libjpeg 2.5.0, pylibjpeg-openjpeg 2.6.0, pyjpegls 1.5.1 and imagecodecs 2026.3.6.
+High-throughput JPEG 2000 and JPEG XL are written and read by imagecodecs, which has OpenJPH 0.26.3 and libjxl 0.11.2.
 JPEG lossless has no encoder among these: `lossless_jpeg` below is one, after ITU-T T.81, annex H; the expected values
 come from pylibjpeg. Files called `refused_NAME.dcm` are not in `expected.txt`: the decoder says why it does not read
 them.
@@ -29,6 +30,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2K,
     HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000,
@@ -41,6 +43,10 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+
+JPEGXLLossless = "1.2.840.10008.1.2.4.110"
+JPEGXLJPEGRecompression = "1.2.840.10008.1.2.4.111"
+JPEGXL = "1.2.840.10008.1.2.4.112"
 
 HERE = Path(__file__).parent
 HEIGHT, WIDTH = 13, 18
@@ -185,7 +191,8 @@ def brightness(read):
 
 
 def main():
-    files = {}
+    # The files; decoded values that do not come from pydicom; transfer syntaxes that pydicom does not write.
+    files, references, renamed = {}, {}, {}
     ramp = np.round(255 * (np.arange(200) / 199) ** 2)
     window12 = dict(WindowCenter="1800", WindowWidth="2400")
     files["u8"] = dataset(picture(8), 8, WindowCenter="128", WindowWidth="256")
@@ -296,13 +303,56 @@ def main():
     palette("palette_u8", 8, 200)
     palette("palette_big_endian", 16, 240, ExplicitVRBigEndian)
 
-    extended = imagecodecs.jpeg8_encode(picture(12).astype(np.uint16), level=95, bitspersample=12)
-    wrapped("refused_jpeg_extended_u12", picture(12), 12, JPEGExtended12Bit, extended)
-    htj2k = imagecodecs.htj2k_encode(picture(12, False, 36, 40).astype(np.uint16), reversible=True)
-    wrapped("refused_htj2k_u12", picture(12, False, 36, 40), 12, HTJ2KLossless, htj2k)
-    jpegxl = imagecodecs.jpegxl_encode(picture(8).astype(np.uint8), lossless=True)
-    # pydicom does not write JPEG XL: the syntax is put in its place below.
-    wrapped("refused_jpeg_xl_u8", picture(8), 8, HTJ2KLossless, jpegxl)
+    # Three sizes: blocks that are cut on both sides, whole ones, and more than are transformed at once.
+    for name, height, width in (("", HEIGHT, WIDTH), ("_whole", 24, 32), ("_wide", 17, 300)):
+        values = picture(12, False, height, width)
+        extended = imagecodecs.jpeg8_encode(values.astype(np.uint16), level=95, bitspersample=12)
+        wrapped(f"jpeg_extended_u12{name}", values, 12, JPEGExtended12Bit, extended)
+        references[f"jpeg_extended_u12{name}"] = imagecodecs.jpeg8_decode(extended)
+    def high_throughput(name, bits, signed=False, colors=None, syntax=HTJ2KLossless, reversible=True):
+        values = picture(bits, signed, 36, 40) if colors is None else colors
+        # OpenJPH takes samples of 8 and 16 bits: others are put where the shift by half of 16 bits leaves them as they
+        # are to lie, and their number of bits and sign are written into the header (ISO/IEC 15444-1, A.5.1).
+        shift = 2**15 - (0 if signed else 2 ** (bits - 1)) if bits != 8 else 0
+        codestream = bytearray(imagecodecs.htj2k_encode(
+            (values + shift).astype(np.uint8 if bits == 8 else np.uint16), reversible=reversible
+        ))
+        if bits != 8:
+            codestream[42] = bits - 1 | signed << 7
+        wrapped(name, values, bits, syntax, bytes(codestream), "MONOCHROME2" if colors is None else "YBR_RCT")
+        files[name].PixelRepresentation = int(signed)
+        if signed:
+            files[name].WindowCenter = "0"
+        else:
+            # pydicom reads this syntax by OpenJPEG, these are OpenJPH's values.
+            references[name] = imagecodecs.htj2k_decode(bytes(codestream))
+
+    wide = np.stack([picture(8, False, 36, 40), picture(8, False, 40, 36).T, 255 - picture(8, False, 36, 40)], axis=-1)
+    for bits in (8, 12, 16):
+        high_throughput(f"htj2k_u{bits}", bits)
+    high_throughput("htj2k_i12", 12, signed=True)
+    high_throughput("htj2k_rgb", 8, colors=wide)
+    high_throughput("htj2k_lossy_u8", 8, syntax=HTJ2K, reversible=False)
+    high_throughput("htj2k_lossy_u12", 12, syntax=HTJ2K, reversible=False)
+
+    def jpeg_xl(name, values, bits, syntax, codestream):
+        # pydicom neither writes nor reads JPEG XL: the syntax is put in its place below, and libjxl's values are taken.
+        wrapped(name, values, bits, HTJ2KLossless, codestream, "MONOCHROME2" if values.ndim == 2 else "RGB")
+        renamed[name] = syntax
+        references[name] = imagecodecs.jpegxl_decode(codestream)
+
+    for bits in (8, 12, 16):
+        values = picture(bits, False, 36, 40)
+        samples = values.astype(np.uint8 if bits == 8 else np.uint16)
+        lossless = imagecodecs.jpegxl_encode(samples, lossless=True, bitspersample=bits)
+        jpeg_xl(f"jxl_u{bits}", values, bits, JPEGXLLossless, lossless)
+        lossy = imagecodecs.jpegxl_encode(samples, lossless=False, distance=0.5, bitspersample=bits, usecontainer=bits > 8)
+        jpeg_xl(f"jxl_lossy_u{bits}", values, bits, JPEGXL, lossy)
+    jpeg_xl("jxl_rgb", wide, 8, JPEGXLLossless, imagecodecs.jpegxl_encode(wide.astype(np.uint8), lossless=True))
+    buffer = BytesIO()
+    Image.fromarray(picture(8, False, 36, 40).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    packed = imagecodecs.jpegxl_encode_jpeg(buffer.getvalue())
+    jpeg_xl("jxl_jpeg", picture(8, False, 36, 40), 8, JPEGXLJPEGRecompression, packed)
     films = dataset(np.concatenate([picture(8)] * 3), 8, NumberOfFrames="3")
     films.Rows = HEIGHT
     files["refused_multi_frame"] = films
@@ -311,11 +361,18 @@ def main():
         for name, item in files.items():
             path = HERE / f"{name}.dcm"
             item.save_as(path, enforce_file_format=True)
-            if name == "refused_jpeg_xl_u8":
-                path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.201", b"1.2.840.10008.1.2.4.110"))
+            if name in renamed:
+                path.write_bytes(path.read_bytes().replace(HTJ2KLossless.encode(), renamed[name].encode()))
             if name.startswith("refused_"):
                 continue
             read = dcmread(path)
+            if name in references:
+                known = references[name]
+                if name not in renamed and name.startswith("htj2k_") and "lossy" not in name:
+                    assert (read.pixel_array == known).all(), name
+                keywords = {key: read[key].value for key in ("WindowCenter", "WindowWidth") if key in read}
+                photometric = "MONOCHROME2" if known.ndim == 2 else "RGB"
+                read = dataset(known, read.BitsStored, photometric=photometric, **keywords)
             values = brightness(read)
             print(name, *values.shape, file=expected)
             for row in values:
