@@ -61,6 +61,13 @@ pub struct Arguments {
     /// How a rectangle becomes a square
     #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
     fit: String,
+    /// Cuts off borders that show nothing: collimation margins and frames of scanners
+    #[arg(long)]
+    crop_borders: bool,
+    /// Paints over what looks like text in the corners, markers of the side included; no guarantee: text over anatomy is
+    /// not found, so look at the images
+    #[arg(long)]
+    mask_corner_text: bool,
     /// csv: the column that holds something, as in `--column patient="Patient ID"`; several label columns are
     /// separated by commas; may be given several times
     #[arg(long, value_name = "WHAT=COLUMN", value_parser = parse_column)]
@@ -82,7 +89,7 @@ pub struct Arguments {
     part: Option<Part>,
     /// Joins the parts in these folders, or in a folder of them, to one dataset
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
-        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "column", "root", "split",
+        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "crop_borders", "mask_corner_text", "column", "root", "split",
         "salt_file", "keep_duplicates", "part", "add", "list_presets",
     ])]
     merge: Vec<PathBuf>,
@@ -152,6 +159,8 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         image_size: arguments.image_size,
         max_pixels: arguments.max_pixels,
         fit: word(&arguments.fit)?,
+        crop_borders: arguments.crop_borders,
+        mask_corner_text: arguments.mask_corner_text,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
         out: arguments.out.context(NO_OUT)?,
@@ -254,7 +263,9 @@ mod tests {
         let merge =
             |more: &[&str]| Typed::try_parse_from(["prepare", "--merge", "a", "b", "--out", "x"].iter().chain(more));
         assert_eq!(merge(&[]).unwrap().arguments.merge, [Path::new("a"), Path::new("b")]);
-        for more in [&["--image-size", "64"][..], &["--salt-file", "key"], &["--fit", "pad"], &["--add"]] {
+        for more in
+            [&["--image-size", "64"][..], &["--salt-file", "key"], &["--fit", "pad"], &["--crop-borders"], &["--add"]]
+        {
             assert!(merge(more).unwrap_err().to_string().contains("cannot be used with"), "{more:?}");
         }
     }
@@ -278,5 +289,6 @@ mod tests {
         assert_eq!((typed.image_size, typed.fit, typed.preset), (default.image_size, default.fit, default.preset));
         assert_eq!((typed.split.train, typed.deduplicate), (default.split.train, default.deduplicate));
         assert_eq!(typed.max_pixels, default.max_pixels);
+        assert_eq!((typed.crop_borders, typed.mask_corner_text), (default.crop_borders, default.mask_corner_text));
     }
 }

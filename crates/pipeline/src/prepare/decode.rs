@@ -1,7 +1,10 @@
 //! From a file to what the dataset stores, on whichever thread.
 
 use dataset::pixels_sha256;
-use radiograph::{DecodeOptions, Fit, Mask, Radiograph, decode_bytes, fit_square, fit_square_mask, perceptual_hash};
+use radiograph::{
+    DecodeOptions, Fit, Mask, Radiograph, content_box, decode_bytes, fit_square, fit_square_mask, mask_corner_text,
+    perceptual_hash,
+};
 use rayon::prelude::*;
 
 use super::PrepareConfig;
@@ -22,6 +25,10 @@ pub(super) struct Decoded {
     pub perceptual_hash: Option<u64>,
     /// Millimetres between the rows and the columns of `image`.
     pub pixel_spacing_mm: Option<[f64; 2]>,
+    /// Whether borders were cut off.
+    pub is_cropped: bool,
+    /// Whether something that looks like text was painted over.
+    pub has_masked_text: bool,
     /// The patient's identifier from a DICOM header.
     pub patient: Option<String>,
     /// The view from a DICOM header.
@@ -69,16 +76,25 @@ fn read(item: &SourceItem, config: &PrepareConfig) -> Result<Vec<u8>, String> {
 /// Decodes an image and its mask, or says why the image is of no use.
 fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Decoded, String> {
     let options = options(config);
-    let picture = match &item.raw {
+    let mut picture = match &item.raw {
         Some(raw) => decode_raw(bytes, raw)?,
         None => decode_bytes(bytes, &options).map_err(|error| error.to_string())?,
     };
+    // The hashes are those of the picture as decoded: whatever the settings, the same picture is known again.
+    let sha256 = pixels_sha256(&picture.pixels, picture.height, picture.width);
+    let perceptual_hash = perceptual_hash(&picture.pixels, picture.height, picture.width);
+    let whole = [0, 0, picture.height, picture.width];
+    let content = if config.crop_borders { content_box(&picture) } else { whole };
     let (size, fit) = (config.image_size, Fit::from(config.fit));
-    let geometry = fit.geometry(picture.height, picture.width, size);
-    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, &options, size, fit) {
+    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, content, &options, size, fit) {
         Ok(mask) => (mask, None),
         Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
+    let has_masked_text = config.mask_corner_text && mask_corner_text(&mut picture) > 0;
+    if content != whole {
+        picture = picture.cropped(content);
+    }
+    let geometry = fit.geometry(picture.height, picture.width, size);
     let [_, _, source_height, source_width] = geometry.source;
     let [_, _, height, width] = geometry.target.map(|length| length as f64);
     let pixel_spacing_mm = picture
@@ -88,18 +104,21 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         image: fit_square(&picture, size, fit),
         mask,
         mask_problem,
-        sha256: pixels_sha256(&picture.pixels, picture.height, picture.width),
-        perceptual_hash: perceptual_hash(&picture.pixels, picture.height, picture.width),
+        sha256,
+        perceptual_hash,
         pixel_spacing_mm,
+        is_cropped: content != whole,
+        has_masked_text,
         patient: picture.metadata.patient_id,
         view: picture.metadata.view,
     })
 }
 
-/// The union of the files, none where there are none. 0 or 1, `[size, size]`.
+/// The union of the files over the content of the picture, none where there are none. 0 or 1, `[size, size]`.
 fn decode_mask(
     parts: &[FileSource],
     picture: &Radiograph,
+    content: [usize; 4],
     options: &DecodeOptions,
     size: usize,
     fit: Fit,
@@ -110,7 +129,8 @@ fn decode_mask(
     for part in parts {
         let mask = decode_bytes(&part.read_image(&options)?, &options).map_err(|error| error.to_string())?;
         check_shapes(&mask, picture)?;
-        let mask = fit_square_mask(&Mask::from_radiograph(&mask), size, fit);
+        let mask = Mask::from_radiograph(&mask).cropped(content, [picture.height, picture.width]);
+        let mask = fit_square_mask(&mask, size, fit);
         union = Some(match union {
             None => mask,
             Some(union) => union.iter().zip(&mask).map(|(a, b)| a | b).collect(),

@@ -30,6 +30,11 @@ pub(super) fn settings(
         sources: Vec<String>,
         fit: Fit,
         stretch_plain_images: bool,
+        /// These two only where they are on, for the same reason as below.
+        #[serde(skip_serializing_if = "is_off")]
+        crop_borders: bool,
+        #[serde(skip_serializing_if = "is_off")]
+        mask_corner_text: bool,
         /// Only where it is not the usual one.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_pixels: Option<u64>,
@@ -69,6 +74,8 @@ pub(super) fn settings(
         sources: config.sources.iter().map(name).collect(),
         fit: config.fit,
         stretch_plain_images: config.stretch_plain_images,
+        crop_borders: config.crop_borders,
+        mask_corner_text: config.mask_corner_text,
         max_pixels: (config.max_pixels != PrepareConfig::default().max_pixels).then_some(config.max_pixels),
         deduplicate: config.deduplicate,
         join_near_duplicates: config.join_near_duplicates,
@@ -91,4 +98,8 @@ pub(super) fn settings(
 
 fn is_on(setting: &bool) -> bool {
     *setting
+}
+
+fn is_off(setting: &bool) -> bool {
+    !setting
 }
