@@ -125,6 +125,10 @@ pub struct PrepareConfig {
     /// of their rows and columns, as long as they keep twice the resolution of the dataset. Quicker; pixels differ a little,
     /// and equal pixels are recognised among files of one format and datasets of one size only. Default false.
     pub reduced_decoding: bool,
+    /// Cut off borders that show nothing: collimation margins and frames of scanners. Default false.
+    pub crop_borders: bool,
+    /// Paint over what looks like text in the corners, side markers included. No guarantee. Default false.
+    pub mask_corner_text: bool,
     /// Images with more pixels are skipped and listed, before memory is taken for them; files of more than 8 bytes for
     /// each of these pixels and 64 MiB likewise. Default 100,000,000.
     pub max_pixels: u64,
@@ -160,6 +164,8 @@ impl Default for PrepareConfig {
             fit: Fit::Pad,
             stretch_plain_images: false,
             reduced_decoding: false,
+            crop_borders: false,
+            mask_corner_text: false,
             max_pixels: DecodeOptions::default().max_pixels,
             split: SplitPlan::default(),
             deduplicate: true,
@@ -269,6 +275,8 @@ struct Session<'a> {
     /// Files and rows so far: the number of the next one.
     num_items: u64,
     num_decoded: usize,
+    /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
+    num_changed: [usize; 2],
     /// Images that were left out after they were decoded.
     num_excluded: usize,
     started: Instant,
@@ -332,6 +340,7 @@ impl<'a> Session<'a> {
             skipped: Vec::new(),
             num_items: 0,
             num_decoded: 0,
+            num_changed: [0; 2],
             num_excluded: 0,
             started,
         })
@@ -461,6 +470,8 @@ impl<'a> Session<'a> {
             }
         };
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
+        self.num_changed[0] += usize::from(decoded.is_cropped);
+        self.num_changed[1] += usize::from(decoded.has_masked_text);
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
             let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
@@ -513,6 +524,8 @@ impl<'a> Session<'a> {
         Ok(PrepareSummary {
             num_continued,
             num_excluded: num_excluded.iter().sum(),
+            num_cropped: config.crop_borders.then_some(self.num_changed[0]),
+            num_text_masked: config.mask_corner_text.then_some(self.num_changed[1]),
             images_per_sec: (num_decoded > 0).then_some(num_decoded as f64 / seconds),
             ..finished
         })

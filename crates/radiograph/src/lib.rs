@@ -7,6 +7,7 @@
 //! | [`Augmentation`] | random views of one picture, for networks that learn without labels |
 //! | [`fit_square`], [`fit_square_mask`], [`resize`] | antialiased resizing to the square images that networks take |
 //! | [`write_png_u8`], [`write_png_u16`], [`encode_png_u8`], ... | PNG files, written atomically |
+//! | [`content_box`], [`mask_corner_text`] | borders found, text in the corners painted over |
 //! | [`dicom_segmentation`] | masks as a DICOM SEG object that belongs to its image |
 //! | [`guided_filter`] | soft masks moved to the edges of the picture |
 //! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
@@ -17,6 +18,7 @@
 //! more than the calling thread, so callers decide how many images are in flight.
 
 mod augment;
+mod borders;
 mod decode;
 mod error;
 mod figure;
@@ -29,10 +31,12 @@ mod reduce;
 mod refine;
 mod resample;
 mod stored;
+mod text;
 mod transform;
 mod write;
 
 pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
+pub use borders::content_box;
 pub use decode::{
     DecodeOptions, DicomStructure, decode_bytes, decode_file, decode_stored, dicom_dimensions, dicom_directory,
     dicom_segmentation, is_dicom, read_image,
@@ -46,6 +50,7 @@ pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
 pub use refine::{RefineError, guided_filter};
 pub use resample::resize;
 pub use stored::{Reduced, Samples, StoredRadiograph};
+pub use text::mask_corner_text;
 pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
 pub use write::{
     encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb, write_png_rgb16,

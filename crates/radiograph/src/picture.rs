@@ -47,6 +47,20 @@ impl Radiograph {
         })
     }
 
+    /// The part `[top, left, height, width]` of the picture, which must lie within it and have pixels.
+    pub fn cropped(&self, part: [usize; 4]) -> Self {
+        let [_, _, height, width] = part;
+        Self {
+            pixels: crop(&self.pixels, self.width, part),
+            height,
+            width,
+            pixel_spacing_mm: self.pixel_spacing_mm,
+            stored_bits: self.stored_bits,
+            format: self.format,
+            metadata: self.metadata.clone(),
+        }
+    }
+
     /// The mean brightness, in `0..=1`.
     pub fn mean(&self) -> f32 {
         let sum: f64 = self.pixels.iter().map(|&pixel| f64::from(pixel)).sum();
@@ -121,6 +135,19 @@ impl Mask {
         Self { pixels, height: picture.height, width: picture.width }
     }
 
+    /// What lies on the part `[top, left, height, width]` of a picture of `[height, width]` that the mask belongs to; the
+    /// mask may have another resolution, and has a pixel at least.
+    pub fn cropped(&self, part: [usize; 4], picture: [usize; 2]) -> Self {
+        let interval = |start: usize, length: usize, of: usize, own: usize| {
+            let scaled = |at: usize| (at as f64 * own as f64 / of as f64).round() as usize;
+            let first = scaled(start).min(own.saturating_sub(1));
+            (first, scaled(start + length).clamp(first + 1, own.max(first + 1)) - first)
+        };
+        let (top, height) = interval(part[0], part[2], picture[0], self.height);
+        let (left, width) = interval(part[1], part[3], picture[1], self.width);
+        Self { pixels: crop(&self.pixels, self.width, [top, left, height, width]), height, width }
+    }
+
     /// The share of the picture that is inside, in `0..=1`.
     pub fn coverage(&self) -> f32 {
         let inside = self.pixels.iter().filter(|&&pixel| pixel != 0).count();
@@ -128,9 +155,29 @@ impl Mask {
     }
 }
 
+fn crop<T: Copy>(pixels: &[T], row_length: usize, [top, left, height, width]: [usize; 4]) -> Vec<T> {
+    let rows = pixels.chunks_exact(row_length.max(1)).skip(top).take(height);
+    rows.flat_map(|row| &row[left..left + width]).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masks_are_cropped_where_their_picture_is() {
+        let pixels: Vec<f32> = (0..24).map(|at| at as f32 / 24.0).collect();
+        let picture = Radiograph::from_pixels(pixels, 4, 6).unwrap();
+        let part = picture.cropped([1, 2, 2, 3]);
+        let expected = [8, 9, 10, 14, 15, 16].map(|at| at as f32 / 24.0);
+        assert_eq!((part.height, part.width, &part.pixels[..]), (2, 3, &expected[..]));
+        let mask =
+            Mask { pixels: (0..96).map(|at| u8::from(at % 12 >= 6 && at / 12 < 4)).collect(), height: 8, width: 12 };
+        let part = mask.cropped([1, 2, 2, 3], [4, 6]);
+        assert_eq!((part.height, part.width), (4, 6));
+        // Columns 4 to 9 and rows 2 to 5 of the mask.
+        assert_eq!(part.pixels, [[0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1], [0; 6], [0; 6]].concat());
+    }
 
     #[test]
     fn debug_does_not_show_the_patient() {

@@ -128,7 +128,7 @@ fn jpeg_xl_headers_that_claim_too_much() {
     // everything else as usual.
     let mut bytes = fixture("dicom/jxl_u8.dcm");
     let start = bytes.windows(4).rposition(|mark| mark == [0xff, 0x0a, 0x18, 0x01]).unwrap();
-    let header = 0b100_u32 | 19_999 << 3 | 1 << 21 | 1 << 24;
+    let header = 0b100_u32 | 19_999 << 3 | 1 << 21 | 1 << 24 | 1 << 25;
     bytes[start + 2..start + 6].copy_from_slice(&header.to_le_bytes());
     assert!(message(&bytes).contains("20000 x 20000 pixels, the header says 40 x 36"), "{}", message(&bytes));
 }

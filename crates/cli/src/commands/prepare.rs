@@ -65,6 +65,13 @@ pub struct Arguments {
     /// decoding, and equal images are recognised within one format and image size only
     #[arg(long)]
     reduced_decoding: bool,
+    /// Cuts off borders that show nothing: collimation margins and frames of scanners
+    #[arg(long)]
+    crop_borders: bool,
+    /// Paints over what looks like text in the corners, markers of the side included; no guarantee: text over anatomy is
+    /// not found, so look at the images
+    #[arg(long)]
+    mask_corner_text: bool,
     /// csv: the column that holds something, as in `--column patient="Patient ID"`; several label columns are
     /// separated by commas; may be given several times
     #[arg(long, value_name = "WHAT=COLUMN", value_parser = parse_column)]
@@ -86,8 +93,8 @@ pub struct Arguments {
     part: Option<Part>,
     /// Joins the parts in these folders, or in a folder of them, to one dataset
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
-        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit",
-        "reduced_decoding", "column", "root", "split",
+        "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "reduced_decoding",
+        "crop_borders", "mask_corner_text", "column", "root", "split",
         "salt_file", "keep_duplicates", "part", "add", "list_presets",
     ])]
     merge: Vec<PathBuf>,
@@ -158,6 +165,8 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         max_pixels: arguments.max_pixels,
         fit: word(&arguments.fit)?,
         reduced_decoding: arguments.reduced_decoding,
+        crop_borders: arguments.crop_borders,
+        mask_corner_text: arguments.mask_corner_text,
         deduplicate: !arguments.keep_duplicates,
         salt_file: arguments.salt_file,
         out: arguments.out.context(NO_OUT)?,
@@ -260,7 +269,9 @@ mod tests {
         let merge =
             |more: &[&str]| Typed::try_parse_from(["prepare", "--merge", "a", "b", "--out", "x"].iter().chain(more));
         assert_eq!(merge(&[]).unwrap().arguments.merge, [Path::new("a"), Path::new("b")]);
-        for more in [&["--image-size", "64"][..], &["--salt-file", "key"], &["--fit", "pad"], &["--add"]] {
+        for more in
+            [&["--image-size", "64"][..], &["--salt-file", "key"], &["--fit", "pad"], &["--crop-borders"], &["--add"]]
+        {
             assert!(merge(more).unwrap_err().to_string().contains("cannot be used with"), "{more:?}");
         }
     }
@@ -284,5 +295,6 @@ mod tests {
         assert_eq!((typed.image_size, typed.fit, typed.preset), (default.image_size, default.fit, default.preset));
         assert_eq!((typed.split.train, typed.deduplicate), (default.split.train, default.deduplicate));
         assert_eq!((typed.max_pixels, typed.reduced_decoding), (default.max_pixels, default.reduced_decoding));
+        assert_eq!((typed.crop_borders, typed.mask_corner_text), (default.crop_borders, default.mask_corner_text));
     }
 }

@@ -2,8 +2,8 @@
 
 use dataset::Sha256Hex;
 use radiograph::{
-    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, decode_bytes, decode_stored,
-    fit_square_mask,
+    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, content_box, decode_bytes, decode_stored,
+    fit_square, fit_square_mask, mask_corner_text,
 };
 use rayon::prelude::*;
 
@@ -25,6 +25,10 @@ pub(super) struct Decoded {
     pub perceptual_hash: Option<u64>,
     /// Millimetres between the rows and the columns of `image`.
     pub pixel_spacing_mm: Option<[f64; 2]>,
+    /// Whether borders were cut off.
+    pub is_cropped: bool,
+    /// Whether something that looks like text was painted over.
+    pub has_masked_text: bool,
     /// The patient's identifier from a DICOM header.
     pub patient: Option<String>,
     /// The view from a DICOM header.
@@ -60,7 +64,9 @@ fn options(config: &PrepareConfig) -> DecodeOptions {
     DecodeOptions {
         max_pixels: config.max_pixels,
         stretch_plain_images: config.stretch_plain_images,
-        reduce_for: config.reduced_decoding.then_some((config.image_size, Fit::from(config.fit))),
+        // Letters are found at full size.
+        reduce_for: (config.reduced_decoding && !config.mask_corner_text)
+            .then_some((config.image_size, Fit::from(config.fit))),
         ..Default::default()
     }
 }
@@ -73,32 +79,63 @@ fn read(item: &SourceItem, config: &PrepareConfig) -> Result<Vec<u8>, String> {
 /// Decodes an image and its mask, or says why the image is of no use.
 fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Decoded, String> {
     let options = options(config);
-    let picture = match &item.raw {
+    let picture: StoredRadiograph = match &item.raw {
         Some(raw) => decode_raw(bytes, raw)?.into(),
         None => decode_stored(bytes, &options).map_err(|error| error.to_string())?,
     };
+    // The hashes are those of the picture as decoded: whatever the settings, the same picture is known again.
+    let sha256 = sha256(&picture);
     let (size, fit) = (config.image_size, Fit::from(config.fit));
-    let geometry = fit.geometry(picture.height, picture.width, size);
-    let (mask, mask_problem) = match decode_mask(&item.mask, &picture, &options, size, fit) {
+    let Reduced { image, perceptual_hash } = picture.reduce(size, fit);
+    let dimensions = [picture.height, picture.width];
+    let (metadata, spacing) = (picture.metadata.clone(), picture.pixel_spacing_mm);
+    let edited = edit(picture, image, config);
+    let (mask, mask_problem) = match decode_mask(&item.mask, dimensions, edited.content, &options, size, fit) {
         Ok(mask) => (mask, None),
         Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
+    let geometry = fit.geometry(edited.content[2], edited.content[3], size);
     let [_, _, source_height, source_width] = geometry.source;
     let [_, _, height, width] = geometry.target.map(|length| length as f64);
-    let pixel_spacing_mm = picture
-        .pixel_spacing_mm
+    let pixel_spacing_mm = spacing
         .map(|[rows, columns]| [f64::from(rows) * source_height / height, f64::from(columns) * source_width / width]);
-    let Reduced { image, perceptual_hash } = picture.reduce(size, fit);
     Ok(Decoded {
-        image,
+        image: edited.image,
         mask,
         mask_problem,
-        sha256: sha256(&picture),
+        sha256,
         perceptual_hash,
         pixel_spacing_mm,
-        patient: picture.metadata.patient_id,
-        view: picture.metadata.view,
+        is_cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
+        has_masked_text: edited.has_masked_text,
+        patient: metadata.patient_id,
+        view: metadata.view,
     })
+}
+
+/// A picture after what the settings ask for beyond reducing it.
+struct Edited {
+    /// u8 `[size, size]`.
+    image: Vec<u8>,
+    /// `[top, left, height, width]` of what is seen of the picture, in its pixels.
+    content: [usize; 4],
+    has_masked_text: bool,
+}
+
+/// Paints over text and cuts borders off where the settings say so; `image` is what the picture is reduced to otherwise.
+fn edit(picture: StoredRadiograph, image: Vec<u8>, config: &PrepareConfig) -> Edited {
+    let whole = [0, 0, picture.height, picture.width];
+    if !config.crop_borders && !config.mask_corner_text {
+        return Edited { image, content: whole, has_masked_text: false };
+    }
+    let mut picture = Radiograph::from(picture);
+    let content = if config.crop_borders { content_box(&picture) } else { whole };
+    let has_masked_text = config.mask_corner_text && mask_corner_text(&mut picture) > 0;
+    if content == whole && !has_masked_text {
+        return Edited { image, content, has_masked_text };
+    }
+    let image = fit_square(&picture.cropped(content), config.image_size, Fit::from(config.fit));
+    Edited { image, content, has_masked_text }
 }
 
 /// The hash of the pixels as decoded.
@@ -111,10 +148,12 @@ fn sha256(picture: &StoredRadiograph) -> Sha256Hex {
     }
 }
 
-/// The union of the files, none where there are none. 0 or 1, `[size, size]`.
+/// The union of the files over the content of a picture of `dimensions`, rows and columns; none where there are none. 0 or
+/// 1, `[size, size]`.
 fn decode_mask(
     parts: &[FileSource],
-    picture: &StoredRadiograph,
+    dimensions: [usize; 2],
+    content: [usize; 4],
     options: &DecodeOptions,
     size: usize,
     fit: Fit,
@@ -124,8 +163,9 @@ fn decode_mask(
     let mut union: Option<Vec<u8>> = None;
     for part in parts {
         let mask = decode_bytes(&part.read_image(&options)?, &options).map_err(|error| error.to_string())?;
-        check_shapes(&mask, picture)?;
-        let mask = fit_square_mask(&Mask::from_radiograph(&mask), size, fit);
+        check_shapes(&mask, dimensions)?;
+        let mask = Mask::from_radiograph(&mask).cropped(content, dimensions);
+        let mask = fit_square_mask(&mask, size, fit);
         union = Some(match union {
             None => mask,
             Some(union) => union.iter().zip(&mask).map(|(a, b)| a | b).collect(),
@@ -155,13 +195,13 @@ fn decode_raw(bytes: &[u8], raw: &RawPixels) -> Result<Radiograph, String> {
 }
 
 /// A mask of another resolution fits its image, one of another shape does not.
-fn check_shapes(mask: &Radiograph, image: &StoredRadiograph) -> Result<(), String> {
+fn check_shapes(mask: &Radiograph, [height, width]: [usize; 2]) -> Result<(), String> {
     let ratio = |height: usize, width: usize| width as f64 / height as f64;
-    if (ratio(mask.height, mask.width) / ratio(image.height, image.width) - 1.0).abs() <= SHAPE_TOLERANCE {
+    if (ratio(mask.height, mask.width) / ratio(height, width) - 1.0).abs() <= SHAPE_TOLERANCE {
         return Ok(());
     }
     Err(format!(
-        "its shape of {} x {} does not fit the image's {} x {}; give a mask that was drawn on this image",
-        mask.width, mask.height, image.width, image.height
+        "its shape of {} x {} does not fit the image's {width} x {height}; give a mask that was drawn on this image",
+        mask.width, mask.height
     ))
 }

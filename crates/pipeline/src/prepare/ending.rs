@@ -36,6 +36,11 @@ pub struct PrepareSummary {
     pub near_across_splits: Shared,
     /// Images that `exclude` left out, in this session.
     pub num_excluded: usize,
+    /// Of the images taken in this session, those whose borders were cut off; none where that is not asked for.
+    pub num_cropped: Option<usize>,
+    /// Of the images taken in this session, those in which something that looks like text was painted over; none where
+    /// that is not asked for.
+    pub num_text_masked: Option<usize>,
     /// Images decoded in a second, in this session; none where all was there.
     pub images_per_sec: Option<f64>,
     /// What was skipped, and why: files that are no images, rows without a file, duplicates.
@@ -149,6 +154,8 @@ fn summary(dataset: &Dataset, skipped: Vec<Skipped>) -> Result<PrepareSummary> {
         num_moved_patients: None,
         near_across_splits: if is_part { Shared::default() } else { across_splits(dataset)? },
         num_excluded: 0,
+        num_cropped: None,
+        num_text_masked: None,
         images_per_sec: None,
         skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
         skipped,

@@ -30,9 +30,13 @@ pub(super) fn settings(
         sources: Vec<String>,
         fit: Fit,
         stretch_plain_images: bool,
-        /// Only where it is on, as datasets of earlier releases have it off.
+        /// These three only where they are on, as datasets of earlier releases have them off.
         #[serde(skip_serializing_if = "is_off")]
         reduced_decoding: bool,
+        #[serde(skip_serializing_if = "is_off")]
+        crop_borders: bool,
+        #[serde(skip_serializing_if = "is_off")]
+        mask_corner_text: bool,
         /// Only where it is not the usual one.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_pixels: Option<u64>,
@@ -73,6 +77,8 @@ pub(super) fn settings(
         fit: config.fit,
         stretch_plain_images: config.stretch_plain_images,
         reduced_decoding: config.reduced_decoding,
+        crop_borders: config.crop_borders,
+        mask_corner_text: config.mask_corner_text,
         max_pixels: (config.max_pixels != PrepareConfig::default().max_pixels).then_some(config.max_pixels),
         deduplicate: config.deduplicate,
         join_near_duplicates: config.join_near_duplicates,

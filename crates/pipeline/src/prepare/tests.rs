@@ -10,6 +10,7 @@ use super::*;
 use crate::inspect::Shared;
 use crate::progress::Silent;
 
+mod corners;
 mod growing;
 mod parts;
 

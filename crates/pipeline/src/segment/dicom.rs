@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dataset::{Dataset, ManifestRow};
-use radiograph::{DicomStructure, dicom_dimensions, dicom_segmentation, is_dicom};
+use radiograph::{
+    DecodeOptions, DicomStructure, content_box, decode_bytes, dicom_dimensions, dicom_segmentation, is_dicom,
+};
 use sha2::{Digest, Sha256};
 
 use super::Lungs;
@@ -14,6 +16,9 @@ use crate::prepare;
 pub(super) struct DicomSources {
     folder: PathBuf,
     fit: radiograph::Fit,
+    /// Whether borders were cut off before that, and the limit on pixels with which images were decoded.
+    crop_borders: bool,
+    options: DecodeOptions,
     /// Of the model: another model makes other objects.
     fingerprint: String,
     out: PathBuf,
@@ -27,9 +32,15 @@ impl DicomSources {
             format!("the dataset does not say how images were fitted; prepare it anew: {}", dataset.dir().display())
         })?;
         let fit: prepare::Fit = fit.try_into().context("the dataset's way to fit images is not known")?;
+        let setting = |name: &str| dataset.info().preparation.get(name);
+        let crop_borders = setting("crop_borders").and_then(toml::Value::as_bool).unwrap_or(false);
+        let mut options = DecodeOptions::default();
+        if let Some(max_pixels) = setting("max_pixels").and_then(toml::Value::as_integer) {
+            options.max_pixels = max_pixels.unsigned_abs();
+        }
         let out = out.join("dicom_seg");
         std::fs::create_dir_all(&out).with_context(|| format!("the folder cannot be made: {}", out.display()))?;
-        Ok(Self { folder: folder.into(), fit: fit.into(), fingerprint: fingerprint.into(), out })
+        Ok(Self { folder: folder.into(), fit: fit.into(), crop_borders, options, fingerprint: fingerprint.into(), out })
     }
 
     /// Writes the object of one image; whether there was one to write: sources that are not DICOM have none, nor have
@@ -47,7 +58,13 @@ impl DicomSources {
         }
         let context = || format!("no segmentation object can be made for {}", path.display());
         let [height, width] = dicom_dimensions(&source).with_context(context)?;
-        let geometry = self.fit.geometry(height, width, size);
+        let mut content = [0, 0, height, width];
+        if self.crop_borders {
+            content = content_box(&decode_bytes(&source, &self.options).with_context(context)?);
+        }
+        let mut geometry = self.fit.geometry(content[2], content[3], size);
+        geometry.source[0] += content[0] as f64;
+        geometry.source[1] += content[1] as f64;
         let restored = [&lungs.right, &lungs.left].map(|mask| geometry.restore_mask(mask, size, height, width));
         let names = [("Right lung", ("24028007", "Right")), ("Left lung", ("7771000", "Left"))];
         let structures: Vec<DicomStructure<'_>> = names

@@ -1,0 +1,173 @@
+//! Text drawn into the corners of pictures is gone after masking, and pictures without text stay as they are.
+
+use std::path::{Path, PathBuf};
+
+use font8x8::UnicodeFonts as _;
+use radiograph::{DecodeOptions, Phantom, Radiograph, content_box, decode_file, mask_corner_text};
+
+const TEXT: &str = "DOE^JANE 1960";
+
+/// Where text is drawn and how: the first row and column, pixels for each of the font's, brightness.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    top: usize,
+    left: usize,
+    scale: usize,
+    level: f32,
+}
+
+/// The places of all pixels of the text's letters.
+fn ink(place: Place) -> Vec<(usize, usize)> {
+    let mut ink = Vec::new();
+    for (number, character) in TEXT.chars().enumerate() {
+        let glyph = font8x8::BASIC_FONTS.get(character).unwrap();
+        for (row, bits) in glyph.iter().enumerate() {
+            for column in (0..8).filter(|column| bits >> column & 1 == 1) {
+                for pixel in 0..place.scale * place.scale {
+                    let (down, right) = (pixel / place.scale, pixel % place.scale);
+                    ink.push((
+                        place.top + row * place.scale + down,
+                        place.left + (number * 8 + column) * place.scale + right,
+                    ));
+                }
+            }
+        }
+    }
+    ink
+}
+
+/// A place in one of the four corners; none where the text would not fit into 42 % of the width and a tenth of the
+/// height. White on what is dark, black on what is bright, unless a level is given.
+fn in_corner(picture: &Radiograph, corner: usize, scale: usize, level: Option<f32>) -> Option<Place> {
+    let (tall, wide) = (8 * scale, 8 * scale * TEXT.len());
+    let margin = 2 + picture.height / 100;
+    if wide * 100 > picture.width * 42 || (tall + margin) * 10 > picture.height {
+        return None;
+    }
+    let top = if corner < 2 { margin } else { picture.height - margin - tall };
+    let left = if corner % 2 == 0 { margin } else { picture.width - margin - wide };
+    let rows = picture.pixels.chunks_exact(picture.width).skip(top).take(tall);
+    let mut below: Vec<f32> = rows.flat_map(|row| &row[left..left + wide]).copied().collect();
+    below.sort_unstable_by(f32::total_cmp);
+    let level = level.unwrap_or(if below[below.len() / 2] < 0.55 { 1.0 } else { 0.0 });
+    Some(Place { top, left, scale, level })
+}
+
+fn with_text(picture: &Radiograph, place: Place) -> Radiograph {
+    let mut drawn = picture.clone();
+    for (row, column) in ink(place) {
+        drawn.pixels[row * picture.width + column] = place.level;
+    }
+    drawn
+}
+
+/// The greatest difference between a letter's pixel and a neighbour: what remains of the text's contrast.
+fn remaining_contrast(picture: &Radiograph, place: Place) -> f32 {
+    let at = |row: usize, column: usize| picture.pixels[row * picture.width + column];
+    let around = |row: usize, column: usize| {
+        let rows = row.saturating_sub(1)..(row + 2).min(picture.height);
+        let columns = column.saturating_sub(1)..(column + 2).min(picture.width);
+        let differences = rows.flat_map(move |near| columns.clone().map(move |beside| (near, beside)));
+        differences.map(|(near, beside)| (at(near, beside) - at(row, column)).abs()).fold(0.0, f32::max)
+    };
+    ink(place).into_iter().map(|(row, column)| around(row, column)).fold(0.0, f32::max)
+}
+
+fn changed(before: &Radiograph, after: &Radiograph) -> f64 {
+    let number = before.pixels.iter().zip(&after.pixels).filter(|(a, b)| a != b).count();
+    number as f64 / before.pixels.len() as f64
+}
+
+#[test]
+fn text_in_the_corners_of_phantoms_is_gone() {
+    let mut num_drawn = 0;
+    for seed in 0..4 {
+        let clean = Phantom::from_seed(seed, 0).render(640).radiograph;
+        for scale in [1, 2] {
+            for corner in 0..4 {
+                for level in [None, Some(1.0), Some(0.0)] {
+                    let place = in_corner(&clean, corner, scale, level).unwrap();
+                    let mut picture = with_text(&clean, place);
+                    // Black on black is no text.
+                    if remaining_contrast(&picture, place) < 0.3 {
+                        continue;
+                    }
+                    num_drawn += 1;
+                    let drawn = picture.clone();
+                    assert!(mask_corner_text(&mut picture) > 0, "phantom {seed}, {place:?}");
+                    let left = remaining_contrast(&picture, place);
+                    assert!(left <= 0.05, "phantom {seed}, {place:?}: {left} remains");
+                    let share = changed(&drawn, &picture);
+                    assert!(share < 0.08, "phantom {seed}, {place:?}: {share} of the picture was painted over");
+                }
+            }
+        }
+    }
+    assert!(num_drawn >= 60, "{num_drawn}");
+}
+
+#[test]
+fn phantoms_without_text_are_unchanged() {
+    for seed in 0..12 {
+        let clean = Phantom::from_seed(seed, 0).render(512).radiograph;
+        let mut picture = clean.clone();
+        assert_eq!(mask_corner_text(&mut picture), 0, "phantom {seed}");
+        assert_eq!(picture, clean);
+    }
+}
+
+/// Real images of the train split, in the manifest's order, by collection; the full-size ones apart.
+fn real_images(folder: &Path) -> Vec<(String, Vec<PathBuf>)> {
+    let table = std::fs::read_to_string(folder.join("manifest.csv")).unwrap();
+    let train = |collection: &str| {
+        let rows = table.lines().filter(|line| line.contains(",train,") && line.starts_with(collection));
+        rows.map(|line| folder.join(line.split(',').next().unwrap())).collect()
+    };
+    let mut originals: Vec<PathBuf> =
+        std::fs::read_dir(folder.join("originals")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    originals.sort();
+    let collections = ["kermany", "nih", "hannover"].map(|name| (name.to_owned(), train(name)));
+    [vec![("originals".to_owned(), originals)], collections.to_vec()].concat()
+}
+
+/// Prints how many drawn texts are gone from real images, how many images without them are changed, and how many are
+/// cropped. The folder is the one of the README's commands; another one is given by `CXR`.
+#[test]
+#[ignore = "measures on real images: cargo test --release --test corner_text -- --ignored --nocapture"]
+#[allow(clippy::print_stdout)]
+fn figures_on_real_images() {
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cxr");
+    let folder = std::env::var_os("CXR").map_or(usual, PathBuf::from);
+    for (collection, paths) in real_images(&folder) {
+        let pictures = || paths.iter().map(|path| decode_file(path, &DecodeOptions::default()).unwrap());
+        let (mut shares, mut crops) = (Vec::new(), Vec::new());
+        for picture in pictures() {
+            let mut masked = picture.clone();
+            if mask_corner_text(&mut masked) > 0 {
+                shares.push(changed(&picture, &masked));
+            }
+            let [_, _, height, width] = content_box(&picture);
+            if (height, width) != (picture.height, picture.width) {
+                crops.push(1.0 - (height * width) as f64 / picture.pixels.len() as f64);
+            }
+        }
+        let median = |values: &mut Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            let at = |share: f64| values.get((share * values.len() as f64) as usize).copied().unwrap_or(0.0) * 100.0;
+            format!("{} of {}, median {:.2} %, p90 {:.2} %", values.len(), paths.len(), at(0.5), at(0.9))
+        };
+        println!("{collection}: painted over {}; cropped {}", median(&mut shares), median(&mut crops));
+        for scale in [1, 2, 4] {
+            let (mut gone, mut drawn) = (0, 0);
+            for picture in pictures().take(100) {
+                for place in (0..4).filter_map(|corner| in_corner(&picture, corner, scale, None)) {
+                    let mut picture = with_text(&picture, place);
+                    mask_corner_text(&mut picture);
+                    drawn += 1;
+                    gone += usize::from(remaining_contrast(&picture, place) <= 0.05);
+                }
+            }
+            println!("  letters of {} px: {gone} of {drawn} texts gone", 8 * scale);
+        }
+    }
+}
