@@ -45,7 +45,7 @@ pub use kernel::{kernel_distance, kernel_distance_interval};
 pub use memorisation::{CellOfCopying, DataCopying, FEWEST_GENERATED, authentic_rows, data_copying};
 pub use moments::Moments;
 pub use partition::Partition;
-pub use probe::{LogisticRegression, PrincipalComponents};
+pub use probe::{LogisticRegression, PrincipalComponents, Standardiser};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
 pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
 pub use resample::{
