@@ -30,8 +30,9 @@ pub struct Arguments {
     /// At most so many patients are turned, inverted and mirrored to learn from, one training image of each
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_patients: usize,
-    /// At most this share of the images that were learned from is suspected as they are
-    #[arg(long, value_name = "SHARE", default_value_t = 0.002)]
+    /// Of images that lie as they should, the share to expect among the suspected; the least that can be promised where
+    /// patients are few
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
     false_alarms: f64,
     /// Images that go through the encoder together
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -77,20 +78,25 @@ fn describe_poses(check: &PoseCheck) -> String {
         names.join(", "),
         check.num_patients
     );
-    text += &format!("  {:<26}  {}\n", "told rightly", percent(&check.accuracy));
+    text += &format!("  {:<27} {}\n", "told rightly", percent(&check.accuracy));
     for (place, (pose, recall)) in check.poses.iter().zip(&check.recall).enumerate() {
         let found = match place.checked_sub(1).and_then(|wrong| check.found.get(wrong)) {
             Some(found) => format!("; suspected {}", percent(found)),
             None => String::new(),
         };
-        text += &format!("    {:<24}  {}{found}\n", pose.name(), percent(recall));
+        text += &format!("    {:<25} {}{found}\n", pose.name(), percent(recall));
     }
     if !check.is_reliable {
-        return text + "  nothing is listed: too few of the copies that lie wrongly would be found\n";
+        let rate = percent(&check.false_alarm_rate);
+        return text
+            + &format!(
+                "  nothing is listed: with false alarms at {rate}, too few of the copies that lie wrongly are suspected; \
+                 raise `--false-alarms` if as many images of this archive may truly lie so\n"
+            );
     }
     let Estimate { value, interval: [low, high] } = check.expected_false_alarms;
     text += &format!(
-        "  suspected of {:<12}  {}; about {value:.0} ({low:.0} to {high:.0}) are expected if all lie as they should\n",
+        "  suspected of {:<12}  {}; about {value:.0} ({low:.0} to {high:.0}) are to be expected if all lie as they should\n",
         format!("{} images", check.num_images),
         check.suspects.len()
     );

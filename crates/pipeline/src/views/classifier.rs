@@ -110,29 +110,9 @@ pub(super) fn largest(values: &[f64]) -> usize {
     (0..values.len()).max_by(|left, right| values[*left].total_cmp(&values[*right])).unwrap_or(0)
 }
 
-/// The score above which at most the share `bound` of those lies that should not be found; none lies above it where
-/// the share is less than one of them. There must be a score, and `bound` must be below 1.
-pub(super) fn threshold(scores: &[f64], bound: f64) -> f64 {
-    let mut falling = scores.to_vec();
-    falling.sort_by(|left, right| right.total_cmp(left));
-    falling[((bound * scores.len() as f64) as usize).min(scores.len() - 1)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_threshold_keeps_its_bound() {
-        let scores: Vec<f64> = (0..1000).map(|number| f64::from(number * 7919 % 1000) / 1000.0).collect();
-        for (bound, allowed) in [(0.0, 0), (0.0005, 0), (0.002, 2), (0.5, 500)] {
-            let threshold = threshold(&scores, bound);
-            assert_eq!(scores.iter().filter(|score| **score > threshold).count(), allowed, "{bound}");
-        }
-        let ties = [0.5, 0.9, 0.9, 0.9];
-        assert_eq!(ties.iter().filter(|score| **score > threshold(&ties, 0.3)).count(), 0, "ties are not found");
-        assert_eq!(threshold(&[0.25], 0.9), 0.25);
-    }
 
     #[test]
     fn nobody_is_judged_by_what_was_learned_from_them() {

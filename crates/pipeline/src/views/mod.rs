@@ -41,7 +41,8 @@ pub struct ViewsConfig {
     pub source: Option<String>,
     /// At most so many patients are turned, inverted and mirrored to learn from, one training image of each.
     pub max_patients: usize,
-    /// At most this share of the images that were learned from is suspected as they are; below 1.
+    /// The share of images that lie as they should of which to expect that they are suspected; at least 0, below 1. Few
+    /// patients cannot promise a small one: then the least possible is taken.
     pub false_alarms: f64,
     /// Which views to tell apart.
     pub question: ViewQuestion,

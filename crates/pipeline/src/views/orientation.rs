@@ -8,12 +8,12 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use dataset::Dataset;
-use metrics::{Share, bootstrap_interval_of_mean};
+use metrics::{Limit, Share, bootstrap_interval_of_mean};
 use nets::vit::Vit;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::classifier::{CrossFitted, largest, threshold};
+use super::classifier::{CrossFitted, largest};
 use super::pose::{Pose, inner_square};
 use super::{Case, ViewsConfig};
 use crate::evaluate::{CONFIDENCE, Estimate, REPLICATES};
@@ -46,8 +46,9 @@ pub struct PoseCheck {
     pub confusion: Vec<Vec<usize>>,
     /// An image whose probability of lying wrongly is above this is suspected.
     pub threshold: f64,
-    /// Share of the images that were learned from that are suspected as they are. Those among them that truly lie wrongly
-    /// count as false alarms here.
+    /// Share of images which lie as those do that were learned from that is suspected nevertheless, with what the choice
+    /// of the threshold adds to it ([`Limit`]). Whatever truly lies wrongly among the images that were learned from counts
+    /// as a false alarm here.
     pub false_alarm_rate: Estimate,
     /// Share of each wrong pose's copies that is suspected, in the order of `poses` without its first.
     pub found: Vec<Estimate>,
@@ -221,8 +222,8 @@ impl Question {
 
         // One column for each pose: how suspicious its copies are.
         let suspicions = |pose: usize| judged.iter().skip(pose).step_by(num_poses).map(|judged| 1.0 - judged[0]);
-        let threshold = threshold(&suspicions(0).collect::<Vec<f64>>(), config.false_alarms);
-        let suspected = |pose: usize| share(&suspicions(pose).map(|score| score > threshold).collect::<Vec<bool>>());
+        let limit = Limit::of(&suspicions(0).collect::<Vec<f64>>(), config.false_alarms, CONFIDENCE)?;
+        let suspected = |pose: usize| share(&suspicions(pose).map(|score| score > limit.value).collect::<Vec<bool>>());
         let found: Vec<Estimate> = (1..num_poses).map(suspected).collect::<Result<_>>()?;
         let recall = (0..num_poses).map(|pose| {
             let told = judged.iter().skip(pose).step_by(num_poses).map(|judged| largest(judged) == pose);
@@ -234,8 +235,8 @@ impl Question {
             accuracy: Estimate::new(accuracy, interval),
             recall: recall.collect::<Result<_>>()?,
             confusion,
-            threshold,
-            false_alarm_rate: suspected(0)?,
+            threshold: limit.value,
+            false_alarm_rate: Estimate::new(limit.exceeded, limit.interval),
             is_reliable: found.iter().all(|found| found.value >= ENOUGH_FOUND),
             found,
             num_images: 0,

@@ -22,7 +22,7 @@ fn config(dataset: &Path) -> ViewsConfig {
         encoder: None,
         source: None,
         max_patients: 1000,
-        false_alarms: 0.02,
+        false_alarms: 0.06,
         question: ViewQuestion::FrontalLateral,
         seed: 0,
         batch_size: 7,
@@ -95,10 +95,10 @@ fn planted_phantoms_are_found_and_the_list_leaves_them_out() {
     for (name, pose) in planted {
         assert_eq!(suspected.get(name), Some(&pose), "{name}: {suspected:?}");
     }
-    // At most one of those that were learned from is suspected, which is 0.02 of 90 rounded down; those of `val` are
-    // free to differ.
+    // 0.06 of 91 are 5: four of those that were learned from lie above the fifth, both planted ones among them.
     let num_train = suspected.keys().filter(|name| name.starts_with("train/")).count();
-    assert!(num_train <= 2 && suspected.len() <= planted.len() + 3, "{suspected:?}");
+    assert!(num_train <= 4 && suspected.len() <= planted.len() + 4, "{suspected:?}");
+    assert_eq!(turned.false_alarm_rate.value, 5.0 / 91.0);
     assert!(mirrored.is_reliable || mirrored.suspects.is_empty(), "{mirrored:?}");
     // Phantoms say nothing of their view here.
     let note = summary.view.note.unwrap();
