@@ -30,8 +30,8 @@ pub struct Arguments {
     /// At most so many patients are turned, inverted and mirrored to learn from, one training image of each
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_patients: usize,
-    /// Of images that lie as they should, the share to expect among the suspected; the least that can be promised where
-    /// patients are few
+    /// Of images that lie as they should, the share to expect among the suspected; it becomes larger where patients are
+    /// few, and where otherwise less than 95 % of the copies that lie wrongly would be suspected
     #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
     false_alarms: f64,
     /// Images that go through the encoder together
@@ -89,17 +89,18 @@ fn describe_poses(check: &PoseCheck) -> String {
     if !check.is_reliable {
         let rate = percent(&check.false_alarm_rate);
         return text
-            + &format!(
-                "  nothing is listed: with false alarms at {rate}, too few of the copies that lie wrongly are suspected; \
-                 raise `--false-alarms` if as many images of this archive may truly lie so\n"
-            );
+            + &format!("  nothing is listed: {rate} of the images that lie as they should would be suspected too\n");
     }
     let Estimate { value, interval: [low, high] } = check.expected_false_alarms;
     text += &format!(
-        "  suspected of {:<12}  {}; about {value:.0} ({low:.0} to {high:.0}) are to be expected if all lie as they should\n",
+        "  suspected of {:<12}  {}; about {value:.0} ({low:.0} to {high:.0}) are to be expected if all images lie as they should\n",
         format!("{} images", check.num_images),
         check.suspects.len()
     );
+    if check.is_lowered {
+        text += "  more than asked for, to suspect 95 % of the copies of each kind; so it is in an archive with many images that \
+                 truly lie wrongly, for they are among the false alarms that are expected: look at them\n";
+    }
     let lines = check.suspects.iter().map(|suspect| {
         format!("    {}  {:.3}  {}  {}", suspect.id, suspect.probability, suspect.pose.name(), suspect.source_file)
     });

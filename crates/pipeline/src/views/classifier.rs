@@ -124,7 +124,8 @@ mod tests {
             let class = fingerprint_bytes(format!("class {patient}").as_bytes()).as_bytes()[0] as usize % 2;
             for _ in 0..3 {
                 features.extend((0..dim).map(|place| f64::from(u8::from(place == patient))));
-                (folds.push(fold), classes.push(class));
+                folds.push(fold);
+                classes.push(class);
             }
         }
         let fitted = CrossFitted::fit(&features, dim, &folds, &classes, 2).unwrap();
@@ -148,7 +149,8 @@ mod tests {
         for number in 0..60_usize {
             let corner = corners[number % 3];
             features.extend(corner.map(|value| value + (number % 7) as f64 / 7.0));
-            (folds.push(number % FOLDS), classes.push(number % 3));
+            folds.push(number % FOLDS);
+            classes.push(number % 3);
         }
         let fitted = CrossFitted::fit(&features, 2, &folds, &classes, 3).unwrap();
         for place in 0..60 {

@@ -41,8 +41,8 @@ pub struct ViewsConfig {
     pub source: Option<String>,
     /// At most so many patients are turned, inverted and mirrored to learn from, one training image of each.
     pub max_patients: usize,
-    /// The share of images that lie as they should of which to expect that they are suspected; at least 0, below 1. Few
-    /// patients cannot promise a small one: then the least possible is taken.
+    /// Of images that lie as they should, the share to expect among the suspected; at least 0, below 1. It becomes larger
+    /// where patients are too few to promise it, and where otherwise less than 95 % of what lies wrongly would be found.
     pub false_alarms: f64,
     /// Which views to tell apart.
     pub question: ViewQuestion,

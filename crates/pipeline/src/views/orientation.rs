@@ -27,8 +27,12 @@ const COPIES: [Pose; 6] =
 /// Which copies each question tells apart, by their positions among [`COPIES`]; the first is how it should be.
 const QUESTIONS: [&[usize]; 2] = [&[0, 1, 2, 3, 4], &[0, 5]];
 
-/// A list is worth reading where at least this share of each wrong copy would be on it.
-const ENOUGH_FOUND: f64 = 0.8;
+/// At least this share of each wrong pose's copies is suspected, if need be at the price of more false alarms than were
+/// asked for: in an archive with many images that lie wrongly these are taken for false alarms, and a threshold that
+/// avoids them would find nothing.
+const ENOUGH_FOUND: f64 = 0.95;
+/// A list of more false alarms than this share of all images is not worth reading.
+const MOST_FALSE_ALARMS: f64 = 0.1;
 
 /// What is known about one question, and what was found.
 #[derive(Debug, Clone, Serialize)]
@@ -46,13 +50,16 @@ pub struct PoseCheck {
     pub confusion: Vec<Vec<usize>>,
     /// An image whose probability of lying wrongly is above this is suspected.
     pub threshold: f64,
-    /// Share of images which lie as those do that were learned from that is suspected nevertheless, with what the choice
-    /// of the threshold adds to it ([`Limit`]). Whatever truly lies wrongly among the images that were learned from counts
-    /// as a false alarm here.
+    /// Whether the threshold had to be lowered for the sake of what lies wrongly, so that more false alarms are to be
+    /// expected than were asked for.
+    pub is_lowered: bool,
+    /// Share of images that is suspected although they lie as those do that were learned from. Where the threshold was
+    /// chosen by this share, with what that adds to it ([`Limit`]). Whatever truly lies wrongly among the images that were
+    /// learned from counts as a false alarm here.
     pub false_alarm_rate: Estimate,
     /// Share of each wrong pose's copies that is suspected, in the order of `poses` without its first.
     pub found: Vec<Estimate>,
-    /// Whether enough of each wrong pose is found for a list to be worth reading; without it nothing is listed.
+    /// Whether few false alarms are enough to find nearly all of each wrong pose; otherwise nothing is listed.
     pub is_reliable: bool,
     /// Images that were judged.
     pub num_images: usize,
@@ -103,10 +110,8 @@ pub(super) fn check(
         progress.advance(chunk.len() as u64, "");
     }
     progress.end();
-    let questions: Vec<(Question, PoseCheck)> = QUESTIONS
-        .into_iter()
-        .map(|copied| Question::learn(copied, &copies, eye.dim, &folds, config))
-        .collect::<Result<_>>()?;
+    let questions: Vec<(CrossFitted, PoseCheck)> =
+        QUESTIONS.into_iter().map(|copied| learn(copied, &copies, eye.dim, &folds, config)).collect::<Result<_>>()?;
 
     progress.begin("looking at the images", cases.len() as u64, "images");
     let mut suspicions: Vec<Vec<(usize, Pose, f64)>> = vec![Vec::new(); questions.len()];
@@ -114,8 +119,8 @@ pub(super) fn check(
         let rows: Vec<usize> = chunk.iter().map(|case| case.index).collect();
         let embeddings = eye.embeddings(&rows, &[Pose::Upright])?;
         for (case, embedding) in chunk.iter().zip(embeddings.chunks_exact(eye.dim)) {
-            for ((question, check), suspicions) in questions.iter().zip(&mut suspicions) {
-                let probabilities = question.classifier.judge(case.fold, embedding)?;
+            for ((classifier, check), suspicions) in questions.iter().zip(&mut suspicions) {
+                let probabilities = classifier.judge(case.fold, embedding)?;
                 let suspicion = 1.0 - probabilities[0];
                 if check.is_reliable && suspicion > check.threshold {
                     suspicions.push((case.index, check.poses[1 + largest(&probabilities[1..])], suspicion));
@@ -180,74 +185,100 @@ impl Eye<'_> {
     }
 }
 
-/// One question, learned.
-struct Question {
-    classifier: CrossFitted,
-}
+/// Learns to tell some of the copies apart and measures how well that goes.
+///
+/// # Shapes
+/// - copies: `[patients, COPIES, dim]`
+fn learn(
+    copied: &[usize],
+    copies: &[f64],
+    dim: usize,
+    folds: &[usize],
+    config: &ViewsConfig,
+) -> Result<(CrossFitted, PoseCheck)> {
+    let num_poses = copied.len();
+    let rows: Vec<f64> = copies
+        .chunks_exact(COPIES.len() * dim)
+        .flat_map(|copies| copied.iter().flat_map(|copy| copies[copy * dim..][..dim].iter().copied()))
+        .collect();
+    let row_folds: Vec<usize> = folds.iter().flat_map(|fold| vec![*fold; num_poses]).collect();
+    let classes: Vec<usize> = folds.iter().flat_map(|_| 0..num_poses).collect();
+    let classifier = CrossFitted::fit(&rows, dim, &row_folds, &classes, num_poses)?;
 
-impl Question {
-    /// Learns to tell some of the copies apart and measures how well that goes.
-    ///
-    /// # Shapes
-    /// - copies: `[patients, COPIES, dim]`
-    fn learn(
-        copied: &[usize],
-        copies: &[f64],
-        dim: usize,
-        folds: &[usize],
-        config: &ViewsConfig,
-    ) -> Result<(Self, PoseCheck)> {
-        let num_poses = copied.len();
-        let rows: Vec<f64> = copies
-            .chunks_exact(COPIES.len() * dim)
-            .flat_map(|copies| copied.iter().flat_map(|copy| copies[copy * dim..][..dim].iter().copied()))
-            .collect();
-        let row_folds: Vec<usize> = folds.iter().flat_map(|fold| vec![*fold; num_poses]).collect();
-        let classes: Vec<usize> = folds.iter().flat_map(|_| 0..num_poses).collect();
-        let classifier = CrossFitted::fit(&rows, dim, &row_folds, &classes, num_poses)?;
-
-        let judge = |place: usize| classifier.judge(row_folds[place], &rows[place * dim..][..dim]);
-        let judged: Vec<Vec<f64>> = (0..classes.len()).map(judge).collect::<Result<_>>()?;
-        let mut confusion = vec![vec![0; num_poses]; num_poses];
-        for (pose, probabilities) in classes.iter().zip(&judged) {
-            confusion[*pose][largest(probabilities)] += 1;
-        }
-        let right = |patient: &[Vec<f64>]| {
-            let right = patient.iter().enumerate().filter(|(pose, probabilities)| largest(probabilities) == *pose);
-            right.count() as f64 / num_poses as f64
-        };
-        let shares: Vec<f64> = judged.chunks_exact(num_poses).map(right).collect();
-        let accuracy = shares.iter().sum::<f64>() / shares.len() as f64;
-        let interval = bootstrap_interval_of_mean(&shares, REPLICATES, CONFIDENCE, config.seed)?;
-
-        // One column for each pose: how suspicious its copies are.
-        let suspicions = |pose: usize| judged.iter().skip(pose).step_by(num_poses).map(|judged| 1.0 - judged[0]);
-        let limit = Limit::of(&suspicions(0).collect::<Vec<f64>>(), config.false_alarms, CONFIDENCE)?;
-        let suspected = |pose: usize| share(&suspicions(pose).map(|score| score > limit.value).collect::<Vec<bool>>());
-        let found: Vec<Estimate> = (1..num_poses).map(suspected).collect::<Result<_>>()?;
-        let recall = (0..num_poses).map(|pose| {
-            let told = judged.iter().skip(pose).step_by(num_poses).map(|judged| largest(judged) == pose);
-            share(&told.collect::<Vec<bool>>())
-        });
-        let check = PoseCheck {
-            poses: copied.iter().map(|copy| COPIES[*copy]).collect(),
-            num_patients: folds.len(),
-            accuracy: Estimate::new(accuracy, interval),
-            recall: recall.collect::<Result<_>>()?,
-            confusion,
-            threshold: limit.value,
-            false_alarm_rate: Estimate::new(limit.exceeded, limit.interval),
-            is_reliable: found.iter().all(|found| found.value >= ENOUGH_FOUND),
-            found,
-            num_images: 0,
-            expected_false_alarms: Estimate { value: 0.0, interval: [0.0; 2] },
-            suspects: Vec::new(),
-        };
-        Ok((Self { classifier }, check))
+    let judge = |place: usize| classifier.judge(row_folds[place], &rows[place * dim..][..dim]);
+    let judged: Vec<Vec<f64>> = (0..classes.len()).map(judge).collect::<Result<_>>()?;
+    let mut confusion = vec![vec![0; num_poses]; num_poses];
+    for (pose, probabilities) in classes.iter().zip(&judged) {
+        confusion[*pose][largest(probabilities)] += 1;
     }
+    let right = |patient: &[Vec<f64>]| {
+        let right = patient.iter().enumerate().filter(|(pose, probabilities)| largest(probabilities) == *pose);
+        right.count() as f64 / num_poses as f64
+    };
+    let shares: Vec<f64> = judged.chunks_exact(num_poses).map(right).collect();
+    let accuracy = shares.iter().sum::<f64>() / shares.len() as f64;
+    let interval = bootstrap_interval_of_mean(&shares, REPLICATES, CONFIDENCE, config.seed)?;
+
+    // One column for each pose: how suspicious its copies are.
+    let suspicions = |pose: usize| judged.iter().skip(pose).step_by(num_poses).map(|judged| 1.0 - judged[0]);
+    let upright: Vec<f64> = suspicions(0).collect();
+    let limit = Limit::of(&upright, config.false_alarms, CONFIDENCE)?;
+    let sensitive = (1..num_poses).map(|pose| sensitive(suspicions(pose).collect())).fold(1.0, f64::min);
+    let is_lowered = sensitive < limit.value;
+    let (threshold, false_alarm_rate) = if is_lowered {
+        (sensitive, share(&upright.iter().map(|score| *score > sensitive).collect::<Vec<bool>>())?)
+    } else {
+        (limit.value, Estimate::new(limit.exceeded, limit.interval))
+    };
+    let suspected = |pose: usize| share(&suspicions(pose).map(|score| score > threshold).collect::<Vec<bool>>());
+    let found: Vec<Estimate> = (1..num_poses).map(suspected).collect::<Result<_>>()?;
+    let recall = (0..num_poses).map(|pose| {
+        let told = judged.iter().skip(pose).step_by(num_poses).map(|judged| largest(judged) == pose);
+        share(&told.collect::<Vec<bool>>())
+    });
+    let check = PoseCheck {
+        poses: copied.iter().map(|copy| COPIES[*copy]).collect(),
+        num_patients: folds.len(),
+        accuracy: Estimate::new(accuracy, interval),
+        recall: recall.collect::<Result<_>>()?,
+        confusion,
+        threshold,
+        is_lowered,
+        false_alarm_rate,
+        is_reliable: false_alarm_rate.value <= config.false_alarms.max(MOST_FALSE_ALARMS),
+        found,
+        num_images: 0,
+        expected_false_alarms: Estimate { value: 0.0, interval: [0.0; 2] },
+        suspects: Vec::new(),
+    };
+    Ok((classifier, check))
 }
 
 fn share(flags: &[bool]) -> Result<Estimate> {
     let share = Share::of(flags)?;
     Ok(Estimate::new(share.value(), share.interval(CONFIDENCE)?))
+}
+
+/// The highest threshold above which [`ENOUGH_FOUND`] of these suspicions lie; there must be one.
+fn sensitive(mut suspicions: Vec<f64>) -> f64 {
+    suspicions.sort_by(f64::total_cmp);
+    let missed = ((1.0 - ENOUGH_FOUND) * suspicions.len() as f64) as usize;
+    suspicions[missed.min(suspicions.len() - 1)].next_down()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enough_of_what_lies_wrongly_is_above_the_sensitive_threshold() {
+        for count in [1_u32, 19, 20, 100, 1000] {
+            let scores: Vec<f64> = (0..count).map(|number| f64::from(number * 7919 % count) / 1000.0).collect();
+            let threshold = sensitive(scores.clone());
+            let found = |threshold: f64| scores.iter().filter(|score| **score > threshold).count() as f64;
+            assert!(found(threshold) >= ENOUGH_FOUND * f64::from(count), "{count}");
+            let higher = scores.iter().copied().filter(|score| *score > threshold).fold(f64::INFINITY, f64::min);
+            assert!(found(higher) < ENOUGH_FOUND * f64::from(count), "{count}: a higher one would do");
+        }
+    }
 }

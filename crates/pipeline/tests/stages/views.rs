@@ -22,7 +22,7 @@ fn config(dataset: &Path) -> ViewsConfig {
         encoder: None,
         source: None,
         max_patients: 1000,
-        false_alarms: 0.06,
+        false_alarms: 0.005,
         question: ViewQuestion::FrontalLateral,
         seed: 0,
         batch_size: 7,
@@ -95,10 +95,10 @@ fn planted_phantoms_are_found_and_the_list_leaves_them_out() {
     for (name, pose) in planted {
         assert_eq!(suspected.get(name), Some(&pose), "{name}: {suspected:?}");
     }
-    // 0.06 of 91 are 5: four of those that were learned from lie above the fifth, both planted ones among them.
-    let num_train = suspected.keys().filter(|name| name.starts_with("train/")).count();
-    assert!(num_train <= 4 && suspected.len() <= planted.len() + 4, "{suspected:?}");
-    assert_eq!(turned.false_alarm_rate.value, 5.0 / 91.0);
+    // Two of the 90 that were learned from lie wrongly, so 0.005 cannot be kept, and the price is said.
+    assert!(turned.is_lowered && (0.02..=0.1).contains(&turned.false_alarm_rate.value), "{turned:?}");
+    assert!(turned.found.iter().all(|found| found.value >= 0.95), "{turned:?}");
+    assert!(suspected.len() <= planted.len() + 4, "{suspected:?}");
     assert!(mirrored.is_reliable || mirrored.suspects.is_empty(), "{mirrored:?}");
     // Phantoms say nothing of their view here.
     let note = summary.view.note.unwrap();
