@@ -26,7 +26,7 @@ fn help_names_every_command_and_goes_to_stdout() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for verb in [
         "demo", "prepare", "pretrain", "encode", "train", "generate", "segment", "evaluate", "report", "embed",
-        "inspect",
+        "views", "inspect",
     ] {
         assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
         let (code, help, _) = here(&[verb, "--help"]);
