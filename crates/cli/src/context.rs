@@ -92,6 +92,18 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// With `--dry-run`, prints the settings of a stage, which is then not to be run.
+    ///
+    /// # Errors
+    /// Settings that cannot be written, a standard output that cannot be written to.
+    pub fn shows_settings<C: Serialize>(&self, config: &C) -> Result<bool> {
+        if self.dry_run {
+            let settings = toml::to_string_pretty(config).context("the settings cannot be written as TOML")?;
+            self.terminal.print(&settings)?;
+        }
+        Ok(self.dry_run)
+    }
+
     /// Runs a stage and prints what came of it as TOML on stdout; with `--dry-run`, prints its settings instead.
     ///
     /// A summary's `skipped` and `skipped_file` are told apart from the result, on stderr.
@@ -103,9 +115,7 @@ impl<'a> Context<'a> {
         config: &C,
         stage: impl FnOnce(&Terminal) -> Result<S>,
     ) -> Result<Outcome> {
-        if self.dry_run {
-            let settings = toml::to_string_pretty(config).context("the settings cannot be written as TOML")?;
-            self.terminal.print(&settings)?;
+        if self.shows_settings(config)? {
             return Ok(Outcome::default());
         }
         let summary = stage(self.terminal)?;

@@ -26,7 +26,7 @@ fn help_names_every_command_and_goes_to_stdout() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for verb in [
         "demo", "prepare", "pretrain", "encode", "train", "generate", "segment", "evaluate", "report", "embed",
-        "inspect",
+        "views", "inspect",
     ] {
         assert!(stdout.contains(&format!("\n  {verb} ")), "the help lacks {verb}:\n{stdout}");
         let (code, help, _) = here(&[verb, "--help"]);
@@ -86,6 +86,9 @@ fn mistakes_in_what_was_typed_end_with_2_and_a_remedy() {
         (vec!["evaluate", "fidelity", folder, folder, "--features", folder], folder),
         (vec!["evaluate", "fidelity", folder, folder, "--features", "xrv:"], "`xrv:FILE`"),
         (vec!["evaluate", "fidelity", folder, folder, "--features", "random:resnet"], "`random:inception`"),
+        (vec!["views", folder], folder),
+        (vec!["views", folder, "--tell", "ap"], "ap-pa"),
+        (vec!["views", folder, "--false-alarms", "1"], "below 1"),
         (vec!["report", folder], folder),
         (vec!["embed", folder, "--encoder", folder, "--out", "x.safetensors"], folder),
         (vec!["encode", folder], "--autoencoder"),

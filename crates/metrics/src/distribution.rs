@@ -1,6 +1,7 @@
-//! Tails and quantiles of the normal and Student's distribution, of standard location and scale.
+//! Tails and quantiles of the normal and Student's distribution, of standard location and scale, and of the beta
+//! distribution.
 
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{Beta, ContinuousCDF, Normal, StudentsT};
 use statrs::function::erf::erfc;
 
 use crate::error::Error;
@@ -23,6 +24,12 @@ pub(crate) fn student_two_sided(t: f64, degrees: f64) -> Result<f64, Error> {
 /// The value below which Student's variable lies with `probability`, which must be in 0..=1.
 pub(crate) fn student_quantile(probability: f64, degrees: f64) -> Result<f64, Error> {
     Ok(student(degrees)?.inverse_cdf(probability))
+}
+
+/// The value below which a beta variable of these shapes lies with `probability`, which must be in 0..=1.
+pub(crate) fn beta_quantile(probability: f64, shapes: [f64; 2]) -> Result<f64, Error> {
+    let refused = |_| Error::OutOfRange { name: "shape", value: shapes[0].min(shapes[1]), expected: "above 0" };
+    Ok(Beta::new(shapes[0], shapes[1]).map_err(refused)?.inverse_cdf(probability))
 }
 
 fn student(degrees: f64) -> Result<StudentsT, Error> {

@@ -45,11 +45,11 @@ pub use kernel::{kernel_distance, kernel_distance_interval};
 pub use memorisation::{CellOfCopying, DataCopying, FEWEST_GENERATED, authentic_rows, data_copying};
 pub use moments::Moments;
 pub use partition::Partition;
-pub use probe::{LogisticRegression, PrincipalComponents};
+pub use probe::{LogisticRegression, PrincipalComponents, Standardiser};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
 pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
 pub use resample::{
-    Interval, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two, quantile,
+    Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two, quantile,
 };
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;

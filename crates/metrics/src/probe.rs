@@ -1,4 +1,5 @@
-//! How much simple classifiers read out of features: logistic regression, and principal components as a rival feature.
+//! How much simple classifiers read out of features: logistic regression on standardised features, and principal
+//! components as a rival feature.
 
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
@@ -116,6 +117,38 @@ impl LogisticRegression {
     }
 }
 
+/// Brings each dimension of features to mean 0 and standard deviation 1 over the rows it was made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardiser {
+    mean: Vec<f64>,
+    /// 1 / standard deviation; 0 for dimensions that do not vary.
+    scale: Vec<f64>,
+}
+
+impl Standardiser {
+    /// Mean and deviation (of the population) of some rows; without any, nothing varies.
+    pub fn of(rows: Rows<'_>) -> Self {
+        let (dim, count) = (rows.dim(), rows.len() as f64);
+        let (mut mean, mut square) = (vec![0.0; dim], vec![0.0; dim]);
+        for row in (0..rows.len()).map(|row| rows.row(row)) {
+            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / count);
+        }
+        for row in (0..rows.len()).map(|row| rows.row(row)) {
+            let terms = row.iter().zip(&mean).map(|(value, mean)| (value - mean).powi(2) / count);
+            square.iter_mut().zip(terms).for_each(|(square, term)| *square += term);
+        }
+        let scale = square.iter().map(|square| if *square > 0.0 { square.sqrt().recip() } else { 0.0 }).collect();
+        Self { mean, scale }
+    }
+
+    /// Rows of the same length, standardised, row after row; constant dimensions become 0.
+    pub fn apply(&self, values: &[f64]) -> Vec<f64> {
+        let dim = self.mean.len();
+        let of = |(place, value): (usize, &f64)| (value - self.mean[place % dim]) * self.scale[place % dim];
+        values.iter().enumerate().map(of).collect()
+    }
+}
+
 /// The directions of largest variance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrincipalComponents {
@@ -168,6 +201,18 @@ mod tests {
         assert!(LogisticRegression::fit(rows, &[true, false], 1.0).is_err());
         assert!(LogisticRegression::fit(rows, &[true, false, true], 0.0).is_err());
         assert!(PrincipalComponents::of(rows, 0).is_err());
+    }
+
+    #[test]
+    fn standardised_rows_have_mean_0_and_deviation_1_and_constants_become_0() {
+        let values = [1.0, 7.0, 3.0, 7.0, 8.0, 7.0];
+        let standardiser = Standardiser::of(Rows::new(&values, 2).unwrap());
+        let found = standardiser.apply(&values);
+        let first: Vec<f64> = found.iter().step_by(2).copied().collect();
+        assert!(first.iter().sum::<f64>().abs() < 1e-12, "{first:?}");
+        assert!((first.iter().map(|value| value * value).sum::<f64>() / 3.0 - 1.0).abs() < 1e-12, "{first:?}");
+        assert_eq!([found[1], found[3], found[5]], [0.0; 3]);
+        assert_eq!(standardiser.apply(&[4.0, 9.0]), [0.0, 0.0], "the mean of new rows is that of the old ones");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How sure a number is: bootstrap intervals, and the interval of a share.
+//! How sure a number is: bootstrap intervals, the interval of a share, and limits that new values seldom exceed.
 
-use crate::distribution::normal_quantile;
+use crate::distribution::{beta_quantile, normal_quantile};
 use crate::error::{Error, check_enough, check_finite, check_share};
 
 /// A range that holds the true value with the confidence it was made for.
@@ -125,6 +125,46 @@ impl Share {
     }
 }
 
+/// A value that new ones of the same kind seldom exceed, and how often they do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// The limit itself: one of the values that it was chosen from.
+    pub value: f64,
+    /// Share of new values above it that is to be expected.
+    pub exceeded: f64,
+    /// Where this share lies for the values at hand, with the confidence asked for.
+    pub interval: Interval,
+}
+
+impl Limit {
+    /// The lowest of some values above which at most `share` of new ones are to be expected; their largest where they are
+    /// too few for that.
+    ///
+    /// Above the `k`-th largest of `n` values there lies a share of all others like them that is beta-distributed with
+    /// the shapes `k` and `n + 1 - k`, whatever their own distribution (Wilks 1941), with the mean `k / (n + 1)`. The
+    /// share of the `n` themselves, `(k - 1) / n`, would promise too much, since the limit was chosen on them.
+    ///
+    /// # Errors
+    /// [`Error::TooFew`] without values, [`Error::NotFinite`], [`Error::OutOfRange`] for a share or a confidence outside
+    /// 0 to 1, of which a share may be 0.
+    pub fn of(values: &[f64], share: f64, confidence: f64) -> Result<Self, Error> {
+        check_enough("number of values", values.len(), 1)?;
+        check_finite("the values", values)?;
+        check_share("confidence", confidence)?;
+        if !(0.0..1.0).contains(&share) {
+            return Err(Error::OutOfRange { name: "share", value: share, expected: "at least 0 and below 1" });
+        }
+        let mut falling = values.to_vec();
+        falling.sort_by(|left, right| right.total_cmp(left));
+        // Just below a whole number the product may be rounded down from it.
+        let rank = ((share * (values.len() + 1) as f64 + 1e-9) as usize).clamp(1, values.len());
+        let shapes = [rank as f64, (values.len() + 1 - rank) as f64];
+        let tail = 0.5 * (1.0 - confidence);
+        let interval = Interval { low: beta_quantile(tail, shapes)?, high: beta_quantile(1.0 - tail, shapes)? };
+        Ok(Self { value: falling[rank - 1], exceeded: shapes[0] / (values.len() + 1) as f64, interval })
+    }
+}
+
 /// The range that holds the middle `confidence` of replicates; NaN does not count.
 pub(crate) fn percentile_interval(mut values: Vec<f64>, confidence: f64) -> Result<Interval, Error> {
     values.retain(|value| !value.is_nan());
@@ -175,4 +215,46 @@ pub(crate) fn quantile_position(count: usize, share: f64) -> (usize, usize, f64)
 /// Straight between two values, which may be infinite where they are equal.
 pub(crate) fn between(lower: f64, upper: f64, weight: f64) -> f64 {
     if weight == 0.0 || lower == upper { lower } else { lower + (upper - lower) * weight }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_exceeded_as_often_as_it_says() {
+        // Uniform values, of which the share above a limit is known.
+        let uniform = |seed: u64, count: u64| -> Vec<f64> {
+            (0..count).map(|place| mix(mix(seed).wrapping_add(place)) as f64 / u64::MAX as f64).collect()
+        };
+        let limits: Vec<Limit> = (0..2000).map(|seed| Limit::of(&uniform(seed, 60), 0.05, 0.9).unwrap()).collect();
+        let mean = limits.iter().map(|limit| 1.0 - limit.value).sum::<f64>() / limits.len() as f64;
+        assert!(limits.iter().all(|limit| (limit.exceeded - 3.0 / 61.0).abs() < 1e-12));
+        assert!((mean - 3.0 / 61.0).abs() < 0.003, "{mean}");
+        let inside = |limit: &&Limit| (limit.interval.low..=limit.interval.high).contains(&(1.0 - limit.value));
+        let share = limits.iter().filter(inside).count() as f64 / limits.len() as f64;
+        assert!((share - 0.9).abs() < 0.03, "{share}");
+    }
+
+    #[test]
+    fn the_interval_of_a_limit_is_that_of_the_beta_distribution() {
+        let values: Vec<f64> = (0..1000).map(f64::from).collect();
+        let limit = Limit::of(&values, 0.002, 0.95).unwrap();
+        assert_eq!((limit.value, limit.exceeded), (998.0, 2.0 / 1001.0));
+        // scipy.stats.beta.ppf([0.025, 0.975], 2, 999)
+        for (found, expected) in
+            [(limit.interval.low, 0.00024230111687723185), (limit.interval.high, 0.005558924279826672)]
+        {
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found} is not {expected}");
+        }
+        // Too few values for the share: nothing lies above the limit, and what is to be expected says so.
+        let few = Limit::of(&values[..9], 0.002, 0.95).unwrap();
+        assert_eq!((few.value, few.exceeded), (8.0, 0.1));
+        assert!((few.interval.high - (1.0 - 0.025_f64.powf(1.0 / 9.0))).abs() < 1e-9, "{few:?}");
+        assert_eq!(Limit::of(&[0.5, 0.9, 0.9], 0.5, 0.95).unwrap().value, 0.9);
+        assert_eq!(Limit::of(&values[..9], 0.3, 0.95).unwrap().value, 6.0, "0.3 of 10 are 3");
+        for (values, share) in [(&values[..0], 0.1), (&values[..], 1.0), (&values[..], f64::NAN), (&[f64::NAN], 0.1)] {
+            assert!(Limit::of(values, share, 0.95).is_err());
+        }
+    }
 }

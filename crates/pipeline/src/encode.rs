@@ -202,6 +202,31 @@ pub fn embeddings_for(
     Ok(Embeddings { reader: embeddings(dataset, folder, 8, device, progress)?.0 })
 }
 
+/// The folder of an encoder and its embeddings of a dataset: the given one, whose embeddings are made where they are
+/// missing, or the only one that the dataset was encoded with.
+///
+/// # Errors
+/// No embeddings while no encoder is given, or those of several; an encoder that cannot be read, a disk that is full.
+pub(crate) fn encoder_of(
+    dataset: &Dataset,
+    encoder: Option<&Path>,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<(PathBuf, Embeddings)> {
+    match encoder {
+        Some(path) => {
+            let folder = encoder_folder(path, dataset, device)?;
+            let embeddings = embeddings_for(dataset, &folder, device, progress)?;
+            Ok((folder, embeddings))
+        }
+        None => {
+            let reader = open_only(dataset, EMBEDDINGS, "--encoder")?;
+            let folder = dataset.dir().join("networks").join(folder_name(reader.info()));
+            Ok((folder, Embeddings { reader }))
+        }
+    }
+}
+
 /// What a network made of this very dataset earlier, where it is complete.
 pub(crate) fn kept(dataset: &Dataset, name: &str, fingerprint: &str, progress: &dyn Progress) -> Option<Embeddings> {
     let reader = dataset.encodings(name, fingerprint).ok()?;

@@ -25,6 +25,7 @@ pub mod segment;
 pub mod settings;
 pub mod tensors;
 pub mod train;
+pub mod views;
 
 use serde::{Deserialize, Serialize};
 

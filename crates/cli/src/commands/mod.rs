@@ -12,6 +12,7 @@ mod recipes;
 mod report;
 mod segment;
 mod train;
+mod views;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -46,6 +47,8 @@ pub enum Command {
     Report(report::Arguments),
     /// Writes the embeddings of image files
     Embed(embed::Arguments),
+    /// Finds images that lie wrongly, and tells views that metadata do not
+    Views(views::Arguments),
     /// Says what a file or folder is, and whether it is sound
     Inspect(inspect::Arguments),
 }
@@ -66,6 +69,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Report(arguments) => report::run(arguments, context),
         Command::Embed(arguments) => embed::run(arguments, context),
+        Command::Views(arguments) => views::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
     }
 }

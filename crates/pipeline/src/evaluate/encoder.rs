@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, ManifestRow, Split};
-use metrics::{LogisticRegression, PrincipalComponents, Rows, area_under_curve, bootstrap_interval, vote_shares};
+use metrics::{
+    LogisticRegression, PrincipalComponents, Rows, Standardiser, area_under_curve, bootstrap_interval, vote_shares,
+};
 use nets::autoencoder::Autoencoder;
 use nets::init::{Initialisation, randomise};
 use nets::vit::Vit;
@@ -246,17 +248,7 @@ fn score(
 
 /// Both sets by the mean and deviation that the first has in each dimension; constant dimensions become 0.
 pub(super) fn standardised(learnt: Rows<'_>, judged: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (dim, count) = (learnt.dim(), learnt.len() as f64);
-    let (mut mean, mut square) = (vec![0.0; dim], vec![0.0; dim]);
-    for row in (0..learnt.len()).map(|row| learnt.row(row)) {
-        mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / count);
-    }
-    for row in (0..learnt.len()).map(|row| learnt.row(row)) {
-        let terms = row.iter().zip(&mean).map(|(value, mean)| (value - mean).powi(2) / count);
-        square.iter_mut().zip(terms).for_each(|(square, term)| *square += term);
-    }
-    let scale: Vec<f64> = square.iter().map(|square| if *square > 0.0 { square.sqrt().recip() } else { 0.0 }).collect();
-    let apply = |value: (usize, &f64)| (value.1 - mean[value.0 % dim]) * scale[value.0 % dim];
-    let rows: Vec<f64> = (0..learnt.len()).flat_map(|row| learnt.row(row)).enumerate().map(apply).collect();
-    (rows, judged.iter().enumerate().map(apply).collect())
+    let standardiser = Standardiser::of(learnt);
+    let rows: Vec<f64> = (0..learnt.len()).flat_map(|row| learnt.row(row)).copied().collect();
+    (standardiser.apply(&rows), standardiser.apply(judged))
 }

@@ -17,9 +17,9 @@ use metrics::Interval;
 use serde::Serialize;
 
 /// Samples behind a bootstrap interval.
-const REPLICATES: usize = 1000;
+pub(crate) const REPLICATES: usize = 1000;
 /// Of the intervals.
-const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// Pixels are averaged down to at most this side before they are features.
 const PIXELS_SIDE: usize = 32;
@@ -63,7 +63,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn new(value: f64, interval: Interval) -> Self {
+    pub(crate) fn new(value: f64, interval: Interval) -> Self {
         Self { value, interval: [interval.low, interval.high] }
     }
 }

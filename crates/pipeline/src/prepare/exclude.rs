@@ -1,7 +1,7 @@
 //! What is left out, so that an evaluation set never leaks into training.
 //!
-//! The list is a table with a header and any of the columns `collection`, `patient` and `sha256`; each row leaves out
-//! what all of its filled-in cells say: a whole collection, a patient, an image by the hash of its pixels (64 digits as
+//! The list is a table with a header and any of the columns `collection`, `patient`, `sha256` and `note`, which is not
+//! read; each row leaves out what all of its other filled-in cells say: a whole collection, a patient, an image by the hash of its pixels (64 digits as
 //! in a manifest, or the 16 of its id). Or it is a dataset that `prepare` wrote: then its images are left out, and its
 //! patients too where both hash patients with the same salt.
 
@@ -20,6 +20,9 @@ use crate::presets::{self, SourceItem};
 use crate::progress::Progress;
 
 const COLUMNS: [&str; 3] = ["collection", "patient", "sha256"];
+
+/// A column for people: why a row is there.
+const NOTE: &str = "note";
 
 /// Hexadecimal digits that tell images apart: an id has as many.
 const DIGITS: usize = 16;
@@ -103,9 +106,10 @@ impl Exclusions {
         let unreadable = || format!("the exclude list cannot be read: {}", path.display());
         let header = reader.headers().with_context(unreadable)?.clone();
         for name in &header {
+            let bare = name.trim_start_matches('\u{feff}');
             ensure!(
-                COLUMNS.contains(&name.trim_start_matches('\u{feff}')),
-                "the exclude list has a column {name:?}; its columns are {}: {}",
+                COLUMNS.contains(&bare) || bare == NOTE,
+                "the exclude list has a column {name:?}; its columns are {} and {NOTE}: {}",
                 COLUMNS.join(", "),
                 path.display()
             );
@@ -279,7 +283,7 @@ mod tests {
     fn rows_leave_out_collections_patients_and_images() {
         let hash = "ab".repeat(32);
         let list = read(&format!(
-            "collection,patient,sha256\nbrax,,\nnih-chestxray14,00000007,\n,mrn 3,\n,,{}\nsiim,,{}\n",
+            "collection,patient,sha256,note\nbrax,,,as agreed\nnih-chestxray14,00000007,,\n,mrn 3,,\n,,{},\nsiim,,{},\n",
             hash.to_uppercase(),
             "cd".repeat(8)
         ))
@@ -306,6 +310,7 @@ mod tests {
         assert!(
             message("colection,patient\na,b\n").contains("a column \"colection\"; its columns are collection, patient")
         );
+        assert!(message("sha256,note\n,only a note\n").contains("the row is empty"));
         assert!(message("sha256\nabc\n").contains("line 2 of the exclude list"), "{}", message("sha256\nabc\n"));
         assert!(message("sha256\nabc\n").contains("\"abc\" is no hash"));
         assert!(message("collection,patient\n,\n").contains("the row is empty"));

@@ -3,6 +3,7 @@
 mod augmentation;
 mod features;
 mod segmentation;
+mod views;
 
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
 use diffusion::interpolate::Interpolation;
