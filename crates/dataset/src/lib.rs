@@ -51,7 +51,7 @@ pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::PatientSalt;
 pub use shards::DEFAULT_SHARD_SIZE;
-pub use split::{Leaks, SplitPlan, find_leaks};
+pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
 pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

@@ -108,7 +108,7 @@ impl Leaks {
 
 /// A text, such as a patient's hash, in 64 bits: among a million, two are the same with a chance of one in 37 million.
 /// Within one run of the program only.
-pub(crate) fn text_key(text: &str) -> u64 {
+pub fn text_key(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()

@@ -24,8 +24,11 @@ pub(crate) const SETTINGS: &str = "settings.toml";
 /// In `partial`: how many images the dataset had when it was reopened, in digits.
 pub(crate) const KEPT: &str = "kept";
 
-/// Rows in a group of a part's manifest: hundreds of parts are read side by side.
-const ROWS_PER_GROUP_OF_A_PART: usize = 250;
+/// Rows in a group of a part's manifest, at least: what is known of each group takes as much memory as some 50 rows.
+const MIN_ROWS_PER_GROUP: usize = 250;
+
+/// Rows in one group of each part, at most: hundreds of parts are read side by side.
+const ROWS_OF_ALL_PARTS: usize = 2 * ROWS_PER_GROUP;
 
 /// What a dataset is begun with; a resumed one must have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -253,14 +256,15 @@ impl DatasetWriter {
         self.complete(&JoinedSplits::default(), ROWS_PER_GROUP)
     }
 
-    /// As [`DatasetWriter::finish`], for a dataset that will be read beside many others, to be joined with them. Its
-    /// manifest is made so that reading it takes little memory.
+    /// As [`DatasetWriter::finish`], for one of `num_parts` datasets that will be read side by side, to be joined. Its
+    /// manifest is made so that reading all of them takes little memory.
     ///
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
-    pub fn finish_part(mut self) -> Result<Dataset> {
+    pub fn finish_part(mut self, num_parts: usize) -> Result<Dataset> {
         self.flush()?;
-        self.complete(&JoinedSplits::default(), ROWS_PER_GROUP_OF_A_PART)
+        let rows_per_group = (ROWS_OF_ALL_PARTS / num_parts.max(1)).clamp(MIN_ROWS_PER_GROUP, ROWS_PER_GROUP);
+        self.complete(&JoinedSplits::default(), rows_per_group)
     }
 
     /// As [`DatasetWriter::finish`], after patients with near duplicates were put on one side of the split; see
