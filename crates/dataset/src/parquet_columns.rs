@@ -171,7 +171,7 @@ impl ColumnsReader {
         let mut columns = Vec::new();
         for (index, column) in group.metadata().columns().iter().enumerate() {
             let name = column.column_path().parts().first().map_or("", String::as_str);
-            if wanted.is_none_or(|wanted| wanted.contains(&name)) {
+            if is_wanted(wanted, name) {
                 let description = column.column_descr();
                 columns.push(Column {
                     path: column.column_path().string(),
@@ -215,7 +215,7 @@ impl ColumnsReader {
     }
 
     fn is_wanted(&self, name: &str) -> bool {
-        self.wanted.is_none_or(|wanted| wanted.contains(&name))
+        is_wanted(self.wanted, name)
     }
 
     pub(crate) fn strings(&mut self, path: &str) -> Result<Vec<String>> {
@@ -286,6 +286,11 @@ impl ColumnsReader {
             .map(|&level| if level == 1 { values.next().map(&convert).transpose() } else { Ok(None) })
             .collect()
     }
+}
+
+/// The split is read always: there is no row without.
+fn is_wanted(wanted: Option<&[&str]>, name: &str) -> bool {
+    name == "split" || wanted.is_none_or(|wanted| wanted.contains(&name))
 }
 
 fn text(bytes: &ByteArray) -> Result<String> {
