@@ -231,6 +231,14 @@ impl Dataset {
         ManifestReader::open(self.manifest_path())
     }
 
+    /// As [`Dataset::rows`], with some columns alone, which is quicker; see [`ManifestReader::open_columns`].
+    ///
+    /// # Errors
+    /// As [`Dataset::rows`].
+    pub fn columns(&self, columns: &'static [&'static str]) -> Result<ManifestReader> {
+        ManifestReader::open_columns(self.manifest_path(), columns)
+    }
+
     /// The rows of some images, in the order of `indices`, which may repeat.
     ///
     /// # Errors
@@ -327,7 +335,7 @@ impl Dataset {
             let detail = format!("its fingerprint is {found}, dataset.toml says {}", self.info.fingerprint);
             Err(Error::damaged("manifest", REMAKE, &manifest, detail))
         }));
-        note(self.rows().and_then(crate::find_leaks).and_then(|leaks| leaks.check()));
+        note(crate::find_leaks(|columns| self.columns(columns)).and_then(|leaks| leaks.check()));
         for shard in 0..self.num_shards() {
             note(self.open_images(shard).map(drop));
             note(self.verify_masks(shard));

@@ -4,10 +4,11 @@
 //! to. Everything follows from the rows and nothing from their order in time: the pixel hashes choose the patient, not
 //! the salted identifiers, so another salt gives the same splits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use crate::split::patient_key;
-use crate::{ManifestRow, NearIndex, Result, Split, pixel_key};
+use crate::near::for_each_near_pair;
+use crate::split::text_key;
+use crate::{KeyMap, ManifestRow, NearHashes, Result, Split, pixel_key};
 
 /// How an image came to its split; the first ones bind more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +25,8 @@ pub enum SplitOrigin {
 /// What joining came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JoinedSplits {
-    /// Patients (see [`patient_key`]) who go to another split than the one that their images were written with.
-    moves: HashMap<u64, Split>,
+    /// Patients (see [`text_key`]) who go to another split than the one that their images were written with.
+    moves: KeyMap<Split>,
     /// Patients with an image that looks like one of another patient.
     pub num_joined: usize,
     /// Patients in the largest of the joined groups.
@@ -40,81 +41,101 @@ impl JoinedSplits {
 
     /// The row with its patient's final split.
     pub(crate) fn apply(&self, mut row: ManifestRow) -> ManifestRow {
-        if let Some(&split) = self.moves.get(&patient_key(&row.patient)) {
+        if let Some(&split) = self.moves.get(text_key(&row.patient)) {
             row.split = split;
         }
         row
     }
 }
 
+/// A patient who was joined with others.
 struct Patient {
+    /// The root of the patient's group.
+    group: u32,
+    /// The number of the patient's first image, and its split.
+    first: Option<(u32, Split)>,
+    /// That of the image that is bound most.
     origin: SplitOrigin,
-    split: Split,
     /// The lowest pixel hash of the patient's images.
-    key: [u8; 16],
-    /// The patient with whom this one was joined: a union-find forest, in which a root is its own parent.
-    parent: u32,
+    key: u64,
 }
 
-/// Joins patients who have near duplicates (see [`NearIndex`]), also over several steps. Each group goes to the split of
+/// Joins patients who have near duplicates (see [`NearHashes`]), also over several steps. Each group goes to the split of
 /// one of its patients: of those with the origin that binds most, the one with the lowest pixel hash. Patients stay
 /// where their own origin forbids the move, so near duplicates between given splits remain.
 ///
-/// A patient counts as bound as the most bound of the patient's images. Takes about 50 bytes for each image and 100 for
-/// each patient while it runs.
+/// A patient counts as bound as the most bound of the patient's images. `rows` begins the rows anew, of which it is told
+/// the columns that are needed; `origin` gets the number and the source file of an image. Takes about 9 bytes for each
+/// image while it runs, and 70 for each that has a near duplicate.
 ///
 /// # Errors
 /// Those of `rows`.
-pub fn join_near_duplicates(
-    rows: impl IntoIterator<Item = Result<ManifestRow>>,
-    origin: impl Fn(&ManifestRow) -> SplitOrigin,
-) -> Result<JoinedSplits> {
-    let mut numbers: HashMap<u64, u32> = HashMap::new();
-    let mut patients: Vec<Patient> = Vec::new();
-    let mut index = NearIndex::default();
-    for row in rows {
-        let row = row?;
-        let (origin, key) = (origin(&row), pixel_key(&row.sha256));
-        let number = *numbers.entry(patient_key(&row.patient)).or_insert(patients.len() as u32);
-        match patients.get_mut(number as usize) {
-            Some(patient) => {
-                patient.origin = patient.origin.min(origin);
-                patient.key = patient.key.min(key);
-            }
-            None => patients.push(Patient { origin, split: row.split, key, parent: number }),
-        }
-        let Some(hash) = row.perceptual_hash else { continue };
-        for other in index.all_near(hash) {
-            join(&mut patients, number, other as u32);
-        }
-        index.insert(hash, number as usize);
+pub fn join_near_duplicates<I>(
+    rows: impl Fn(&'static [&'static str]) -> Result<I>,
+    origin: impl Fn(usize, &str) -> SplitOrigin,
+) -> Result<JoinedSplits>
+where
+    I: Iterator<Item = Result<ManifestRow>>,
+{
+    let (mut hashes, mut num_rows) = (NearHashes::default(), 0);
+    for row in rows(&["perceptual_hash"])? {
+        row?.perceptual_hash.into_iter().for_each(|hash| hashes.push(hash));
+        num_rows += 1;
     }
-    drop(index);
+    let nobody_joined = JoinedSplits { largest_group: usize::from(num_rows > 0), ..Default::default() };
+    let hashes = hashes.with_neighbours();
+    if hashes.is_empty() {
+        return Ok(nobody_joined);
+    }
 
-    let num_patients = patients.len() as u32;
-    let roots: Vec<u32> = (0..num_patients).map(|number| root(&mut patients, number)).collect();
-    // The leader and the size of each group, at the place of its root.
-    let mut groups: Vec<(u32, u32)> = (0..num_patients).map(|number| (number, 0)).collect();
-    for (number, &root) in (0..).zip(&roots) {
-        let rank = |number: u32| {
-            let Patient { origin, key, .. } = &patients[number as usize];
-            (*origin, *key, number)
-        };
-        let (leader, size) = &mut groups[root as usize];
-        *size += 1;
-        if rank(number) < rank(*leader) {
-            *leader = number;
+    // Hashes are joined where they are near each other, and where a patient has both.
+    let mut groups = Groups::new(hashes.len());
+    for_each_near_pair(&hashes, |a, b| groups.join(a, b));
+    let mut places: KeyMap<u32> = KeyMap::default();
+    for row in rows(&["perceptual_hash", "patient"])? {
+        let row = row?;
+        let Some(place) = row.perceptual_hash.and_then(|hash| hashes.binary_search(&hash).ok()) else { continue };
+        if let Some(other) = places.insert(text_key(&row.patient), place as u32) {
+            groups.join(place as u32, other);
         }
     }
-    let mut joined = JoinedSplits {
-        num_joined: groups.iter().filter(|(_, size)| *size > 1).map(|(_, size)| *size as usize).sum(),
-        largest_group: groups.iter().map(|(_, size)| *size as usize).max().unwrap_or(0),
-        ..Default::default()
-    };
-    for (patient, number) in numbers {
-        let leader = groups[roots[number as usize] as usize].0;
-        let wanted = patients[leader as usize].split;
-        let Patient { origin, split, .. } = patients[number as usize];
+    drop(hashes);
+    let mut sizes = vec![0_u32; groups.0.len()];
+    places.iter().for_each(|(_, &place)| sizes[groups.root(place) as usize] += 1);
+    let mut patients: KeyMap<Patient> = KeyMap::default();
+    for (patient, &place) in places.iter() {
+        let group = groups.root(place);
+        if sizes[group as usize] > 1 {
+            patients.insert(patient, Patient { group, first: None, origin: SplitOrigin::Drawn, key: u64::MAX });
+        }
+    }
+    drop((places, groups));
+    if patients.is_empty() {
+        return Ok(nobody_joined);
+    }
+    let largest_group = sizes.into_iter().max().unwrap_or(0) as usize;
+
+    for (number, row) in rows(&["patient", "sha256", "source_file", "split"])?.enumerate() {
+        let row = row?;
+        if let Some(patient) = patients.get_mut(text_key(&row.patient)) {
+            patient.first.get_or_insert((number as u32, row.split));
+            patient.origin = patient.origin.min(origin(number, &row.source_file));
+            patient.key = patient.key.min(pixel_key(&row.sha256));
+        }
+    }
+    // Of each group the rank and the split of the leader, who has the lowest rank.
+    let mut leaders: BTreeMap<u32, ((SplitOrigin, u64, u32), Split)> = BTreeMap::new();
+    for (_, &Patient { group, first, origin, key }) in patients.iter() {
+        let Some((first, split)) = first else { continue };
+        let candidate = ((origin, key, first), split);
+        let leader = leaders.entry(group).or_insert(candidate);
+        if candidate.0 < leader.0 {
+            *leader = candidate;
+        }
+    }
+    let mut joined = JoinedSplits { num_joined: patients.len(), largest_group, ..Default::default() };
+    for (patient, Patient { group, first, origin, .. }) in patients.iter() {
+        let (Some((_, split)), Some(&(_, wanted))) = (*first, leaders.get(group)) else { continue };
         let may_go = match origin {
             SplitOrigin::Given => false,
             SplitOrigin::DrawnWithoutTest => wanted != Split::Test,
@@ -127,23 +148,31 @@ pub fn join_near_duplicates(
     Ok(joined)
 }
 
-/// The root of a patient's tree; halves the path to it.
-fn root(patients: &mut [Patient], mut number: u32) -> u32 {
-    loop {
-        let parent = patients[number as usize].parent;
-        if parent == number {
-            return number;
-        }
-        let above = patients[parent as usize].parent;
-        patients[number as usize].parent = above;
-        number = above;
-    }
-}
+/// A union-find forest: the parent of each number, of a root the number itself.
+struct Groups(Vec<u32>);
 
-fn join(patients: &mut [Patient], a: u32, b: u32) {
-    let (a, b) = (root(patients, a), root(patients, b));
-    // The earlier patient is the root, whichever image joined the two.
-    patients[a.max(b) as usize].parent = a.min(b);
+impl Groups {
+    fn new(len: usize) -> Self {
+        Self((0..len as u32).collect())
+    }
+
+    /// The root of a number's tree; halves the path to it.
+    fn root(&mut self, mut number: u32) -> u32 {
+        loop {
+            let parent = self.0[number as usize];
+            if parent == number {
+                return number;
+            }
+            let above = self.0[parent as usize];
+            self.0[number as usize] = above;
+            number = above;
+        }
+    }
+
+    fn join(&mut self, a: u32, b: u32) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b) as usize] = a.min(b);
+    }
 }
 
 #[cfg(test)]
@@ -161,9 +190,10 @@ mod tests {
 
     /// The moves, sorted, where the origin of an image is given by its patient.
     fn moves(images: &[Image], origin: impl Fn(&str) -> SplitOrigin) -> Vec<(String, Split)> {
-        let joined = join_near_duplicates(images.iter().map(row), |row| origin(&row.patient)).unwrap();
+        let joined =
+            join_near_duplicates(|_| Ok(images.iter().map(row)), |number, _| origin(images[number].0)).unwrap();
         let patients: BTreeSet<&str> = images.iter().map(|image| image.0).collect();
-        let split = |patient: &str| joined.moves.get(&patient_key(patient)).copied();
+        let split = |patient: &str| joined.moves.get(text_key(patient)).copied();
         let moves: Vec<_> =
             patients.into_iter().filter_map(|patient| Some((patient.to_owned(), split(patient)?))).collect();
         assert_eq!(moves.len(), joined.num_moved());
@@ -193,7 +223,7 @@ mod tests {
         }
         images.reverse();
         assert_eq!(moves(&images, |_| Drawn), bobs);
-        let joined = join_near_duplicates(CHAIN.iter().map(row), |_| Drawn).unwrap();
+        let joined = join_near_duplicates(|_| Ok(CHAIN.iter().map(row)), |_, _| Drawn).unwrap();
         assert_eq!((joined.num_joined, joined.largest_group), (4, 4));
         let moved = joined.apply(row(&CHAIN[1]).unwrap());
         assert_eq!(moved.split, Val);
@@ -226,16 +256,17 @@ mod tests {
     #[test]
     fn one_bound_image_binds_the_patient() {
         let images = [("ann", "1", None, Val), ("ann", "5", Some(1), Val), ("bob", "0", Some(1), Test)];
-        let first_is_given = |row: &ManifestRow| if row.perceptual_hash.is_none() { Given } else { Drawn };
-        let joined = join_near_duplicates(images.iter().map(row), first_is_given).unwrap();
-        assert_eq!(joined.moves, HashMap::from([(patient_key("bob"), Val)]));
+        let first_is_given = |number: usize, _: &str| if number == 0 { Given } else { Drawn };
+        let joined = join_near_duplicates(|_| Ok(images.iter().map(row)), first_is_given).unwrap();
+        assert!(joined.moves.iter().eq([(text_key("bob"), &Val)]));
     }
 
     #[test]
     fn flat_images_and_nobody_join_nothing() {
-        assert_eq!(join_near_duplicates([], |_| Drawn).unwrap(), JoinedSplits::default());
+        let nobody = join_near_duplicates(|_| Ok([].iter().map(row)), |_, _| Drawn).unwrap();
+        assert_eq!(nobody, JoinedSplits::default());
         let images = [("ann", "1", None, Val), ("bob", "0", None, Test)];
-        let joined = join_near_duplicates(images.iter().map(row), |_| Drawn).unwrap();
+        let joined = join_near_duplicates(|_| Ok(images.iter().map(row)), |_, _| Drawn).unwrap();
         assert_eq!(joined, JoinedSplits { largest_group: 1, ..Default::default() });
     }
 }

@@ -6,7 +6,8 @@
 //! | [`EncodingsWriter`], [`EncodingsReader`] | `encodings/<name>-<fingerprint>/NNNNN.safetensors`: what frozen networks made of the images, f16 |
 //! | [`RunDir`] | `recipe.toml`, `metrics.jsonl`, TensorBoard events, `checkpoints/step-N/`, `samples/`, `model/` |
 //! | [`SplitPlan`], [`find_leaks`] | patient-wise splits and the check that they are sound |
-//! | [`NearIndex`], [`join_near_duplicates`] | near duplicates by their perceptual hashes, and drawn splits that keep them together |
+//! | [`NearHashes`], [`NearIndex`], [`join_near_duplicates`] | near duplicates by their perceptual hashes, and drawn splits that keep them together |
+//! | [`KeyMap`] | a small table by hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
@@ -23,6 +24,7 @@ mod encodings;
 mod error;
 mod fingerprint;
 mod joined;
+mod keys;
 mod manifest;
 mod near;
 mod parquet_columns;
@@ -43,12 +45,13 @@ pub use fingerprint::{
     FINGERPRINT_LEN, Sha256Hex, bytes_sha256, fingerprint, fingerprint_bytes, pixel_key, pixels_sha256, words_sha256,
 };
 pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
+pub use keys::KeyMap;
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
-pub use near::{MAX_NEAR_DISTANCE, NearIndex};
+pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::PatientSalt;
 pub use shards::DEFAULT_SHARD_SIZE;
-pub use split::{Leaks, SplitPlan, find_leaks};
+pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
 pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

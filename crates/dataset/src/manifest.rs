@@ -1,11 +1,13 @@
 //! `manifest.parquet`: one row per image, in the order of the images.
 //!
-//! Written and read in row groups, so that a million rows need no more memory than ten thousand. Parquet, because
+//! Written in row groups and read in pieces of them, so that a million rows need no more memory than ten thousand. Parquet, because
 //! pandas, DuckDB and everything else opens it: the manifest is also what people analyse.
+
+mod pending;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,12 +21,16 @@ use parquet::schema::parser::parse_message_type;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Sha256Hex;
-use crate::parquet_columns::{ColumnsReader, ColumnsWriter};
+use crate::parquet_columns::ColumnsReader;
 use crate::tensor_file::REMAKE;
 use crate::{AtomicFile, Error, Result};
+use pending::Pending;
 
-/// Rows that are in memory at a time: a few megabytes.
+/// Rows that are written at a time: a few megabytes.
 pub(crate) const ROWS_PER_GROUP: usize = 10_000;
+
+/// Rows that are read at a time.
+const ROWS_PER_READ: usize = 500;
 
 const SCHEMA: &str = "
 message manifest {
@@ -189,7 +195,7 @@ impl ManifestRow {
 pub struct ManifestWriter {
     writer: SerializedFileWriter<AtomicFile>,
     rows_per_group: usize,
-    pending: Vec<ManifestRow>,
+    pending: Pending,
     path: PathBuf,
 }
 
@@ -214,7 +220,7 @@ impl ManifestWriter {
         let writer = parse_message_type(SCHEMA)
             .and_then(|schema| SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)))
             .map_err(|error| write_error(&path, error))?;
-        Ok(Self { writer, rows_per_group, pending: Vec::new(), path })
+        Ok(Self { writer, rows_per_group, pending: Pending::default(), path })
     }
 
     /// Adds a row.
@@ -238,44 +244,11 @@ impl ManifestWriter {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
+        if self.pending.len() == 0 {
             return Ok(());
         }
-        write_group(&mut self.writer, &self.pending).map_err(|error| write_error(&self.path, error))?;
-        self.pending.clear();
-        Ok(())
+        mem::take(&mut self.pending).write(&mut self.writer).map_err(|error| write_error(&self.path, error))
     }
-}
-
-fn write_group<W: Write + Send>(
-    writer: &mut SerializedFileWriter<W>,
-    rows: &[ManifestRow],
-) -> Result<(), ParquetError> {
-    let provenance = || rows.iter().map(|row| row.provenance.as_ref());
-    let mut columns = ColumnsWriter { group: writer.next_row_group()? };
-    columns.strings(rows.iter().map(|row| row.id.as_str()))?;
-    columns.strings(rows.iter().map(|row| row.source_file.as_str()))?;
-    columns.strings(rows.iter().map(|row| row.sha256.as_str()))?;
-    columns.strings(rows.iter().map(|row| row.patient.as_str()))?;
-    columns.optional_strings(rows.iter().map(|row| row.view.as_deref()))?;
-    columns.strings(rows.iter().map(|row| row.split.name()))?;
-    columns.string_lists(rows.iter().map(|row| row.labels.as_slice()))?;
-    columns.bools(rows.iter().map(|row| row.mask))?;
-    columns.optional_strings(rows.iter().map(|row| row.collection.as_deref()))?;
-    columns.optional_strings(rows.iter().map(|row| row.licence.as_deref()))?;
-    columns.optional_strings(provenance().map(|made| made.map(|made| made.strategy.as_str())))?;
-    columns.string_lists(provenance().map(|made| made.map_or(&[][..], |made| &made.source_ids)))?;
-    columns.optional_doubles(provenance().map(|made| made?.fraction))?;
-    columns.optional_integers(provenance().map(|made| made?.seed))?;
-    columns.optional_doubles(provenance().map(|made| made?.guidance_scale))?;
-    columns.optional_strings(provenance().map(|made| made?.model_fingerprint.as_deref()))?;
-    columns.string_lists(rows.iter().map(|row| row.labels_negative.as_slice()))?;
-    columns.string_lists(rows.iter().map(|row| row.labels_uncertain.as_slice()))?;
-    columns.optional_integers(rows.iter().map(|row| row.perceptual_hash))?;
-    columns.optional_doubles(rows.iter().map(|row| Some(row.pixel_spacing_mm?[0])))?;
-    columns.optional_doubles(rows.iter().map(|row| Some(row.pixel_spacing_mm?[1])))?;
-    columns.group.close()?;
-    Ok(())
 }
 
 /// The operating system's errors, which Parquet wraps, keep their kind: a full disk is still a full disk.
@@ -290,11 +263,14 @@ fn write_error(path: &Path, error: ParquetError) -> Error {
     Error::io("write the file", path)(source)
 }
 
-/// Reads a manifest; an iterator over its rows that holds one row group at a time.
+/// Reads a manifest; an iterator over its rows that holds some hundreds at a time.
 pub struct ManifestReader {
     reader: SerializedFileReader<File>,
     path: PathBuf,
+    columns: Option<&'static [&'static str]>,
     next_group: usize,
+    /// The row group that is being read.
+    group: Option<ColumnsReader>,
     rows: std::vec::IntoIter<ManifestRow>,
     failed: bool,
 }
@@ -311,10 +287,23 @@ impl ManifestReader {
     /// # Errors
     /// [`Error::Io`], and [`Error::Damaged`] for a file that is cut short or no Parquet file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), None)
+    }
+
+    /// As [`ManifestReader::open`], for rows with a few columns of the manifest alone, by the names of the fields (and
+    /// `split`): all else is empty. Takes less time and memory.
+    ///
+    /// # Errors
+    /// As [`ManifestReader::open`].
+    pub fn open_columns(path: impl AsRef<Path>, columns: &'static [&'static str]) -> Result<Self> {
+        Self::open_with(path.as_ref(), Some(columns))
+    }
+
+    pub(crate) fn open_with(path: &Path, columns: Option<&'static [&'static str]>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("read the manifest", path))?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, &error))?;
-        Ok(Self { reader, path: path.to_path_buf(), next_group: 0, rows: Vec::new().into_iter(), failed: false })
+        let (path, rows) = (path.to_path_buf(), Vec::new().into_iter());
+        Ok(Self { reader, path, columns, next_group: 0, group: None, rows, failed: false })
     }
 
     /// The number of rows.
@@ -340,9 +329,14 @@ impl ManifestReader {
         for (group, metadata) in self.reader.metadata().row_groups().iter().enumerate() {
             let end = first + metadata.num_rows().max(0) as usize;
             if wanted.peek().is_some_and(|&position| indices[position] < end) {
-                let rows = self.read_group(group)?;
-                while let Some(position) = wanted.next_if(|&position| indices[position] < end) {
-                    found.push((position, rows[indices[position] - first].clone()));
+                let mut columns = self.open_group(group)?;
+                while wanted.peek().is_some_and(|&position| indices[position] < end) {
+                    let rows = self.read(&mut columns)?;
+                    let end = first + rows.len();
+                    while let Some(position) = wanted.next_if(|&position| indices[position] < end) {
+                        found.push((position, rows[indices[position] - first].clone()));
+                    }
+                    first = end;
                 }
             }
             first = end;
@@ -351,8 +345,28 @@ impl ManifestReader {
         Ok(found.into_iter().map(|(_, row)| row).collect())
     }
 
-    fn read_group(&self, group: usize) -> Result<Vec<ManifestRow>> {
-        read_group(&self.reader, group).map_err(|error| damaged(&self.path, &error))
+    fn open_group(&self, group: usize) -> Result<ColumnsReader> {
+        let opened = self.reader.get_row_group(group).and_then(|group| ColumnsReader::open(&*group, self.columns));
+        opened.map_err(|error| damaged(&self.path, &error))
+    }
+
+    /// The next rows of a group, none at its end.
+    fn read(&self, columns: &mut ColumnsReader) -> Result<Vec<ManifestRow>> {
+        read_rows(columns).map_err(|error| damaged(&self.path, &error))
+    }
+
+    /// The next rows, of this group or the one after.
+    fn read_on(&mut self) -> Result<Vec<ManifestRow>> {
+        let mut group = match self.group.take() {
+            Some(group) => group,
+            None => {
+                self.next_group += 1;
+                self.open_group(self.next_group - 1)?
+            }
+        };
+        let rows = self.read(&mut group)?;
+        self.group = Some(group).filter(|_| !rows.is_empty());
+        Ok(rows)
     }
 }
 
@@ -364,17 +378,16 @@ impl Iterator for ManifestReader {
             if let Some(row) = self.rows.next() {
                 return Some(Ok(row));
             }
-            if self.failed || self.next_group == self.reader.num_row_groups() {
+            if self.failed || (self.group.is_none() && self.next_group == self.reader.num_row_groups()) {
                 return None;
             }
-            match self.read_group(self.next_group) {
+            match self.read_on() {
                 Ok(rows) => self.rows = rows.into_iter(),
                 Err(error) => {
                     self.failed = true;
                     return Some(Err(error));
                 }
             }
-            self.next_group += 1;
         }
     }
 }
@@ -383,10 +396,11 @@ fn damaged(path: &Path, error: &ParquetError) -> Error {
     Error::damaged("manifest", REMAKE, path, error)
 }
 
-fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<ManifestRow>, ParquetError> {
-    let group = reader.get_row_group(group)?;
-    let num_rows = group.metadata().num_rows().max(0) as usize;
-    let columns = ColumnsReader { group, num_rows };
+fn read_rows(columns: &mut ColumnsReader) -> Result<Vec<ManifestRow>, ParquetError> {
+    let num_rows = columns.begin(ROWS_PER_READ);
+    if num_rows == 0 {
+        return Ok(Vec::new());
+    }
     let mut id = columns.strings("id")?.into_iter();
     let mut source_file = columns.strings("source_file")?.into_iter();
     let mut sha256 = columns.strings("sha256")?.into_iter();
@@ -404,13 +418,14 @@ fn read_group(reader: &SerializedFileReader<File>, group: usize) -> Result<Vec<M
     let mut guidance_scale = columns.optional_doubles("guidance_scale")?.into_iter();
     let mut model_fingerprint = columns.optional_strings("model_fingerprint")?.into_iter();
     // Version 1 had only the labels that are there.
-    let list = |name| if columns.has_list(name) { columns.string_lists(name) } else { Ok(vec![Vec::new(); num_rows]) };
+    let mut list =
+        |name| if columns.has_list(name) { columns.string_lists(name) } else { Ok(vec![Vec::new(); num_rows]) };
     let mut labels_negative = list("labels_negative")?.into_iter();
     let mut labels_uncertain = list("labels_uncertain")?.into_iter();
     // Older releases had neither hashes nor spacings.
     let hashes = columns.has("perceptual_hash").then(|| columns.optional_integers("perceptual_hash")).transpose()?;
     let mut perceptual_hash = hashes.unwrap_or_else(|| vec![None; num_rows]).into_iter();
-    let spacing = |name| if columns.has(name) { columns.optional_doubles(name) } else { Ok(vec![None; num_rows]) };
+    let mut spacing = |name| if columns.has(name) { columns.optional_doubles(name) } else { Ok(vec![None; num_rows]) };
     let mut row_spacing = spacing("row_spacing_mm")?.into_iter();
     let mut column_spacing = spacing("column_spacing_mm")?.into_iter();
     // Every column has `num_rows` entries, else reading it has failed above.

@@ -1,6 +1,7 @@
 //! Near duplicates by their perceptual hashes, without comparing everything with everything.
 
 use std::collections::HashMap;
+use std::mem;
 
 /// Bits in which the perceptual hashes of near duplicates differ at most.
 pub const MAX_NEAR_DISTANCE: u32 = 3;
@@ -32,14 +33,6 @@ impl NearIndex {
         }
     }
 
-    /// The numbers of all hashes within [`MAX_NEAR_DISTANCE`], in no particular order; some may come several times.
-    pub fn all_near(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
-        self.candidates(hash)
-            .map(|place| self.hashes[place as usize])
-            .filter(move |(other, _)| (other ^ hash).count_ones() <= MAX_NEAR_DISTANCE)
-            .map(|(_, number)| number)
-    }
-
     /// The number of the nearest hash within [`MAX_NEAR_DISTANCE`] and its distance in bits; of several the one that
     /// was inserted first.
     pub fn nearest(&self, hash: u64) -> Option<(usize, u32)> {
@@ -55,6 +48,93 @@ impl NearIndex {
         let shared = self.bands.iter().enumerate();
         shared.filter_map(move |(band, places)| places.get(&band_of(hash, band))).flatten().copied()
     }
+}
+
+/// Hashes, of which those that have others near them are wanted: some 9 bytes for each. Few images look like others, so
+/// whatever is to be known about these alone takes little.
+#[derive(Debug)]
+pub struct NearHashes {
+    /// By the highest byte of the band that is looked at; each is sorted on its own.
+    shards: Vec<Vec<u64>>,
+}
+
+impl Default for NearHashes {
+    fn default() -> Self {
+        Self { shards: vec![Vec::new(); 256] }
+    }
+}
+
+impl NearHashes {
+    /// Adds a hash.
+    pub fn push(&mut self, hash: u64) {
+        let shard = &mut self.shards[usize::from(hash.to_be_bytes()[0])];
+        if shard.len() == shard.capacity() {
+            // Not twice as much, as a vector does by itself.
+            shard.reserve_exact(16.max(shard.len() / 8));
+        }
+        shard.push(hash);
+    }
+
+    /// The hashes that were added more than once, or together with another one within [`MAX_NEAR_DISTANCE`]: sorted, each
+    /// once.
+    pub fn with_neighbours(mut self) -> Vec<u64> {
+        let mut found = Vec::new();
+        for band in 0..BANDS {
+            // The band is in the highest bits.
+            for shard in &mut self.shards {
+                shard.sort_unstable();
+                if band == 0 {
+                    found.extend(shard.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
+                    shard.dedup();
+                }
+                for candidates in shard.chunk_by(|a, b| a >> 48 == b >> 48) {
+                    let near = have_neighbours(candidates).map(|hash| hash.rotate_right(16 * band as u32));
+                    found.extend(near);
+                }
+            }
+            found.sort_unstable();
+            found.dedup();
+            let mut next = Self::default();
+            for shard in &mut self.shards {
+                mem::take(shard).into_iter().for_each(|hash| next.push(hash.rotate_left(16)));
+            }
+            self = next;
+        }
+        found
+    }
+}
+
+/// Of different hashes, those that are near another one.
+fn have_neighbours(hashes: &[u64]) -> impl Iterator<Item = u64> {
+    let mut have = vec![false; hashes.len()];
+    for (a, &hash) in hashes.iter().enumerate() {
+        for (b, &other) in hashes.iter().enumerate().skip(a + 1) {
+            if are_near(hash, other) {
+                (have[a], have[b]) = (true, true);
+            }
+        }
+    }
+    hashes.iter().copied().zip(have).filter_map(|(hash, has)| has.then_some(hash))
+}
+
+/// Tells `meet` the places of any two of some hashes that are near each other; of some pairs several times. Takes 4 bytes
+/// for each hash.
+pub(crate) fn for_each_near_pair(hashes: &[u64], mut meet: impl FnMut(u32, u32)) {
+    let mut places: Vec<u32> = (0..hashes.len() as u32).collect();
+    for band in 0..BANDS {
+        let band = |place: u32| band_of(hashes[place as usize], band);
+        places.sort_unstable_by_key(|&place| band(place));
+        for candidates in places.chunk_by(|&a, &b| band(a) == band(b)) {
+            for (at, &a) in candidates.iter().enumerate() {
+                let others = candidates[at + 1..].iter();
+                others.filter(|b| are_near(hashes[a as usize], hashes[**b as usize])).for_each(|&b| meet(a, b));
+            }
+        }
+    }
+}
+
+fn are_near(hash: u64, other: u64) -> bool {
+    (hash ^ other).count_ones() <= MAX_NEAR_DISTANCE
 }
 
 fn band_of(hash: u64, band: usize) -> u16 {
@@ -88,12 +168,25 @@ mod tests {
             let all = hashes[..number].iter().enumerate().map(|(at, other)| ((hash ^ other).count_ones(), at));
             let expected = all.filter(|&(distance, _)| distance <= 3).min().map(|(distance, at)| (at, distance));
             assert_eq!(index.nearest(hash), expected, "hash {number}");
-            let near = |other: &u64| (hash ^ other).count_ones() <= 3;
-            let all: BTreeSet<u64> = hashes[..number].iter().copied().filter(near).collect();
-            assert_eq!(index.all_near(hash).map(|at| hashes[at]).collect::<BTreeSet<_>>(), all, "hash {number}");
             found += usize::from(expected.is_some());
             index.insert(hash, number);
         }
         assert!((300..600).contains(&found), "{found} of 600 are near");
+
+        let mut all = NearHashes::default();
+        hashes.iter().for_each(|&hash| all.push(hash));
+        let near = |a: u64, b: u64| (a ^ b).count_ones() <= 3;
+        let is_met = |at: usize| (0..hashes.len()).any(|other| other != at && near(hashes[at], hashes[other]));
+        let expected: BTreeSet<u64> = (0..hashes.len()).filter(|&at| is_met(at)).map(|at| hashes[at]).collect();
+        let found = all.with_neighbours();
+        assert!(found.iter().eq(&expected) && found.len() > 300, "{} of {}", found.len(), expected.len());
+
+        let mut pairs = BTreeSet::new();
+        for_each_near_pair(&found, |a, b| _ = pairs.insert((a.min(b), a.max(b))));
+        let places = 0..found.len() as u32;
+        let all = places.clone().flat_map(|a| places.clone().skip(a as usize + 1).map(move |b| (a, b)));
+        let expected = all.filter(|&(a, b)| near(found[a as usize], found[b as usize]));
+        assert!(pairs.into_iter().eq(expected));
+        assert!(NearHashes::default().with_neighbours().is_empty());
     }
 }

@@ -117,7 +117,7 @@ impl Table {
             let mut columns = ColumnsWriter { group: writer.next_row_group()? };
             for (_, cells) in &self.columns {
                 match cells {
-                    Cells::Text(cells) => columns.optional_strings(cells.iter().map(Option::as_deref))?,
+                    Cells::Text(cells) => columns.optional_strings(cells.iter().map(Option::as_deref).collect())?,
                     Cells::Integers(cells) => columns.optional_integers(cells.iter().copied())?,
                     Cells::Numbers(cells) => columns.optional_doubles(cells.iter().copied())?,
                 }

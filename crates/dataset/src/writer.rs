@@ -5,7 +5,6 @@
 //! `dataset.toml`, which makes the folder a dataset, and removes `partial`. A last shard that is not full is taken back
 //! into memory when the dataset is continued, so that whatever comes next fills it.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,8 +24,11 @@ pub(crate) const SETTINGS: &str = "settings.toml";
 /// In `partial`: how many images the dataset had when it was reopened, in digits.
 pub(crate) const KEPT: &str = "kept";
 
-/// Rows in a group of a part's manifest: hundreds of parts are read side by side.
-const ROWS_PER_GROUP_OF_A_PART: usize = 250;
+/// Rows in a group of a part's manifest, at least: what is known of each group takes as much memory as some 50 rows.
+const MIN_ROWS_PER_GROUP: usize = 250;
+
+/// Rows in one group of each part, at most: hundreds of parts are read side by side.
+const ROWS_OF_ALL_PARTS: usize = 2 * ROWS_PER_GROUP;
 
 /// What a dataset is begun with; a resumed one must have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,8 +155,31 @@ impl DatasetWriter {
 
     /// The rows of the images that are safe on disk, streamed in order.
     pub fn committed_rows(&self) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
+        self.stream_rows(None)
+    }
+
+    /// As [`DatasetWriter::committed_rows`], with some columns alone; see [`ManifestReader::open_columns`].
+    pub fn committed_columns(
+        &self,
+        columns: &'static [&'static str],
+    ) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
+        self.stream_rows(Some(columns))
+    }
+
+    fn stream_rows(
+        &self,
+        columns: Option<&'static [&'static str]>,
+    ) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
         let taken_back = self.shard.rows[..self.num_taken_back].to_vec();
-        stream_rows(self.dir.clone(), self.num_shards).chain(taken_back.into_iter().map(Ok))
+        let dir = self.dir.clone();
+        let on_disk = (0..self.num_shards).flat_map(move |shard| {
+            let (rows, failure) = match ManifestReader::open_with(&rows_path(&dir, shard), columns) {
+                Ok(rows) => (Some(rows), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            rows.into_iter().flatten().chain(failure)
+        });
+        on_disk.chain(taken_back.into_iter().map(Ok))
     }
 
     /// Makes the last shard, which is not full, the pending one.
@@ -231,44 +256,42 @@ impl DatasetWriter {
         self.complete(&JoinedSplits::default(), ROWS_PER_GROUP)
     }
 
-    /// As [`DatasetWriter::finish`], for a dataset that will be read beside many others, to be joined with them. Its
-    /// manifest is made so that reading it takes little memory.
+    /// As [`DatasetWriter::finish`], for one of `num_parts` datasets that will be read side by side, to be joined. Its
+    /// manifest is made so that reading all of them takes little memory.
     ///
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
-    pub fn finish_part(mut self) -> Result<Dataset> {
+    pub fn finish_part(mut self, num_parts: usize) -> Result<Dataset> {
         self.flush()?;
-        self.complete(&JoinedSplits::default(), ROWS_PER_GROUP_OF_A_PART)
+        let rows_per_group = (ROWS_OF_ALL_PARTS / num_parts.max(1)).clamp(MIN_ROWS_PER_GROUP, ROWS_PER_GROUP);
+        self.complete(&JoinedSplits::default(), rows_per_group)
     }
 
     /// As [`DatasetWriter::finish`], after patients with near duplicates were put on one side of the split; see
-    /// [`join_near_duplicates`] for what `origin` decides. Images that were there when the dataset was reopened stay
+    /// [`join_near_duplicates`] for what `origin` of a source file decides. Images that were there when the dataset was reopened stay
     /// where they are. A kill in between changes nothing: what is on disk keeps the splits it was written with until the
     /// manifest is there.
     ///
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
-    pub fn finish_joined(mut self, origin: impl Fn(&ManifestRow) -> SplitOrigin) -> Result<(Dataset, JoinedSplits)> {
+    pub fn finish_joined(mut self, origin: impl Fn(&str) -> SplitOrigin) -> Result<(Dataset, JoinedSplits)> {
         self.flush()?;
-        // The rows come in order, each once.
-        let number = Cell::new(0);
-        let origin = |row: &ManifestRow| {
-            let is_kept = number.replace(number.get() + 1) < self.num_kept;
-            if is_kept { SplitOrigin::Given } else { origin(row) }
+        let origin = |number: usize, source_file: &str| {
+            if number < self.num_kept { SplitOrigin::Given } else { origin(source_file) }
         };
-        let joined = join_near_duplicates(self.committed_rows(), origin)?;
+        let joined = join_near_duplicates(|columns| Ok(self.committed_columns(columns)), origin)?;
         Ok((self.complete(&joined, ROWS_PER_GROUP)?, joined))
     }
 
     fn complete(self, joined: &JoinedSplits, rows_per_group: usize) -> Result<Dataset> {
-        let rows = || self.committed_rows().map(|row| row.map(|row| joined.apply(row)));
-        find_leaks(rows())?.check()?;
+        let rows = |columns| Ok(self.committed_columns(columns).map(|row| row.map(|row| joined.apply(row))));
+        find_leaks(rows)?.check()?;
         let manifest = self.dir.join("manifest.parquet");
         let mut info = self.empty_info();
         let mut labels = BTreeSet::new();
         let mut writer = ManifestWriter::create_grouped(&manifest, rows_per_group)?;
-        for row in rows() {
-            let row = row?;
+        for row in self.committed_rows() {
+            let row = joined.apply(row?);
             info.num_images += 1;
             info.num_masks += usize::from(row.mask);
             info.counts.add(row.split);
@@ -372,16 +395,6 @@ pub(crate) fn partial_len(dir: &Path) -> Option<usize> {
 
 pub(crate) fn rows_path(dir: &Path, shard: usize) -> PathBuf {
     dir.join(PARTIAL).join(format!("rows-{shard:05}.parquet"))
-}
-
-fn stream_rows(dir: PathBuf, num_shards: usize) -> impl Iterator<Item = Result<ManifestRow>> {
-    (0..num_shards).flat_map(move |shard| {
-        let (rows, failure) = match ManifestReader::open(rows_path(&dir, shard)) {
-            Ok(rows) => (Some(rows), None),
-            Err(error) => (None, Some(Err(error))),
-        };
-        rows.into_iter().flatten().chain(failure)
-    })
 }
 
 /// A new dataset goes into an empty folder: nobody's files are overwritten.

@@ -159,14 +159,15 @@ fn a_part_holds_the_same_rows_and_is_read_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = DatasetWriter::create_or_resume(dir.path().join("part"), settings()).unwrap();
     push(&mut writer, 0..NUM_IMAGES).unwrap();
-    writer.finish_part().unwrap();
+    writer.finish_part(4).unwrap();
     let part = Dataset::open_in_order(dir.path().join("part")).unwrap();
     let whole = write(&dir.path().join("whole"));
     assert!(part.rows().unwrap().map(Result::unwrap).eq(whole.rows().unwrap().map(Result::unwrap)));
     for index in 0..NUM_IMAGES {
         assert_eq!((part.image(index).unwrap(), part.mask(index).unwrap()), (image(index), mask(index)));
     }
-    let empty = DatasetWriter::create_or_resume(dir.path().join("empty"), settings()).unwrap().finish_part().unwrap();
+    let empty =
+        DatasetWriter::create_or_resume(dir.path().join("empty"), settings()).unwrap().finish_part(100).unwrap();
     assert!(empty.is_empty() && empty.rows().unwrap().next().is_none());
 }
 

@@ -59,10 +59,27 @@ pub fn limit_unused_memory(bytes: usize) {
     POOL.set_limit(bytes);
 }
 
-/// Gives unused memory back to the system until at most `keep` bytes of it remain.
+/// Gives unused memory back to the system until at most `keep` bytes of it remain. Small blocks that were freed go back
+/// too where `keep` is 0, as far as the system's allocator can tell.
 pub fn release_unused_memory(keep: usize) {
     POOL.lock().shrink_to(keep);
+    if keep == 0 {
+        trim_system();
+    }
 }
+
+/// The GNU allocator keeps what is freed below a block in use, in an arena for each thread.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn trim_system() {
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> i32;
+    }
+    // SAFETY: only pages that no block is in are given back; the function may be called on any thread.
+    unsafe { malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim_system() {}
 
 /// Blocks that nobody uses at present.
 struct Pool {

@@ -2,9 +2,10 @@
 //!
 //! Images are decoded in parallel and written in the order of the source, so the result does not depend on the number
 //! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
-//! memory are one batch of decoded images, one shard of small ones, and 16 bytes for each image seen (to find
-//! duplicates); for public collections also the tables that are joined, and 16 bytes for each file. At the end, when
-//! the images are on disk, near duplicates take some 150 bytes for each image and patient.
+//! memory are one batch of decoded images, one shard of small ones, and 10 bytes for each image seen (to find
+//! duplicates); for public collections also the tables that are joined, and 11 bytes for each image whose split they
+//! prescribe. At the end, when the images are on disk and these are gone, as much again finds near duplicates and checks
+//! the splits, one after the other.
 //!
 //! Several machines can each prepare a [`Part`], which [`merge`] joins to what a single run makes; a finished dataset
 //! takes in what is new in its sources where [`PrepareConfig::add`] says so.
@@ -17,12 +18,14 @@
 //! dataset (`salt_file`); for nothing else. Delete it, or do not pass it on with the dataset, and the hashes can no
 //! longer be traced to identifiers by trying them out.
 
+mod committed;
 mod decode;
 mod ending;
 mod exclude;
 mod growing;
 mod joining;
 mod merge;
+mod numbers;
 mod part;
 mod salt;
 mod seen;
@@ -30,7 +33,6 @@ mod settings;
 mod sources;
 mod splits;
 
-use std::collections::HashMap;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -44,6 +46,7 @@ use crate::Skipped;
 use crate::archive::FileSource;
 use crate::presets::{Columns, SourceItem};
 use crate::progress::Progress;
+use committed::Committed;
 use decode::{Decoded, decode_all};
 pub use ending::PrepareSummary;
 use ending::duplicate;
@@ -207,6 +210,7 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
         progress.say("the sources hold nothing new");
         return ending::unchanged(&dataset, progress);
     }
+    kernels::release_unused_memory(0);
     ensure!(
         given.num_items > 0,
         "the sources hold no images{}; give files or folders that do: {}",
@@ -215,8 +219,8 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
     );
 
     let salt = open_salt(config)?;
-    let mut session = Session::begin(config, &given, &exclusions, salt)?;
-    progress.begin("preparing images", given.num_items, "images");
+    let mut session = Session::begin(config, given, &exclusions, salt)?;
+    progress.begin("preparing images", session.given.num_items, "images");
     let result = session.take_all(&sources, progress);
     progress.end();
     result?;
@@ -257,13 +261,13 @@ fn check(config: &PrepareConfig) -> Result<()> {
 /// One call of [`run`] at work.
 struct Session<'a> {
     config: &'a PrepareConfig,
-    given: &'a GivenSplits,
+    given: GivenSplits,
     exclusions: &'a Exclusions,
     salt: PatientSalt,
     writer: DatasetWriter,
     num_continued: usize,
-    /// The images that are on disk already and were not met yet, by their names, hashed.
-    committed: HashMap<u64, Committed>,
+    /// The images that are on disk already and were not met yet.
+    committed: Committed,
     /// What a finished dataset had before images are added to it.
     kept: Kept,
     /// What is needed to join the parts, where this is one.
@@ -282,15 +286,6 @@ struct Session<'a> {
     started: Instant,
 }
 
-/// Images of one name that an earlier session wrote.
-#[derive(Default)]
-struct Committed {
-    /// How many there are: a table may name a file twice.
-    number: u32,
-    /// Whether none of them has a mask.
-    has_no_mask: bool,
-}
-
 /// What is to be done about an image, in the order of the sources.
 struct Task {
     number: u64,
@@ -303,18 +298,18 @@ struct Task {
 impl<'a> Session<'a> {
     fn begin(
         config: &'a PrepareConfig,
-        given: &'a GivenSplits,
+        given: GivenSplits,
         exclusions: &'a Exclusions,
         salt: PatientSalt,
     ) -> Result<Self> {
         let settings = settings(config, exclusions, Some(salt.fingerprint()))?;
         let writer = growing::open_writer(config, settings)?;
-        let (mut committed, mut seen) = (HashMap::<u64, Committed>::new(), Seen::new(config.deduplicate));
+        let (mut committed, mut seen) = (Committed::default(), Seen::new(config.deduplicate));
         let (mut share, mut kept) = (config.part.map(Share::new), Kept::new(config, &writer));
-        for (index, row) in writer.committed_rows().enumerate() {
+        let rows = writer.committed_columns(&["source_file", "sha256", "patient", "split", "mask"]);
+        for (index, row) in rows.enumerate() {
             let row = row?;
-            let images = committed.entry(splits::short_hash(&row.source_file)).or_default();
-            (images.number, images.has_no_mask) = (images.number + 1, !row.mask);
+            committed.note(&row);
             seen.note(&row.sha256);
             if let Some(share) = &mut share {
                 share.expect(&row.source_file);
@@ -400,9 +395,8 @@ impl<'a> Session<'a> {
             Ok(item) => item,
             Err(skipped) => return self.skipped.push((number, skipped)),
         };
-        self.origins.note(&item, self.given);
-        let name = splits::short_hash(&item.name);
-        let Some(images) = self.committed.get_mut(&name).filter(|images| images.number > 0) else {
+        self.origins.note(&item, &self.given);
+        let Some(has_no_mask) = self.committed.take(&item.name) else {
             match self.kept.duplicate(&item.name) {
                 Some(skipped) => self.skipped.push((number, skipped)),
                 None => {
@@ -412,8 +406,7 @@ impl<'a> Session<'a> {
             }
             return;
         };
-        images.number -= 1;
-        let lacks_mask = images.has_no_mask && !item.mask.is_empty();
+        let lacks_mask = has_no_mask && !item.mask.is_empty();
         if lacks_mask || self.share.is_some() {
             tasks.push(Task { number, there: Some(item.name.clone()), decode: lacks_mask });
         }
@@ -508,13 +501,17 @@ impl<'a> Session<'a> {
     }
 
     fn finish(self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<PrepareSummary> {
-        let Self { config, writer, origins, skipped, share, num_items, num_continued, num_decoded, .. } = self;
         let seconds = self.started.elapsed().as_secs_f64();
         let num_excluded = [sources.num_excluded(), self.num_excluded];
+        let Self { config, writer, origins, skipped, share, num_items, num_continued, num_decoded, .. } = self;
+        // What is needed from here on takes the place of these.
+        drop((self.given, self.committed, self.kept, self.seen));
+        kernels::release_unused_memory(0);
         let finished = match share {
             Some(share) => {
+                let num_parts = share.num_parts();
                 share.write(&config.out, num_items, num_excluded, &skipped)?;
-                ending::finish_part(&config.out, writer, skipped)?
+                ending::finish_part(&config.out, writer, num_parts, skipped)?
             }
             None => {
                 let origins = config.join_near_duplicates.then_some(&origins);

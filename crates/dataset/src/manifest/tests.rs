@@ -61,6 +61,23 @@ fn rows_return_as_they_were_over_several_row_groups() {
 }
 
 #[test]
+fn some_columns_alone_are_read_and_all_else_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("manifest.parquet");
+    write(&path, ROWS_PER_GROUP + 17);
+    let read = |columns| ManifestReader::open_columns(&path, columns).unwrap().map(Result::unwrap);
+    for (index, found) in read(&["patient", "labels_negative", "perceptual_hash", "view"]).enumerate() {
+        let ManifestRow { patient, labels_negative, perceptual_hash, view, split, .. } = row(index);
+        let expected = ManifestRow { labels_negative, perceptual_hash, view, ..ManifestRow::bare(patient, split) };
+        assert_eq!(found, expected);
+    }
+    assert_eq!(read(&[]).count(), ROWS_PER_GROUP + 17);
+    let last = ManifestReader::open_columns(&path, &["id"]).unwrap().rows_at(&[ROWS_PER_GROUP + 16, 777]).unwrap();
+    let ids = [ROWS_PER_GROUP + 16, 777].map(|index| row(index).id);
+    assert!(last.iter().map(|row| &row.id).eq(&ids));
+}
+
+#[test]
 fn the_same_rows_give_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));

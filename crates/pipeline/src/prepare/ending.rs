@@ -108,7 +108,7 @@ pub(super) fn finish(
     }
     let (dataset, num_moved) = match origins {
         Some(origins) => {
-            let (dataset, joined) = writer.finish_joined(|row| origins.of(row))?;
+            let (dataset, joined) = writer.finish_joined(|name| origins.of_name(name))?;
             tell_of_moves(&joined, progress);
             (dataset, joined.num_moved())
         }
@@ -119,13 +119,18 @@ pub(super) fn finish(
     Ok(summary)
 }
 
-/// Finishes a part, which may be empty, and in which nobody is moved: who looks alike is known when parts are joined.
+/// Finishes one of several parts, which may be empty, and in which nobody is moved: who looks alike is known when parts are joined.
 ///
 /// # Errors
 /// Those of [`finish`] but for the first.
-pub(super) fn finish_part(out: &Path, writer: DatasetWriter, skipped: Vec<(u64, Skipped)>) -> Result<PrepareSummary> {
+pub(super) fn finish_part(
+    out: &Path,
+    writer: DatasetWriter,
+    num_parts: usize,
+    skipped: Vec<(u64, Skipped)>,
+) -> Result<PrepareSummary> {
     let skipped = write_skipped(out, skipped)?;
-    summary(&writer.finish_part()?, skipped)
+    summary(&writer.finish_part(num_parts)?, skipped)
 }
 
 /// A finished dataset with which nothing happens, but that what a kill at the very end left is removed.

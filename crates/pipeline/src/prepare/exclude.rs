@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use csv::ReaderBuilder;
-use dataset::{Dataset, PatientSalt};
+use dataset::{Dataset, KeyMap, PatientSalt, pixel_key, text_key};
 use sha2::{Digest, Sha256};
 
 use super::PrepareConfig;
@@ -40,9 +40,9 @@ pub(super) struct Exclusions {
     collections: HashMap<String, usize>,
     patients: HashMap<String, Vec<usize>>,
     images: HashMap<String, Vec<usize>>,
-    /// A dataset's images and hashed patients.
-    dataset_images: HashSet<String>,
-    dataset_patients: HashSet<String>,
+    /// A dataset's images and hashed patients: 10 bytes for each.
+    dataset_images: KeyMap<()>,
+    dataset_patients: KeyMap<()>,
     matched: Mutex<HashSet<usize>>,
 }
 
@@ -86,11 +86,11 @@ impl Exclusions {
                  salt file of both to compare patients too");
         }
         let mut all = Self { fingerprint: dataset.fingerprint().to_owned(), ..Default::default() };
-        for row in dataset.rows()? {
+        for row in dataset.columns(&["sha256", "patient"])? {
             let row = row?;
-            all.dataset_images.insert(row.sha256.chars().take(DIGITS).collect());
+            all.dataset_images.insert(pixel_key(&row.sha256), ());
             if comparable {
-                all.dataset_patients.insert(row.patient);
+                all.dataset_patients.insert(text_key(&row.patient), ());
             }
         }
         Ok(all)
@@ -206,7 +206,8 @@ impl Exclusions {
     /// Whether an image is left out by its pixels, or by a dataset's hash of its patient.
     pub(super) fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, sha256: &str) -> bool {
         let digits = &sha256[..DIGITS.min(sha256.len())];
-        if self.dataset_images.contains(digits) || self.dataset_patients.contains(hashed) {
+        let has_image = self.dataset_images.get(pixel_key(sha256)).is_some();
+        if has_image || self.dataset_patients.get(text_key(hashed)).is_some() {
             return true;
         }
         let rows = self.images.get(digits).into_iter().flatten();

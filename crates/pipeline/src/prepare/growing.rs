@@ -4,10 +4,10 @@
 //! it. New images come after them, and new patients who look like somebody go where that somebody is. Images are known
 //! by their names; those that were left out as duplicates are not decoded again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, KeyMap, ManifestRow, Split};
 
 use super::PrepareConfig;
 use super::ending::{is_duplicate, read_skipped};
@@ -52,21 +52,24 @@ pub(super) fn open_writer(config: &PrepareConfig, settings: DatasetSettings) -> 
 /// # Errors
 /// Sources or a manifest that cannot be read.
 pub(super) fn has_news(dataset: &Dataset, sources: &Sources<'_>) -> Result<bool> {
-    let mut known: HashSet<u64> = read_skipped(dataset.dir()).iter().map(|skipped| short_hash(&skipped.item)).collect();
-    for row in dataset.rows()? {
-        known.insert(short_hash(&row?.source_file));
+    let mut known: KeyMap<()> = KeyMap::default();
+    for skipped in read_skipped(dataset.dir()) {
+        known.insert(short_hash(&skipped.item), ());
     }
-    let is_known = |name: &str| known.contains(&short_hash(name));
+    for row in dataset.columns(&["source_file"])? {
+        known.insert(short_hash(&row?.source_file), ());
+    }
+    let is_known = |name: &str| known.get(short_hash(name)).is_some();
     Ok(sources.items()?.any(|item| match item {
         Ok(item) => !is_known(&item.name),
         Err(skipped) => !is_known(&skipped.item),
     }))
 }
 
-/// What a finished dataset had before images were added to it; empty where none are. Holds 16 bytes for each patient.
+/// What a finished dataset had before images were added to it; empty where none are. Holds 11 bytes for each patient.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    patients: HashMap<u64, Split>,
+    patients: KeyMap<Split>,
     duplicates: HashMap<u64, Skipped>,
 }
 
@@ -92,7 +95,7 @@ impl Kept {
 
     /// The split of a patient (salted hash) who was there.
     pub(super) fn split_of(&self, patient: &str) -> Option<Split> {
-        self.patients.get(&short_hash(patient)).copied()
+        self.patients.get(short_hash(patient)).copied()
     }
 
     /// A new image whose source puts its patient on another side than where the patient is.

@@ -1,17 +1,15 @@
 //! Which splits the program was free to draw, and what it says about images that look alike in spite of splits.
 
-use std::collections::HashMap;
-
-use dataset::{JoinedSplits, ManifestRow, SplitOrigin};
+use dataset::{JoinedSplits, KeyMap, SplitOrigin};
 
 use super::splits::{GivenSplits, short_hash};
 use crate::inspect::Shared;
 use crate::presets::SourceItem;
 use crate::progress::Progress;
 
-/// The origins of splits, 16 bytes for each image whose split the program was not free to draw.
+/// The origins of splits, 11 bytes for each image whose split the program was not free to draw.
 #[derive(Debug, Default)]
-pub(super) struct Origins(HashMap<u64, SplitOrigin>);
+pub(super) struct Origins(KeyMap<SplitOrigin>);
 
 impl Origins {
     /// Notes how an image comes to its split. What is known before decoding is enough: a patient is as bound as any of
@@ -35,14 +33,9 @@ impl Origins {
         }
     }
 
-    /// How the image of a row came to its split.
-    pub(super) fn of(&self, row: &ManifestRow) -> SplitOrigin {
-        self.of_name(&row.source_file)
-    }
-
     /// How the image of a name came to its split.
     pub(super) fn of_name(&self, name: &str) -> SplitOrigin {
-        self.0.get(&short_hash(name)).copied().unwrap_or(SplitOrigin::Drawn)
+        self.0.get(short_hash(name)).copied().unwrap_or(SplitOrigin::Drawn)
     }
 }
 

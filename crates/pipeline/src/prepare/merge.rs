@@ -7,6 +7,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::iter::Peekable;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ending::{self, PrepareSummary, duplicate};
 use super::joining::Origins;
+use super::numbers::{Numbers, Walk};
 use super::part::{PART_FILE, PartRecord};
 use super::seen::Seen;
 use crate::Skipped;
@@ -64,11 +67,14 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
     let num_excluded = parts.first().map_or(0, |part| part.record.num_excluded_listed)
         + parts.iter().map(|part| part.record.num_excluded_decoded).sum::<usize>();
 
-    progress.begin("joining parts", parts.iter().map(|part| part.record.rows.len() as u64).sum(), "images");
+    progress.begin("joining parts", parts.iter().map(|part| part.dataset.len() as u64).sum(), "images");
     let joining = Joining { writer, seen: Seen::new(deduplicate), origins: Origins::default(), skipped: Vec::new() };
     let joined = joining.take_all(&mut parts, progress);
     progress.end();
     let Joining { writer, origins, skipped, .. } = joined?;
+    // What is needed from here on takes the place of these.
+    drop(parts);
+    kernels::release_unused_memory(0);
     let origins = join_near_duplicates.then_some(&origins);
     let summary = ending::finish(&config.out, writer, skipped, origins, num_excluded, progress)?;
     Ok(PrepareSummary { num_continued, num_excluded, ..summary })
@@ -96,10 +102,18 @@ fn folders_of_parts(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// A finished part, being read from its first image to its last.
 struct OpenPart {
     dataset: Dataset,
+    /// Without its numbers, which are below.
     record: PartRecord,
     rows: ManifestReader,
+    /// The place of the next image.
     next: usize,
+    numbers: Ahead,
+    given: Ahead,
+    without_test: Ahead,
 }
+
+/// Numbers that were not met yet.
+type Ahead = Peekable<Walk<Vec<u8>>>;
 
 impl OpenPart {
     fn open(dir: &Path) -> Result<Self> {
@@ -110,33 +124,41 @@ impl OpenPart {
             "the folder holds a whole dataset and no part of one; give folders that were prepared with `--part`: {}",
             dir.display()
         );
-        let record = PartRecord::read(dir)?;
+        let mut record = PartRecord::read(dir)?;
         ensure!(
-            record.rows.len() == dataset.len() && record.rows.is_sorted(),
+            record.rows.len() == dataset.len(),
             "the part's {PART_FILE} does not belong to its images; delete the folder and prepare it again: {}",
             dir.display()
         );
         let rows = dataset.rows()?;
-        Ok(Self { dataset, record, rows, next: 0 })
+        let ahead = |numbers: &mut Numbers| mem::take(numbers).into_iter().peekable();
+        let (numbers, given) = (ahead(&mut record.rows), ahead(&mut record.given));
+        let without_test = ahead(&mut record.without_test);
+        Ok(Self { dataset, record, rows, next: 0, numbers, given, without_test })
     }
 
     /// The number of the next image, `None` at the end.
-    fn next_number(&self) -> Option<u64> {
-        self.record.rows.get(self.next).copied()
+    fn next_number(&mut self) -> Option<u64> {
+        self.numbers.peek().copied()
     }
 
     /// The row of the next image and its place in the part.
     fn next_row(&mut self) -> Result<Option<(usize, ManifestRow)>> {
         let place = self.next;
         self.next += 1;
+        self.numbers.next();
         Ok(self.rows.next().transpose()?.map(|row| (place, row)))
     }
 
-    fn origin(&self, number: u64) -> SplitOrigin {
-        let is_in = |numbers: &[u64]| numbers.binary_search(&number).is_ok();
-        if is_in(&self.record.given) {
+    /// How the image of a number came to its split; numbers ascend from call to call.
+    fn origin(&mut self, number: u64) -> SplitOrigin {
+        let is_in = |numbers: &mut Ahead| {
+            while numbers.next_if(|other| *other < number).is_some() {}
+            numbers.peek() == Some(&number)
+        };
+        if is_in(&mut self.given) {
             SplitOrigin::Given
-        } else if is_in(&self.record.without_test) {
+        } else if is_in(&mut self.without_test) {
             SplitOrigin::DrawnWithoutTest
         } else {
             SplitOrigin::Drawn
@@ -232,13 +254,13 @@ impl Joining {
         for part in &mut *parts {
             skipped.extend(part.record.skipped.drain(..));
         }
-        let next = |(at, part): (usize, &OpenPart)| part.next_number().map(|number| Reverse((number, at)));
-        let mut queue: BinaryHeap<_> = parts.iter().enumerate().filter_map(next).collect();
+        let next = |(at, part): (usize, &mut OpenPart)| part.next_number().map(|number| Reverse((number, at)));
+        let mut queue: BinaryHeap<_> = parts.iter_mut().enumerate().filter_map(next).collect();
         let (mut num_taken, mut num_kept) = (0_u64, 0);
         while let Some(Reverse((number, at))) = queue.pop() {
             let part = &mut parts[at];
             let Some((place, mut row)) = part.next_row()? else { bail!("a part has fewer rows than it says") };
-            queue.extend(next((at, &*part)));
+            queue.extend(next((at, &mut *part)));
             num_taken += 1;
             if num_taken.is_multiple_of(STEP) {
                 progress.advance(STEP, "");

@@ -6,14 +6,17 @@
 //! sources: by these [`super::merge`] makes of the parts what a single run would have made.
 
 use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
-use dataset::{PatientSalt, SplitOrigin};
+use dataset::{AtomicFile, PatientSalt, SplitOrigin};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::numbers::Numbers;
 use super::splits::short_hash;
 use crate::Skipped;
 use crate::presets::SourceItem;
@@ -104,11 +107,11 @@ pub(super) struct PartRecord {
     /// Images of this part that were left out after they were decoded.
     pub num_excluded_decoded: usize,
     /// The numbers of the images in the part's dataset, ascending.
-    pub rows: Vec<u64>,
+    pub rows: Numbers,
     /// Of these, the ones whose split the sources prescribe.
-    pub given: Vec<u64>,
+    pub given: Numbers,
     /// Of these, the ones that are drawn among training and validation only.
-    pub without_test: Vec<u64>,
+    pub without_test: Numbers,
     /// What was skipped, with its number.
     pub skipped: Vec<(u64, Skipped)>,
 }
@@ -118,13 +121,17 @@ impl PartRecord {
     /// A file that is not there or not whole.
     pub(super) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(PART_FILE);
-        let bytes = std::fs::read(&path).with_context(|| format!("the file cannot be read: {}", path.display()))?;
-        serde_json::from_slice(&bytes)
+        let file = File::open(&path).with_context(|| format!("the file cannot be read: {}", path.display()))?;
+        serde_json::from_reader(BufReader::new(file))
             .with_context(|| format!("the file is damaged; prepare this part again: {}", path.display()))
     }
 
     pub(super) fn write(&self, dir: &Path) -> Result<()> {
-        Ok(dataset::write_file(dir.join(PART_FILE), &serde_json::to_vec(self)?)?)
+        let mut file = AtomicFile::create(dir.join(PART_FILE))?;
+        serde_json::to_writer(&mut file, self)
+            .map_err(std::io::Error::from)
+            .with_context(|| format!("the record of the part cannot be written: {}", dir.join(PART_FILE).display()))?;
+        Ok(file.commit()?)
     }
 }
 
@@ -133,9 +140,9 @@ impl PartRecord {
 pub(super) struct Share {
     part: Part,
     listing: Sha256,
-    rows: Vec<u64>,
-    given: Vec<u64>,
-    without_test: Vec<u64>,
+    rows: Numbers,
+    given: Numbers,
+    without_test: Numbers,
     /// Names of the images that an earlier session wrote, hashed, in the order of the rows.
     committed: Vec<u64>,
 }
@@ -143,7 +150,13 @@ pub(super) struct Share {
 impl Share {
     pub(super) fn new(part: Part) -> Self {
         let listing = Sha256::new_with_prefix(b"dino-diffusion listing\0");
-        Self { part, listing, rows: vec![], given: vec![], without_test: vec![], committed: vec![] }
+        let numbers = Numbers::default;
+        Self { part, listing, rows: numbers(), given: numbers(), without_test: numbers(), committed: vec![] }
+    }
+
+    /// How many parts there are.
+    pub(super) fn num_parts(&self) -> usize {
+        self.part.of
     }
 
     /// An image that an earlier session wrote, by its name.
@@ -179,14 +192,14 @@ impl Share {
     /// An earlier session wrote another image there.
     pub(super) fn add(&mut self, number: u64, name: &str, origin: SplitOrigin) -> Result<()> {
         let expected = self.committed.get(self.rows.len());
-        let in_order = self.rows.last().is_none_or(|last| *last < number);
-        ensure!(in_order && expected.is_none_or(|expected| *expected == short_hash(name)), CHANGED);
-        self.rows.push(number);
-        match origin {
+        let is_expected = expected.is_none_or(|expected| *expected == short_hash(name));
+        ensure!(is_expected && self.rows.push(number), CHANGED);
+        let is_pushed = match origin {
             SplitOrigin::Given => self.given.push(number),
             SplitOrigin::DrawnWithoutTest => self.without_test.push(number),
-            SplitOrigin::Drawn => {}
-        }
+            SplitOrigin::Drawn => true,
+        };
+        ensure!(is_pushed, CHANGED);
         Ok(())
     }
 

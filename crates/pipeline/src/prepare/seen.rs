@@ -1,29 +1,28 @@
 //! Which pictures a dataset has already, and the ids of new ones: one rule for preparing and for joining parts, which must
 //! come to the same bytes.
 
-use std::collections::HashSet;
-
-use dataset::pixel_key;
+use dataset::{KeyMap, pixel_key};
 
 /// Hexadecimal digits of the pixel hash in an id.
 const ID_DIGITS: usize = 16;
 
-/// The pictures met so far: 16 bytes for each.
+/// The pictures met so far: 10 bytes for each, since ids are no longer than keys either. See [`pixel_key`] for how
+/// seldom two pictures have one key.
 #[derive(Debug)]
 pub(super) struct Seen {
-    keys: HashSet<[u8; 16]>,
+    keys: KeyMap<()>,
     deduplicate: bool,
 }
 
 impl Seen {
     /// None yet; `deduplicate` leaves out those with equal pixels.
     pub(super) fn new(deduplicate: bool) -> Self {
-        Self { keys: HashSet::new(), deduplicate }
+        Self { keys: KeyMap::default(), deduplicate }
     }
 
     /// A picture that is in the dataset.
     pub(super) fn note(&mut self, sha256: &str) {
-        self.keys.insert(pixel_key(sha256));
+        self.keys.insert(pixel_key(sha256), ());
     }
 
     /// The id of a picture that would be the dataset's image `number`.
@@ -32,7 +31,7 @@ impl Seen {
     /// The id of the image that has the same pixels, where such pictures are left out.
     pub(super) fn id(&mut self, sha256: &str, number: usize) -> Result<String, String> {
         let id = sha256.get(..ID_DIGITS).unwrap_or(sha256).to_owned();
-        match (self.keys.insert(pixel_key(sha256)), self.deduplicate) {
+        match (self.keys.insert(pixel_key(sha256), ()).is_none(), self.deduplicate) {
             (true, _) => Ok(id),
             (false, true) => Err(id),
             (false, false) => Ok(format!("{id}-{number}")),

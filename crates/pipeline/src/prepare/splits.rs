@@ -1,10 +1,8 @@
 //! The splits that sources prescribe, collected and checked before the first image is decoded.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use anyhow::{Result, bail};
-use dataset::{Split, SplitPlan};
+pub(super) use dataset::text_key as short_hash;
+use dataset::{KeyMap, Split, SplitPlan};
 
 use crate::Skipped;
 use crate::presets::SourceItem;
@@ -12,15 +10,15 @@ use crate::presets::SourceItem;
 /// Contradictions that an error shows.
 const MAX_SHOWN: usize = 3;
 
-/// Which patient the sources put where. Holds 16 bytes for each patient that has a given split, and 8
-/// for each that is only known not to be in the test set.
+/// Which patient the sources put where. Holds 11 bytes for each patient that has a given split, and 10
+/// for each that is known not to be in the test set.
 #[derive(Debug, Default)]
 pub(super) struct GivenSplits {
     /// Images and bad rows in all sources.
     pub num_items: u64,
-    splits: HashMap<u64, Split>,
+    splits: KeyMap<Split>,
     /// Patients with an image that an official test set left to training and validation.
-    not_test: HashSet<u64>,
+    not_test: KeyMap<()>,
 }
 
 impl GivenSplits {
@@ -41,10 +39,14 @@ impl GivenSplits {
             }
             let Ok(SourceItem { name, patient: Some(patient), split, is_not_test, .. }) = item else { continue };
             if is_not_test {
-                given.not_test.insert(short_hash(&patient));
+                given.not_test.insert(short_hash(&patient), ());
             }
             let Some(split) = split else { continue };
-            let first = *given.splits.entry(short_hash(&patient)).or_insert(split);
+            let patient = short_hash(&patient);
+            let Some(&first) = given.splits.get(patient) else {
+                given.splits.insert(patient, split);
+                continue;
+            };
             if first != split {
                 // The file is named and not the patient: errors end up in logs.
                 contradictions.push(format!("{name} is in {split}, another image of the same patient in {first}"));
@@ -64,12 +66,12 @@ impl GivenSplits {
 
     /// The split of a patient of whom at least one image has a given one.
     pub(super) fn of(&self, patient: &str) -> Option<Split> {
-        self.splits.get(&short_hash(patient)).copied()
+        self.splits.get(short_hash(patient)).copied()
     }
 
     /// Whether a patient is to be drawn for training or validation only.
     pub(super) fn is_not_test(&self, patient: &str) -> bool {
-        self.not_test.contains(&short_hash(patient))
+        self.not_test.get(short_hash(patient)).is_some()
     }
 }
 
@@ -78,12 +80,4 @@ pub(super) fn without_test(plan: SplitPlan) -> SplitPlan {
     let rest = plan.train + plan.val;
     let (train, val) = if rest > 0.0 { (plan.train / rest, plan.val / rest) } else { (1.0, 0.0) };
     SplitPlan { train, val, test: 0.0, ..plan }
-}
-
-/// Among a million names two are the same with a chance of one in 37 million. The same within one run of the program
-/// only.
-pub(super) fn short_hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
