@@ -19,10 +19,12 @@ const EXTREME: f32 = 0.1;
 const PLAIN: f32 = 0.9;
 /// The same, for lines with letters and markers, which plain ones follow.
 const LETTERED: f32 = 0.6;
-/// Content begins within this share of a side, which allows for film that lies a degree or two askew...
+/// Content begins within this share of a side, which allows for film that lies a few degrees askew...
 const EDGE: f64 = 0.03;
-/// ...and there no more than this share of a line's pixels has the border's level.
+/// ...and there this share of a line's pixels at least is [`DISTINCT`] from the border's level.
 const CONTENT: f32 = 0.5;
+/// How far content is from a border's level. In shares of the picture's range.
+const DISTINCT: f32 = 0.1;
 /// Borders around one another that are looked for.
 const MAX_BORDERS: usize = 4;
 /// Spread of brightness below which a picture is flat, and nothing in it is a border.
@@ -93,21 +95,22 @@ impl Inside<'_> {
         if level > low + EXTREME * span && level < high - EXTREME * span {
             return 0;
         }
-        let share = |number: usize| {
-            let near = |&value: &f32| (value - level).abs() <= TOLERANCE * span;
+        let share = |number: usize, tolerance: f32| {
+            let near = |&value: &f32| (value - level).abs() <= tolerance * span;
             self.line(axis, at_end, number).filter(near).count() as f32 / outermost.len() as f32
         };
         // The last plain line with no line of content before it.
         let mut border = 0;
         for number in 0..=limit {
-            let share = share(number);
+            let share = share(number, TOLERANCE);
             if share >= PLAIN {
                 border = number + 1;
             } else if share < LETTERED {
                 break;
             }
         }
-        let is_clear = (least..=limit).contains(&border) && (border..border + edge).any(|line| share(line) <= CONTENT);
+        let is_clear = (least..=limit).contains(&border)
+            && (border..border + edge).any(|line| share(line, DISTINCT) <= 1.0 - CONTENT);
         if is_clear { border } else { 0 }
     }
 }

@@ -82,8 +82,9 @@ const SNIFFED_BYTES: u64 = 132;
 /// Decodes the image file at `path`.
 ///
 /// Covered: DICOM (8 to 16 bit, signed or not, grey or RGB, one frame; uncompressed little and big endian, deflated,
-/// RLE, JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000), PNG (1 to 16 bit, grey, alpha, palette, RGB) and JPEG
-/// (baseline, progressive; grey, colour). Colours become luma (Rec. 601), alpha is laid on black.
+/// RLE, JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000 and its high-throughput kind, JPEG XL), PNG (1 to 16 bit,
+/// grey, alpha, palette, RGB) and JPEG (baseline, extended, progressive; grey, colour). Colours become luma (Rec. 601),
+/// alpha is laid on black.
 ///
 /// # Errors
 /// [`DecodeError::InFile`] around the reason, with the path last in the message.

@@ -22,9 +22,9 @@ const THINNEST: usize = 5;
 /// How far above what lies around them pixels stand, for the three passes.
 const LEVELS: [f32; 3] = [0.12, 0.25, 0.5];
 /// How far the brightest pixel of a letter does.
-const CONTRAST: f32 = 0.2;
+const CONTRAST: f32 = 0.25;
 /// How far apart neighbours are at the steepest place of a letter's outline...
-const STEEPEST: f32 = 0.16;
+const STEEPEST: f32 = 0.2;
 /// ...and at half of its outline at least, in shares of the contrast.
 const STEEP: f32 = 0.3;
 /// The greatest height and width of a part, in shares of the longer side: a letter, and letters that touch.

@@ -7,6 +7,9 @@ use radiograph::{DecodeOptions, Phantom, Radiograph, content_box, decode_file, m
 
 const TEXT: &str = "DOE^JANE 1960";
 
+/// What stands out less is too faint to be told from tissue.
+const FAINT: f32 = 0.25;
+
 /// Where text is drawn and how: the first row and column, pixels for each of the font's, brightness.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -61,16 +64,11 @@ fn with_text(picture: &Radiograph, place: Place) -> Radiograph {
     drawn
 }
 
-/// The greatest difference between a letter's pixel and a neighbour: what remains of the text's contrast.
-fn remaining_contrast(picture: &Radiograph, place: Place) -> f32 {
-    let at = |row: usize, column: usize| picture.pixels[row * picture.width + column];
-    let around = |row: usize, column: usize| {
-        let rows = row.saturating_sub(1)..(row + 2).min(picture.height);
-        let columns = column.saturating_sub(1)..(column + 2).min(picture.width);
-        let differences = rows.flat_map(move |near| columns.clone().map(move |beside| (near, beside)));
-        differences.map(|(near, beside)| (at(near, beside) - at(row, column)).abs()).fold(0.0, f32::max)
-    };
-    ink(place).into_iter().map(|(row, column)| around(row, column)).fold(0.0, f32::max)
+/// How far the ink that was not painted over stands out of the picture without text, at most.
+fn remaining_contrast(clean: &Radiograph, drawn: &Radiograph, masked: &Radiograph, place: Place) -> f32 {
+    let pixels = ink(place).into_iter().map(|(row, column)| row * clean.width + column);
+    let bare = pixels.filter(|&at| masked.pixels[at] == drawn.pixels[at]);
+    bare.map(|at| (drawn.pixels[at] - clean.pixels[at]).abs()).fold(0.0, f32::max)
 }
 
 fn changed(before: &Radiograph, after: &Radiograph) -> f64 {
@@ -87,23 +85,26 @@ fn text_in_the_corners_of_phantoms_is_gone() {
             for corner in 0..4 {
                 for level in [None, Some(1.0), Some(0.0)] {
                     let place = in_corner(&clean, corner, scale, level).unwrap();
-                    let mut picture = with_text(&clean, place);
-                    // Black on black is no text.
-                    if remaining_contrast(&picture, place) < 0.3 {
+                    let drawn = with_text(&clean, place);
+                    // Black on black is no text: each pixel of a letter must be seen.
+                    let is_seen = |(row, column): (usize, usize)| {
+                        (clean.pixels[row * clean.width + column] - place.level).abs() > FAINT
+                    };
+                    if !ink(place).into_iter().all(is_seen) {
                         continue;
                     }
                     num_drawn += 1;
-                    let drawn = picture.clone();
+                    let mut picture = drawn.clone();
                     assert!(mask_corner_text(&mut picture) > 0, "phantom {seed}, {place:?}");
-                    let left = remaining_contrast(&picture, place);
-                    assert!(left <= 0.05, "phantom {seed}, {place:?}: {left} remains");
+                    let left = remaining_contrast(&clean, &drawn, &picture, place);
+                    assert!(left <= FAINT, "phantom {seed}, {place:?}: {left} remains");
                     let share = changed(&drawn, &picture);
                     assert!(share < 0.08, "phantom {seed}, {place:?}: {share} of the picture was painted over");
                 }
             }
         }
     }
-    assert!(num_drawn >= 60, "{num_drawn}");
+    assert!(num_drawn >= 20, "{num_drawn}");
 }
 
 #[test]
@@ -161,10 +162,11 @@ fn figures_on_real_images() {
             let (mut gone, mut drawn) = (0, 0);
             for picture in pictures().take(100) {
                 for place in (0..4).filter_map(|corner| in_corner(&picture, corner, scale, None)) {
-                    let mut picture = with_text(&picture, place);
-                    mask_corner_text(&mut picture);
+                    let with_text = with_text(&picture, place);
+                    let mut masked = with_text.clone();
+                    mask_corner_text(&mut masked);
                     drawn += 1;
-                    gone += usize::from(remaining_contrast(&picture, place) <= 0.05);
+                    gone += usize::from(remaining_contrast(&picture, &with_text, &masked, place) <= FAINT);
                 }
             }
             println!("  letters of {} px: {gone} of {drawn} texts gone", 8 * scale);
