@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -83,12 +84,18 @@ class Bench:
 
     def difference(self):
         """Mean and largest difference of the pixels that both sides made last, of 255."""
-        import numpy as np
+        # By another process: what this one takes would count as the peak of those that it starts.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(pixels_apart, (self.work,))
 
-        shards = sorted((self.work / "dataset").glob("images-*.safetensors"))
-        ours = np.concatenate([read_images(shard) for shard in shards]).astype(int)
-        difference = np.abs(ours - np.load(self.work / "loaded.npy"))
-        return difference.mean(), difference.max()
+
+def pixels_apart(work):
+    import numpy as np
+
+    shards = sorted((work / "dataset").glob("images-*.safetensors"))
+    ours = np.concatenate([read_images(shard) for shard in shards]).astype(np.int16)
+    difference = np.abs(ours - np.load(work / "loaded.npy"))
+    return difference.mean(), difference.max()
 
 
 def read_images(shard):

@@ -164,10 +164,8 @@ fn unsupported_files_say_why() {
 
 #[test]
 fn syntaxes_that_are_not_read_are_named_with_a_remedy() {
-    for (name, parts) in [("refused_multi_frame", ["it has 3 frames", "export one frame per file"])] {
-        let found = message(&fixture(name));
-        assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
-    }
+    let found = message(&fixture("refused_multi_frame"));
+    assert!(found.contains("it has 3 frames") && found.contains("export one frame per file"), "{found}");
     // A film of MPEG-2: known by name, not decoded.
     let mut film = fixture("htj2k_u8");
     let position = film.windows(23).position(|window| window == b"1.2.840.10008.1.2.4.201").unwrap();

@@ -78,6 +78,8 @@ struct Transform<'a, T, const SIDE: usize> {
 impl<T: Sample, const SIDE: usize> pulp::NullaryFnOnce for Transform<'_, T, SIDE> {
     type Output = ();
 
+    // Blocks are the innermost loop and coefficients lie first, which is what vectors want.
+    #[expect(clippy::needless_range_loop)]
     #[inline(always)]
     fn call(self) {
         let Self { coefficients, out } = self;

@@ -95,7 +95,7 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
     let mut tables: [[Option<Table>; 4]; 2] = Default::default();
     let mut restart_interval = 0;
     let mut adobe = None;
-    let mut frame: Option<(u32, usize, usize, Vec<(u8, Component)>)> = None;
+    let mut frame = None;
     let mut reader = Reader(bytes);
     if reader.take(2)? != [0xff, 0xd8] {
         return corrupt("it does not begin as a JPEG");
@@ -151,7 +151,7 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
             // Progressive, lossless, hierarchical, arithmetic.
             0xc2 | 0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf => return Err(Refusal::OtherKind),
             0xda => {
-                let Some((bits, height, width, components)) = frame else { return corrupt("no image header") };
+                let Some(Frame { bits, height, width, components }) = frame else { return corrupt("no image header") };
                 let num_components = components.len();
                 let names: Vec<u8> = components.iter().map(|(name, _)| *name).collect();
                 let is_luma_first = match (num_components, adobe) {
@@ -183,8 +183,16 @@ fn nibbles(byte: u8) -> [usize; 2] {
     [usize::from(byte >> 4), usize::from(byte & 15)]
 }
 
-/// Precision, height, width, and the components with their names.
-fn read_frame(segment: &mut Reader<'_>) -> Result<(u32, usize, usize, Vec<(u8, Component)>), Refusal> {
+/// An image header.
+struct Frame {
+    bits: u32,
+    height: usize,
+    width: usize,
+    /// With their names.
+    components: Vec<(u8, Component)>,
+}
+
+fn read_frame(segment: &mut Reader<'_>) -> Result<Frame, Refusal> {
     let bits = u32::from(segment.byte()?);
     let (height, width) = (segment.word()?, segment.word()?);
     let num_components = usize::from(segment.byte()?);
@@ -205,7 +213,7 @@ fn read_frame(segment: &mut Reader<'_>) -> Result<(u32, usize, usize, Vec<(u8, C
         Ok((name, Component { sampling, quantization, dc: None, ac: None }))
     };
     let components = (0..num_components).map(|_| component(segment)).collect::<Result<_, _>>()?;
-    Ok((bits, height, width, components))
+    Ok(Frame { bits, height, width, components })
 }
 
 /// The components of a scan of all of them, with their tables.
