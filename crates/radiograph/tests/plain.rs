@@ -199,6 +199,5 @@ fn reduced_decoding_comes_near_full_decoding() {
         num += full.len() as u64;
     }
     let mean = sum as f64 / num as f64;
-    println!("reduced decoding: {mean:.3} of 255");
     assert!(num == 0 || (0.01..0.5).contains(&mean), "{mean}");
 }
