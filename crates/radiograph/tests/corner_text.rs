@@ -48,7 +48,7 @@ fn in_corner(picture: &Radiograph, corner: usize, scale: usize, level: Option<f3
         return None;
     }
     let top = if corner < 2 { margin } else { picture.height - margin - tall };
-    let left = if corner % 2 == 0 { margin } else { picture.width - margin - wide };
+    let left = if corner.is_multiple_of(2) { margin } else { picture.width - margin - wide };
     let rows = picture.pixels.chunks_exact(picture.width).skip(top).take(tall);
     let mut below: Vec<f32> = rows.flat_map(|row| &row[left..left + wide]).copied().collect();
     below.sort_unstable_by(f32::total_cmp);
