@@ -356,8 +356,13 @@ impl<'a> Session<'a> {
                 rayon::join(|| decode_all(&next_batch, config), || self.take_batch(waiting.0, waiting.1, waiting.2));
             taken?;
             (batch, decoded) = (next_batch, next_decoded);
-            let note = if self.skipped.is_empty() { String::new() } else { format!("{} skipped", self.skipped.len()) };
-            progress.advance(num_waiting, &note);
+            if num_waiting > 0 {
+                let num_skipped = self.skipped.len();
+                progress.advance(
+                    num_waiting,
+                    &if num_skipped == 0 { String::new() } else { format!("{num_skipped} skipped") },
+                );
+            }
             num_waiting = num_items;
             if num_items == 0 {
                 return Ok(());
