@@ -323,14 +323,14 @@ fn odd_things_in_folders_are_listed() {
     }
 }
 
-/// Meddles with the files once the first batch is done, when all names are known.
+/// Meddles with the files once the first batch is done, when all names are known, and the second one is decoded.
 struct Meddle(PathBuf);
 
 impl Progress for Meddle {
     fn begin(&self, _task: &str, _total: u64, _unit: &str) {}
     fn advance(&self, _amount: u64, _note: &str) {
         if fs::remove_file(self.0.join("b.png")).is_ok() {
-            fs::write(self.0.join("c.png"), &png(301)[..40]).unwrap();
+            fs::write(self.0.join("c.png"), &png(601)[..40]).unwrap();
             fs::write(self.0.join("a.zip"), &as_zip(&files(3), CompressionMethod::Stored)[..100]).unwrap();
         }
     }
@@ -342,12 +342,12 @@ impl Progress for Meddle {
 fn files_that_vanish_or_change_meanwhile_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
-    let mut all: Vec<_> = (0..BATCH).map(|number| (format!("0/{number:03}.png"), png(number))).collect();
-    all.extend([("b.png".to_owned(), png(300)), ("c.png".to_owned(), png(301))]);
+    let mut all: Vec<_> = (0..2 * BATCH).map(|number| (format!("0/{number:03}.png"), png(number))).collect();
+    all.extend([("b.png".to_owned(), png(600)), ("c.png".to_owned(), png(601))]);
     write_folder(&source, &all);
     fs::write(source.join("a.zip"), as_zip(&files(3), CompressionMethod::Stored)).unwrap();
     let summary = run(&config(&source, &dir.path().join("out")), &Meddle(source.clone())).unwrap();
-    assert_eq!(summary.num_images, BATCH);
+    assert_eq!(summary.num_images, 2 * BATCH);
     let reasons = reasons(&summary);
     assert_eq!(reasons.len(), 5, "{reasons:?}");
     let of = |item: &str| reasons.iter().find(|(name, _)| *name == item).unwrap().1;
