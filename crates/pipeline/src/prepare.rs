@@ -348,7 +348,7 @@ impl<'a> Session<'a> {
         let mut num_waiting = 0;
         loop {
             let num_items = self.num_items;
-            let (next_tasks, next_batch) = self.next_batch(&mut items)?;
+            let (next_tasks, next_batch) = self.next_batch(&mut items);
             let num_items = self.num_items - num_items;
             let config = self.config;
             let waiting = (mem::replace(&mut tasks, next_tasks), batch, decoded);
@@ -374,7 +374,7 @@ impl<'a> Session<'a> {
     fn next_batch(
         &mut self,
         items: &mut impl Iterator<Item = Result<SourceItem, Skipped>>,
-    ) -> Result<(Vec<Task>, Vec<SourceItem>)> {
+    ) -> (Vec<Task>, Vec<SourceItem>) {
         let (mut tasks, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
         let first = self.num_items;
         // Of a part, or of what is continued, few of many items are to be decoded.
@@ -384,7 +384,7 @@ impl<'a> Session<'a> {
         {
             self.sort_out(item, &mut tasks, &mut batch);
         }
-        Ok((tasks, batch))
+        (tasks, batch)
     }
 
     /// What is to be decoded: nothing where an image is not of this part, is there already, or is known to be of no use.

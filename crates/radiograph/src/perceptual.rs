@@ -22,7 +22,8 @@ pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u6
     if pixels.is_empty() || height.checked_mul(width) != Some(pixels.len()) {
         return None;
     }
-    hash_small(&reduce(&pixels, [height, width], &[target([height, width])]).pop()?)
+    let [small] = reduce(&pixels, [height, width], [target([height, width])]);
+    hash_small(&small)
 }
 
 /// What a picture of `[height, width]` is reduced to before it is hashed.

@@ -46,26 +46,47 @@ const GROUP: usize = 4;
 /// Lines that are reduced along their columns in one pass.
 const LANES: usize = 8;
 
-/// The picture of `[height, width]` at each of the sizes, clamped to `0..=1`. The
-/// caller has checked that no length is 0.
-pub(crate) fn reduce(rows: &impl Rows, [height, width]: [usize; 2], targets: &[Target]) -> Vec<Vec<f32>> {
+impl Target {
+    /// Whether it is a picture of `[height, width]` as it is, which is not filtered.
+    fn is_whole(&self, [height, width]: [usize; 2]) -> bool {
+        self.source == [0.0, 0.0, height as f64, width as f64] && self.size == [height, width]
+    }
+}
+
+/// The picture of `[height, width]` at each of the sizes, clamped to `0..=1` where it is filtered. The caller has checked
+/// that no length is 0.
+pub(crate) fn reduce<const N: usize>(
+    rows: &impl Rows,
+    [height, width]: [usize; 2],
+    targets: [Target; N],
+) -> [Vec<f32>; N] {
     let arch = pulp::Arch::new();
-    let mut sums: Vec<Sums> = targets.iter().map(|target| Sums::new(target, [height, width])).collect();
+    let dimensions = [height, width];
+    let mut sums = targets.map(|target| (!target.is_whole(dimensions)).then(|| Sums::new(&target, dimensions)));
     let mut group = vec![0.0_f32; GROUP * width];
     for first in (0..height).step_by(GROUP) {
         let count = GROUP.min(height - first);
-        if !sums.iter().any(|sums| sums.needs(first, count)) {
+        if !sums.iter().flatten().any(|sums| sums.needs(first, count)) {
             continue;
         }
         let group = &mut group[..count * width];
         for (row, line) in group.chunks_exact_mut(width).enumerate() {
             rows.read(first + row, line);
         }
-        for sums in &mut sums {
+        for sums in sums.iter_mut().flatten() {
             arch.dispatch(Add { sums, group, first });
         }
     }
-    sums.into_iter().map(|sums| sums.out).collect()
+    sums.map(|sums| sums.map_or_else(|| plane(rows, dimensions), |sums| sums.out))
+}
+
+/// All rows of a picture of `[height, width]`, row-major.
+pub(crate) fn plane(rows: &impl Rows, [height, width]: [usize; 2]) -> Vec<f32> {
+    let mut pixels = vec![0.0; height * width];
+    for (row, line) in pixels.chunks_exact_mut(width.max(1)).enumerate() {
+        rows.read(row, line);
+    }
+    pixels
 }
 
 /// Compiled for each kind of processor, which a closure of this size would not be.

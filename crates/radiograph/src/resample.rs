@@ -69,13 +69,8 @@ pub(crate) fn resize_box(
     source: [f64; 4],
     target: [usize; 2],
 ) -> Vec<f32> {
-    let [new_height, new_width] = target;
-    if source == [0.0, 0.0, new_height as f64, new_width as f64] && [height, width] == target {
-        return pixels.to_vec();
-    }
-    reduce(&pixels, [height, width], &[Target { filter: Filter::CatmullRom, source, size: target }])
-        .pop()
-        .unwrap_or_default()
+    let [out] = reduce(&pixels, [height, width], [Target { filter: Filter::CatmullRom, source, size: target }]);
+    out
 }
 
 /// The share of each target pixel that is inside a binary plane: exact area coverage over the box, in `0..=1`.

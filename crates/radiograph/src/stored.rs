@@ -2,7 +2,7 @@
 //! reduced, hashed and compared without ever becoming one.
 
 use crate::perceptual::{self, hash_small};
-use crate::reduce::{Filter, Rows, Target, reduce};
+use crate::reduce::{Filter, Rows, Target, plane, reduce};
 use crate::transform::{Fit, FitGeometry, place, to_u8};
 use crate::{Radiograph, SourceFormat, SourceMetadata};
 
@@ -96,28 +96,9 @@ impl StoredRadiograph {
         let dimensions = [self.height, self.width];
         let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
         let [_, _, inner_height, inner_width] = geometry.target;
-        let whole = [0.0, 0.0, self.height as f64, self.width as f64];
-        let hashed = perceptual::target([self.height, self.width]);
         let wanted = Target { filter: Filter::CatmullRom, source: geometry.source, size: [inner_height, inner_width] };
-        // What has its size already is not filtered.
-        let is_ready = |target: &Target| target.source == whole && target.size == dimensions;
-        let mut planes = [wanted, hashed]
-            .map(|target| if is_ready(&target) { (None, Some(self.brightness())) } else { (Some(target), None) });
-        let targets: Vec<Target> = planes.iter_mut().filter_map(|(target, _)| target.take()).collect();
-        let mut made = reduce(&self.samples, dimensions, &targets).into_iter();
-        let [image, small] = planes.map(|(_, ready)| ready.or_else(|| made.next()).unwrap_or_default());
+        let [image, small] = reduce(&self.samples, dimensions, [wanted, perceptual::target(dimensions)]);
         Reduced { image: to_u8(&place(image, geometry, size, 0.0)), perceptual_hash: hash_small(&small) }
-    }
-
-    /// The plane of brightness, row-major.
-    fn brightness(&self) -> Vec<f32> {
-        let mut pixels = vec![0.0; self.samples.len()];
-        if self.width > 0 {
-            for (row, line) in pixels.chunks_exact_mut(self.width).enumerate() {
-                self.samples.read(row, line);
-            }
-        }
-        pixels
     }
 }
 
@@ -125,7 +106,7 @@ impl From<StoredRadiograph> for Radiograph {
     fn from(stored: StoredRadiograph) -> Self {
         let pixels = match stored.samples {
             Samples::Brightness(pixels) => pixels,
-            _ => stored.brightness(),
+            _ => plane(&stored.samples, [stored.height, stored.width]),
         };
         let StoredRadiograph { height, width, pixel_spacing_mm, stored_bits, format, metadata, .. } = stored;
         Self { pixels, height, width, pixel_spacing_mm, stored_bits, format, metadata }
