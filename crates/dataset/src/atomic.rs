@@ -5,7 +5,7 @@
 //! a kill are recognised, ignored by readers and removed by the next writer.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +46,14 @@ impl AtomicFile {
             .open(&temporary)
             .map_err(Error::io("write the file", &target))?;
         Ok(Self { writer: Some(BufWriter::with_capacity(1 << 18, file)), temporary, target })
+    }
+
+    /// Writes over the first bytes, which must be there; to be called last.
+    pub(crate) fn overwrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.as_mut().map_or(Err(io::ErrorKind::BrokenPipe.into()), |writer| {
+            writer.seek(SeekFrom::Start(0))?;
+            writer.write_all(bytes)
+        })
     }
 
     /// Flushes to the disk and gives the file its name.

@@ -31,6 +31,7 @@ mod parquet_columns;
 mod reopen;
 mod run;
 mod salt;
+mod shard_writer;
 mod shards;
 mod split;
 mod table;

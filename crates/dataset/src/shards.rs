@@ -5,12 +5,13 @@
 //! 0 or 1 `[m, size, size]`, and `rows`, u32 `[m]`: the row of the shard that each mask belongs to, ascending.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use safetensors::Dtype;
 
-use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, write_tensors};
+use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, header, write_tensors};
 use crate::{Error, Result};
 
 /// Images per shard unless asked otherwise: 16 MB at 128 px, 256 MB at 512 px.
@@ -29,10 +30,12 @@ pub(crate) fn masks_path(dir: &Path, shard: usize) -> PathBuf {
     dir.join(format!("masks-{shard:05}.safetensors"))
 }
 
-/// Writes the images `[n, size, size]` of a shard.
-pub(crate) fn write_images(path: &Path, size: usize, images: &[u8]) -> Result<()> {
-    let shape = vec![images.len() / (size * size).max(1), size, size];
-    write_tensors(path, &[("images", TensorToWrite { dtype: Dtype::U8, shape, bytes: images.into() })], &[])
+/// What stands before the images `[num, size, size]` of a shard, as long as it is before those of a full one of
+/// `shard_size`, so that images can be written before their number is known.
+pub(crate) fn images_header(num: usize, size: usize, shard_size: usize) -> io::Result<Vec<u8>> {
+    let shape = |num: usize| [("images", Dtype::U8, vec![num, size, size])];
+    let length = header(&shape(shard_size.max(num)), 0)?.len();
+    header(&shape(num), length)
 }
 
 /// Writes the masks `[m, size, size]` of a shard and the rows they belong to.
@@ -138,6 +141,26 @@ mod tests {
         assert!(shard.read(7, &mut mask).unwrap());
         assert_eq!(mask, [0, 1, 0, 1]);
         assert!(MaskShard::open(&path, 3).unwrap_err().to_string().contains("expected U8 [2, 3, 3]"));
+    }
+
+    #[test]
+    fn headers_are_those_of_the_library_and_of_one_length() {
+        let images = vec![7; 3 * 4 * 4];
+        let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![3, 4, 4], &images).unwrap();
+        let expected = safetensors::serialize([("images", view)], None).unwrap();
+        let whole = [images_header(3, 4, 3).unwrap(), images.clone()].concat();
+        assert_eq!(whole, expected);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = images_path(dir.path(), 0);
+        for shard_size in [1000, 1_000_000_000] {
+            let header = images_header(3, 4, shard_size).unwrap();
+            assert_eq!(header.len(), images_header(shard_size, 4, shard_size).unwrap().len());
+            std::fs::write(&path, [header, images.clone()].concat()).unwrap();
+            let file = TensorFile::open(&path).unwrap();
+            file.expect("image shard", "images", Dtype::U8, &[3, 4, 4]).unwrap();
+            assert_eq!(file.read("images").unwrap(), images);
+        }
     }
 
     #[test]

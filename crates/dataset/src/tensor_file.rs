@@ -179,6 +179,22 @@ pub fn write_tensors(
     file.commit()
 }
 
+/// What stands before the bytes of tensors that lie in the file one after the other: length, names, types and shapes,
+/// `min_len` bytes at least. Types of more bytes come first, as the format's alignment wants.
+pub(crate) fn header(tensors: &[(&str, Dtype, Vec<usize>)], min_len: usize) -> io::Result<Vec<u8>> {
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, dtype, shape)| {
+        let start = end;
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        ((*name).to_owned(), TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) })
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(io::Error::other)?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    // Spaces are allowed after the names, for tensors to begin at multiples of eight.
+    json.resize(json.len().max(min_len.saturating_sub(8)).next_multiple_of(8), b' ');
+    Ok([(json.len() as u64).to_le_bytes().to_vec(), json].concat())
+}
+
 #[cfg(unix)]
 fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)

@@ -3,10 +3,11 @@
 //! A finished shard is its image file, its mask file and `partial/rows-NNNNN.parquet`, written in this order: the rows
 //! are the mark that the shard counts. [`DatasetWriter::finish`] joins the rows into `manifest.parquet`, writes
 //! `dataset.toml`, which makes the folder a dataset, and removes `partial`. A last shard that is not full is taken back
-//! into memory when the dataset is continued, so that whatever comes next fills it.
+//! when the dataset is continued, so that whatever comes next fills it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,8 @@ use crate::atomic::{FolderLock, is_temporary, remove_leftovers, write_file};
 use crate::dataset::dataset_fingerprint;
 use crate::joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 use crate::manifest::{ManifestReader, ManifestWriter, ROWS_PER_GROUP};
-use crate::shards::{DEFAULT_SHARD_SIZE, MaskShard, images_path, masks_path, open_shard, write_images, write_masks};
+use crate::shard_writer::{Finishing, PendingShard};
+use crate::shards::DEFAULT_SHARD_SIZE;
 use crate::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Error, ManifestRow, Result, find_leaks};
 
 pub(crate) const PARTIAL: &str = "partial";
@@ -65,7 +67,7 @@ impl DatasetSettings {
     }
 }
 
-/// Writes a dataset image by image; holds one shard in memory.
+/// Writes a dataset image by image; holds the rows and masks of two shards in memory at most.
 #[derive(Debug)]
 pub struct DatasetWriter {
     dir: PathBuf,
@@ -78,15 +80,9 @@ pub struct DatasetWriter {
     /// Images that the dataset had when it was reopened; 0 where it was not.
     num_kept: usize,
     shard: PendingShard,
+    /// The shard before. Stands before the lock, which must not be given back while it is at work.
+    finishing: Finishing,
     _lock: FolderLock,
-}
-
-#[derive(Debug, Default)]
-struct PendingShard {
-    rows: Vec<ManifestRow>,
-    images: Vec<u8>,
-    masks: Vec<u8>,
-    mask_rows: Vec<u32>,
 }
 
 impl DatasetWriter {
@@ -126,21 +122,29 @@ impl DatasetWriter {
             num_shards += 1;
         }
         let num_kept = read_number(&partial.join(KEPT))?;
-        let shard = PendingShard::default();
-        let mut writer = Self {
+        let (image_size, shard_size) = (settings.image_size, settings.shard_size);
+        let mut num_taken_back = 0;
+        let shard = if num_committed < num_shards * shard_size {
+            // What comes next fills the last shard.
+            num_shards -= 1;
+            let shard = PendingShard::take_back(dir, num_shards, image_size, shard_size)?;
+            num_taken_back = shard.rows().len();
+            num_committed -= num_taken_back;
+            shard
+        } else {
+            PendingShard::new(dir, num_shards, image_size, shard_size)
+        };
+        Ok(Self {
             dir: dir.to_path_buf(),
             settings,
             num_shards,
             num_committed,
-            num_taken_back: 0,
+            num_taken_back,
             num_kept,
             shard,
+            finishing: Finishing::default(),
             _lock: lock,
-        };
-        if num_committed < num_shards * writer.settings.shard_size {
-            writer.take_back_last()?;
-        }
-        Ok(writer)
+        })
     }
 
     /// The number of images that are safe on disk: those to skip when continuing.
@@ -170,7 +174,7 @@ impl DatasetWriter {
         &self,
         columns: Option<&'static [&'static str]>,
     ) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
-        let taken_back = self.shard.rows[..self.num_taken_back].to_vec();
+        let taken_back = self.shard.rows()[..self.num_taken_back].to_vec();
         let dir = self.dir.clone();
         let on_disk = (0..self.num_shards).flat_map(move |shard| {
             let (rows, failure) = match ManifestReader::open_with(&rows_path(&dir, shard), columns) {
@@ -182,39 +186,9 @@ impl DatasetWriter {
         on_disk.chain(taken_back.into_iter().map(Ok))
     }
 
-    /// Makes the last shard, which is not full, the pending one.
-    fn take_back_last(&mut self) -> Result<()> {
-        let (shard, size) = (self.num_shards - 1, self.settings.image_size);
-        let area = size * size;
-        let rows: Vec<ManifestRow> = ManifestReader::open(rows_path(&self.dir, shard))?.collect::<Result<_>>()?;
-        // The images may be more than the rows, should a kill have come between the two.
-        let mut images = vec![0; rows.len() * area];
-        open_shard("image shard", &images_path(&self.dir, shard))?.read_rows("images", 0, &mut images)?;
-        let masks_path = masks_path(&self.dir, shard);
-        let masks = if rows.iter().any(|row| row.mask) { Some(MaskShard::open(&masks_path, size)?) } else { None };
-        for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.mask) {
-            let mut mask = vec![0; area];
-            if !masks.as_ref().map_or(Ok(false), |masks| masks.read(number, &mut mask))? {
-                let remedy = "delete the folder and begin again";
-                return Err(Error::damaged(
-                    "mask shard",
-                    remedy,
-                    &masks_path,
-                    format!("no mask of {}", row.source_file),
-                ));
-            }
-            self.shard.masks.extend_from_slice(&mask);
-            self.shard.mask_rows.push(number as u32);
-        }
-        (self.num_shards, self.num_committed) = (shard, self.num_committed - rows.len());
-        self.num_taken_back = rows.len();
-        (self.shard.images, self.shard.rows) = (images, rows);
-        Ok(())
-    }
-
-    /// The number of images so far, those in memory included.
+    /// The number of images so far, those of the shard in flight included.
     pub fn len(&self) -> usize {
-        self.num_committed + self.shard.rows.len()
+        self.num_committed + self.shard.rows().len()
     }
 
     /// Whether there are no images so far.
@@ -229,7 +203,8 @@ impl DatasetWriter {
     /// - mask: u8, 0 or 1, `[size, size]`
     ///
     /// # Errors
-    /// [`Error::Size`] (nothing is added then), [`Error::Io`].
+    /// [`Error::Size`] (nothing is added then); [`Error::Io`], also of images that were added before: what is on disk is
+    /// whole, and this writer of no further use.
     pub fn push(&mut self, mut row: ManifestRow, image: &[u8], mask: Option<&[u8]>) -> Result<()> {
         let expected = self.settings.image_size * self.settings.image_size;
         for (what, pixels) in [("the image", Some(image)), ("the mask", mask)] {
@@ -238,13 +213,8 @@ impl DatasetWriter {
             }
         }
         row.mask = mask.is_some();
-        self.shard.images.extend_from_slice(image);
-        if let Some(mask) = mask {
-            self.shard.masks.extend_from_slice(mask);
-            self.shard.mask_rows.push(self.shard.rows.len() as u32);
-        }
-        self.shard.rows.push(row);
-        if self.shard.rows.len() < self.settings.shard_size { Ok(()) } else { self.flush() }
+        self.shard.push(row, image, mask)?;
+        if self.shard.is_full() { self.flush() } else { Ok(()) }
     }
 
     /// Writes the last shard, joins the manifest, checks the splits and makes the folder a dataset.
@@ -252,7 +222,7 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::Io`], [`Error::Damaged`].
     pub fn finish(mut self) -> Result<Dataset> {
-        self.flush()?;
+        self.flush_all()?;
         self.complete(&JoinedSplits::default(), ROWS_PER_GROUP)
     }
 
@@ -262,7 +232,7 @@ impl DatasetWriter {
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
     pub fn finish_part(mut self, num_parts: usize) -> Result<Dataset> {
-        self.flush()?;
+        self.flush_all()?;
         let rows_per_group = (ROWS_OF_ALL_PARTS / num_parts.max(1)).clamp(MIN_ROWS_PER_GROUP, ROWS_PER_GROUP);
         self.complete(&JoinedSplits::default(), rows_per_group)
     }
@@ -275,7 +245,7 @@ impl DatasetWriter {
     /// # Errors
     /// Those of [`DatasetWriter::finish`].
     pub fn finish_joined(mut self, origin: impl Fn(&str) -> SplitOrigin) -> Result<(Dataset, JoinedSplits)> {
-        self.flush()?;
+        self.flush_all()?;
         let origin = |number: usize, source_file: &str| {
             if number < self.num_kept { SplitOrigin::Given } else { origin(source_file) }
         };
@@ -317,29 +287,23 @@ impl DatasetWriter {
         Dataset::open(dir)
     }
 
+    /// Sees to it that all images are on disk.
+    fn flush_all(&mut self) -> Result<()> {
+        if !self.shard.rows().is_empty() {
+            self.flush()?;
+        }
+        self.finishing.wait()
+    }
+
+    /// Hands the pending shard on to be finished, when the one before is.
     fn flush(&mut self) -> Result<()> {
-        if self.shard.rows.is_empty() {
-            return Ok(());
-        }
-        let (dir, size) = (&self.dir, self.settings.image_size);
-        write_images(&images_path(dir, self.num_shards), size, &self.shard.images)?;
-        let masks = masks_path(dir, self.num_shards);
-        if self.shard.mask_rows.is_empty() {
-            // A killed process may have left the masks of a shard that is other images now.
-            remove_if_there(&masks)?;
-        } else {
-            write_masks(&masks, size, &self.shard.masks, &self.shard.mask_rows)?;
-        }
-        let mut rows = ManifestWriter::create(rows_path(dir, self.num_shards))?;
-        let num_rows = self.shard.rows.len();
-        self.shard.rows.drain(..).try_for_each(|row| rows.push(row))?;
-        rows.finish()?;
-        self.shard.images.clear();
-        self.shard.masks.clear();
-        self.shard.mask_rows.clear();
+        let next = self.shard.next();
+        let shard = mem::replace(&mut self.shard, next);
         self.num_shards += 1;
-        self.num_committed += num_rows;
+        self.num_committed += shard.rows().len();
         self.num_taken_back = 0;
+        self.finishing.wait()?;
+        self.finishing = Finishing::begin(shard)?;
         Ok(())
     }
 
