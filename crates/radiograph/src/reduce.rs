@@ -119,6 +119,8 @@ struct Sums {
     whole: Vec<Vec<f32>>,
     /// The same side by side, `[width, LANES]`.
     turned: Vec<[f32; LANES]>,
+    /// Their results, likewise.
+    columns_out: Vec<[f32; LANES]>,
     out: Vec<f32>,
 }
 
@@ -138,6 +140,7 @@ impl Sums {
             spare: Vec::new(),
             whole: Vec::with_capacity(LANES),
             turned: vec![[0.0; LANES]; width],
+            columns_out: vec![[0.0; LANES]; target.size[1]],
             out: Vec::with_capacity(target.size[0] * target.size[1]),
         }
     }
@@ -199,15 +202,18 @@ impl Sums {
             }
         }
         self.spare.append(&mut self.whole);
-        for (column, taps) in self.columns.iter().enumerate() {
+        for (out, taps) in self.columns_out.iter_mut().zip(&self.columns) {
             let mut sums = [0.0_f32; LANES];
             for (lanes, &weight) in self.turned[taps.first..].iter().zip(&taps.weights) {
                 for (sum, value) in sums.iter_mut().zip(lanes) {
                     *sum += value * weight;
                 }
             }
-            for (row, sum) in sums[..num_whole].iter().enumerate() {
-                self.out[start + row * new_width + column] = sum.clamp(0.0, 1.0);
+            *out = sums.map(|sum| sum.clamp(0.0, 1.0));
+        }
+        for (lane, line) in self.out[start..].chunks_exact_mut(new_width).enumerate() {
+            for (out, column) in line.iter_mut().zip(&self.columns_out) {
+                *out = column[lane];
             }
         }
     }

@@ -160,11 +160,17 @@ pub fn to_u16(pixels: &[f32]) -> Vec<u16> {
     pixels.iter().map(|pixel| round(pixel.clamp(0.0, 1.0) * 65535.0) as u16).collect()
 }
 
-/// Rounds a number from 0 to 65,535 to the nearest, halves up, as `f32::round` does, which is a call for each pixel.
+/// Rounds a number from 0 to 65,535 to the nearest, halves up, as `f32::round` does, which is a call for each pixel. Not a
+/// number becomes a multiple of 65,536. In steps that processors have for vectors, which conversion to whole numbers with
+/// all its special cases is not.
 #[inline(always)]
 fn round(value: f32) -> i32 {
-    let whole = value as i32;
-    whole + i32::from(value - whole as f32 >= 0.5)
+    /// From here on, numbers of 32 bits are whole, and the lowest bits of the next 2^23 of them count up from 0.
+    const WHOLE: f32 = 8_388_608.0;
+    let shifted = value + WHOLE;
+    let nearest = (shifted.to_bits() & 0x007f_ffff) as i32;
+    // The addition has rounded halves to the even number.
+    nearest + i32::from(value - (shifted - WHOLE) == 0.5)
 }
 
 #[cfg(test)]
@@ -261,6 +267,16 @@ mod tests {
         let mut pixels = [1, 2, 3, 4, 5, 6];
         flip_horizontal(&mut pixels, 3);
         assert_eq!(pixels, [3, 2, 1, 6, 5, 4]);
+    }
+
+    #[test]
+    fn rounding_is_that_of_the_library() {
+        for double in 0..=131_070_u32 {
+            let half = double as f32 / 2.0;
+            for value in [half.next_down().max(0.0), half, half.next_up()] {
+                assert_eq!(round(value), value.round() as i32, "{value}");
+            }
+        }
     }
 
     #[test]

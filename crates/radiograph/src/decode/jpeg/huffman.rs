@@ -7,12 +7,9 @@ const LOOKUP_BITS: u32 = 11;
 const MAX_CODE_BITS: usize = 16;
 
 /// A table of codes, for DC differences or AC coefficients.
-#[derive(Clone)]
 pub(super) struct Table {
     /// For each of the next [`LOOKUP_BITS`] bits: symbol, bits of its code; no bits where the code is longer.
-    short: Vec<(u8, u8)>,
-    /// The same for whole AC coefficients, where code and value fit.
-    coefficients: Vec<Coefficient>,
+    short: Box<[(u8, u8); 1 << LOOKUP_BITS]>,
     /// The first code of each length, left-aligned in 16 bits, that is beyond those of the length; T.81, figure F.16.
     beyond: [u32; MAX_CODE_BITS + 1],
     /// What to add to a code of each length for the place of its symbol.
@@ -23,13 +20,16 @@ pub(super) struct Table {
 /// Zeros "before" the mark that a block has no more coefficients: more than there can be.
 pub(super) const END_OF_BLOCK: u8 = 128;
 
-/// An AC coefficient with the zeros before it.
+/// One AC coefficient or two of them, each with the zeros before it.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Coefficient {
-    pub value: i16,
-    /// Zeros before it.
-    pub run: u8,
-    /// Bits of code and value together; 0 where they are not in the table.
+pub(super) struct Coefficients {
+    /// The second is 0 where there is one only.
+    pub values: [i16; 2],
+    /// Zeros before them.
+    pub runs: [u8; 2],
+    /// Bits of code and value of the first; 0 where not even that is in the table.
+    pub first_bits: u8,
+    /// Bits of codes and values together.
     pub bits: u8,
 }
 
@@ -37,7 +37,7 @@ impl Table {
     /// The table of the numbers of codes of 1 to 16 bits and of the symbols in the order of their codes. `None` where
     /// there are more codes than bits.
     pub(super) fn new(counts: &[u8; MAX_CODE_BITS], symbols: &[u8]) -> Option<Self> {
-        let mut short = vec![(0, 0); 1 << LOOKUP_BITS];
+        let mut short = Box::new([(0, 0); 1 << LOOKUP_BITS]);
         let (mut beyond, mut offsets) = ([0; MAX_CODE_BITS + 1], [0; MAX_CODE_BITS + 1]);
         let (mut code, mut place) = (0_u32, 0_usize);
         for bits in 1..=MAX_CODE_BITS {
@@ -59,14 +59,7 @@ impl Table {
             beyond[bits] = code << (MAX_CODE_BITS - bits);
             code <<= 1;
         }
-        let coefficients = (0..1_u32 << LOOKUP_BITS).map(|bits| coefficient(bits, short[bits as usize])).collect();
-        Some(Self { short, coefficients, beyond, offsets, symbols: symbols[..place].to_vec() })
-    }
-
-    /// The coefficient that comes next, where it is short enough to be looked up; otherwise one of no bits.
-    #[inline(always)]
-    pub(super) fn peek_coefficient(&self, bits: &Bits<'_>) -> Coefficient {
-        self.coefficients[bits.peek(LOOKUP_BITS) as usize]
+        Some(Self { short, beyond, offsets, symbols: symbols[..place].to_vec() })
     }
 
     /// Reads the next symbol; `None` for bits that are no code. At least 16 bits must be there.
@@ -80,6 +73,23 @@ impl Table {
         self.read_long(bits)
     }
 
+    /// The AC coefficient that [`LOOKUP_BITS`] bits begin with, of which `known` are there: value, zeros before it, bits of
+    /// code and value.
+    fn coefficient(&self, bits: u32, known: u32) -> Option<(i16, u8, u32)> {
+        let bits = bits & ((1 << LOOKUP_BITS) - 1);
+        let (symbol, length) = self.short[bits as usize];
+        let (run, size, length) = (symbol >> 4, u32::from(symbol & 15), u32::from(length));
+        if length == 0 || length + size > known {
+            return None;
+        }
+        if symbol == 0 {
+            return Some((0, END_OF_BLOCK, length));
+        }
+        // Sixteen zeros and no value are left to others.
+        let value = bits >> (LOOKUP_BITS - length - size) & ((1 << size) - 1);
+        (size > 0).then(|| (extend(value, size) as i16, run, length + size))
+    }
+
     #[cold]
     fn read_long(&self, bits: &mut Bits<'_>) -> Option<u8> {
         let next = bits.peek(MAX_CODE_BITS as u32);
@@ -90,17 +100,51 @@ impl Table {
     }
 }
 
-fn coefficient(bits: u32, (symbol, length): (u8, u8)) -> Coefficient {
-    let (run, size) = (symbol >> 4, u32::from(symbol & 15));
-    let total = u32::from(length) + size;
-    if symbol == 0 && length != 0 {
-        return Coefficient { value: 0, run: END_OF_BLOCK, bits: length };
+/// A table of codes for AC coefficients.
+pub(super) struct AcTable {
+    table: Table,
+    /// For each of the next [`LOOKUP_BITS`] bits the coefficients whose code and value fit.
+    coefficients: Box<[Coefficients; 1 << LOOKUP_BITS]>,
+}
+
+impl AcTable {
+    pub(super) fn new(table: Table) -> Self {
+        let mut coefficients = Box::new([Coefficients::default(); 1 << LOOKUP_BITS]);
+        for (bits, found) in coefficients.iter_mut().enumerate() {
+            if let Some((value, run, length)) = table.coefficient(bits as u32, LOOKUP_BITS) {
+                let bits = length as u8;
+                *found = Coefficients { values: [value, 0], runs: [run, 0], first_bits: bits, bits };
+            }
+        }
+        for bits in 0..1 << LOOKUP_BITS {
+            let first = coefficients[bits];
+            if first.bits == 0 || first.runs[0] == END_OF_BLOCK {
+                continue;
+            }
+            let left = LOOKUP_BITS - u32::from(first.bits);
+            if let Some((value, run, length)) = table.coefficient((bits as u32) << first.bits, left) {
+                coefficients[bits] = Coefficients {
+                    values: [first.values[0], value],
+                    runs: [first.runs[0], run],
+                    bits: first.bits + length as u8,
+                    ..first
+                };
+            }
+        }
+        Self { table, coefficients }
     }
-    if length == 0 || size == 0 || total > LOOKUP_BITS {
-        return Coefficient::default();
+
+    /// The coefficients that come next, where they are short enough to be looked up; otherwise some of no bits.
+    #[inline(always)]
+    pub(super) fn peek(&self, bits: &Bits<'_>) -> Coefficients {
+        self.coefficients[bits.peek(LOOKUP_BITS) as usize]
     }
-    let value = bits >> (LOOKUP_BITS - total) & ((1 << size) - 1);
-    Coefficient { value: extend(value, size) as i16, run, bits: total as u8 }
+
+    /// Reads the next symbol, as [`Table::read`].
+    #[inline(always)]
+    pub(super) fn read(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        self.table.read(bits)
+    }
 }
 
 /// The number of `size` bits that is meant (T.81, F.12): those that begin with 0 are negative.
@@ -233,14 +277,24 @@ mod tests {
     }
 
     #[test]
-    fn coefficients_are_what_code_and_value_say() {
-        // Code 0 is symbol 0x12: one zero, then a number of two bits.
-        let table = Table::new(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0x12]).unwrap();
-        let mut bytes = vec![0b0100_0000];
-        bytes.extend([0; PADDING]);
-        let mut bits = Bits::new(&bytes);
-        bits.refill();
-        let found = table.peek_coefficient(&bits);
-        assert_eq!((found.run, found.value, found.bits), (1, 2, 3));
+    fn coefficients_are_what_codes_and_values_say() {
+        // Code 0 is symbol 0x12: one zero, then a number of two bits. Code 10 is the end.
+        let table = Table::new(&[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0x12, 0]).unwrap();
+        let table = AcTable::new(table);
+        let peek = |first: u8, second: u8| {
+            let mut bytes = vec![first, second];
+            bytes.extend([0; PADDING]);
+            let mut bits = Bits::new(&bytes);
+            bits.refill();
+            let Coefficients { values, runs, first_bits, bits } = table.peek(&bits);
+            (values, runs, [first_bits, bits])
+        };
+        assert_eq!(peek(0b0100_0100, 0), ([2, -2], [1, 1], [3, 6]));
+        assert_eq!(peek(0b0110_0000, 0), ([3, -3], [1, 1], [3, 6]));
+        assert_eq!(peek(0b0101_0000, 0), ([2, 0], [1, END_OF_BLOCK], [3, 5]));
+        assert_eq!(peek(0b1001_1000, 0), ([0, 0], [END_OF_BLOCK, 0], [2, 2]));
+        // 11 is no code.
+        assert_eq!(peek(0b0101_1000, 0), ([2, 0], [1, 0], [3, 3]));
+        assert_eq!(peek(0b1100_0000, 0).2, [0, 0]);
     }
 }

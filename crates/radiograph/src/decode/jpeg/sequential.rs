@@ -5,10 +5,10 @@
 //! here the colours are passed over, and a picture that will be made small need not be made large first.
 
 use super::cosine::{Blocks, Coefficients, LANES, Sample, transform};
-use super::huffman::{Bits, END_OF_BLOCK, PADDING, Table, extend};
+use super::huffman::{AcTable, Bits, END_OF_BLOCK, PADDING, Table, extend};
 
 /// `[row * 8 + column]` of the coefficients in the order of the file (T.81, figure A.6), and the last place for whatever
-/// damaged data put beyond it.
+/// damaged data put beyond it, and for the zero that ends a block.
 const ZIGZAG: [u8; 256] = {
     let mut places = [63; 256];
     let mut number = 0;
@@ -39,18 +39,26 @@ pub(crate) struct Header {
     pub is_luma_first: bool,
     components: Vec<Component>,
     quantization: [[u16; 64]; 4],
+    tables: Tables,
     restart_interval: usize,
     /// Where the data of the scan begin.
     scan: usize,
 }
 
-#[derive(Clone)]
 struct Component {
     /// Blocks in a unit of the scan, across and down.
     sampling: [usize; 2],
     quantization: usize,
-    dc: Option<Table>,
-    ac: Option<Table>,
+    /// The numbers of its Huffman tables.
+    dc: usize,
+    ac: usize,
+}
+
+/// Huffman tables by their numbers.
+#[derive(Default)]
+struct Tables {
+    dc: [Option<Table>; 4],
+    ac: [Option<AcTable>; 4],
 }
 
 /// Why a file is not decoded here.
@@ -92,7 +100,7 @@ impl<'a> Reader<'a> {
 /// Reads everything before the data of the first scan.
 pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
     let mut quantization = [[0_u16; 64]; 4];
-    let mut tables: [[Option<Table>; 4]; 2] = Default::default();
+    let mut tables = Tables::default();
     let mut restart_interval = 0;
     let mut adobe = None;
     let mut frame = None;
@@ -130,14 +138,14 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
                     let mut counts = [0; 16];
                     counts.copy_from_slice(segment.take(16)?);
                     let symbols = segment.take(counts.iter().map(|&count| usize::from(count)).sum())?;
-                    let Some(place) = tables.get_mut(class).and_then(|tables| tables.get_mut(number)) else {
-                        return corrupt("a Huffman table of an unknown class or number");
-                    };
-                    let table = Table::new(&counts, symbols);
-                    if table.is_none() {
+                    let Some(table) = Table::new(&counts, symbols) else {
                         return corrupt("a Huffman table with more codes than there can be");
+                    };
+                    match (class, number) {
+                        (0, 0..4) => tables.dc[number] = Some(table),
+                        (1, 0..4) => tables.ac[number] = Some(AcTable::new(table)),
+                        _ => return corrupt("a Huffman table of an unknown class or number"),
                     }
-                    *place = table;
                 }
             }
             0xdd => restart_interval = segment.word()?,
@@ -169,6 +177,7 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
                     is_luma_first,
                     components,
                     quantization,
+                    tables,
                     restart_interval,
                     scan,
                 });
@@ -210,7 +219,7 @@ fn read_frame(segment: &mut Reader<'_>) -> Result<Frame, Refusal> {
         if sampling.iter().any(|factor| !(1..=4).contains(factor)) || quantization > 3 {
             return corrupt("a component with impossible sampling or quantization");
         }
-        Ok((name, Component { sampling, quantization, dc: None, ac: None }))
+        Ok((name, Component { sampling, quantization, dc: 0, ac: 0 }))
     };
     let components = (0..num_components).map(|_| component(segment)).collect::<Result<_, _>>()?;
     Ok(Frame { bits, height, width, components })
@@ -220,7 +229,7 @@ fn read_frame(segment: &mut Reader<'_>) -> Result<Frame, Refusal> {
 fn read_scan(
     segment: &mut Reader<'_>,
     components: Vec<(u8, Component)>,
-    tables: &[[Option<Table>; 4]; 2],
+    tables: &Tables,
 ) -> Result<Vec<Component>, Refusal> {
     let num_components = usize::from(segment.byte()?);
     if num_components != components.len() {
@@ -232,9 +241,10 @@ fn read_scan(
             return Err(Refusal::OtherKind);
         }
         let [dc, ac] = nibbles(segment.byte()?);
-        match (tables[0].get(dc).cloned().flatten(), tables[1].get(ac).cloned().flatten()) {
-            (Some(dc), Some(ac)) => Ok(Component { dc: Some(dc), ac: Some(ac), ..component }),
-            _ => corrupt("a Huffman table is missing"),
+        if matches!((tables.dc.get(dc), tables.ac.get(ac)), (Some(Some(_)), Some(Some(_)))) {
+            Ok(Component { dc, ac, ..component })
+        } else {
+            corrupt("a Huffman table is missing")
         }
     };
     components.into_iter().map(component).collect()
@@ -246,7 +256,7 @@ impl Header {
     pub(crate) fn decode<T: Sample>(&self, bytes: &[u8], reduction: usize) -> Result<Vec<T>, Refusal> {
         let side = 8 / reduction;
         let [across, down] = self.components[0].sampling;
-        // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
+        // See `scan`.
         let [across, down] = if self.components.len() == 1 { [1, 1] } else { [across, down] };
         let largest = |axis: usize| self.components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1);
         let most = if self.components.len() == 1 { [1, 1] } else { [largest(0), largest(1)] };
@@ -255,17 +265,22 @@ impl Header {
             return Err(Refusal::OtherKind);
         }
         let units = [self.width.div_ceil(8 * across), self.height.div_ceil(8 * down)];
+        let [height, width] = [self.height, self.width].map(|length| length.div_ceil(reduction));
         let stride = units[0] * across * side;
         let mut plane = Plane {
             arch: pulp::Arch::new(),
-            samples: vec![T::default(); stride * units[1] * down * side],
+            strip: vec![T::default(); stride * down * side],
             stride,
             side,
+            across,
             waiting: (0..down).map(|_| Waiting::default()).collect(),
+            width,
+            samples: Vec::with_capacity(height * width),
         };
+        let scan = self.scan();
         let mut segments = Segments { bytes: bytes.get(self.scan..).unwrap_or_default(), data: Vec::new() };
         let interval = if self.restart_interval == 0 { units[0] * units[1] } else { self.restart_interval };
-        let mut unit = 0;
+        let (mut unit, mut column) = (0, 0);
         while unit < units[0] * units[1] {
             if !segments.next() {
                 return corrupt("restart intervals are missing");
@@ -273,13 +288,14 @@ impl Header {
             let end = (unit + interval).min(units[0] * units[1]);
             let mut bits = Bits::new(&segments.data);
             let mut predictions = [0; MAX_COMPONENTS];
-            for unit in unit..end {
-                let decoded = self.decode_unit(&mut bits, &mut predictions, &mut plane, unit / units[0], across, down);
-                if decoded.is_none() {
+            for _ in unit..end {
+                if decode_unit(&scan, &mut bits, &mut predictions, &mut plane).is_none() {
                     return corrupt("its data hold bits that mean nothing");
                 }
-                if (unit + 1).is_multiple_of(units[0]) {
-                    plane.finish_row(unit / units[0] * down);
+                column += 1;
+                if column == units[0] {
+                    column = 0;
+                    plane.finish_strip(height);
                 }
                 if bits.is_overdrawn() {
                     return corrupt("its data end before the picture does");
@@ -287,49 +303,73 @@ impl Header {
             }
             unit = end;
         }
-        Ok(plane.cropped(self.height.div_ceil(reduction), self.width.div_ceil(reduction)))
+        Ok(plane.samples)
     }
 
-    /// Decodes the blocks of all components in one unit.
-    #[inline(always)]
-    fn decode_unit<T: Sample>(
-        &self,
-        bits: &mut Bits<'_>,
-        predictions: &mut [i32; MAX_COMPONENTS],
-        plane: &mut Plane<T>,
-        row: usize,
-        across: usize,
-        down: usize,
-    ) -> Option<()> {
-        for (number, component) in self.components.iter().enumerate() {
-            let (dc, ac) = (component.dc.as_ref()?, component.ac.as_ref()?);
-            if number == 0 {
-                let quantization = &self.quantization[component.quantization];
-                for block_row in 0..down {
-                    for _ in 0..across {
-                        let waiting = &mut plane.waiting[block_row];
-                        let lane = waiting.num;
-                        let set = |number: usize, value: i32| {
-                            // The masks change nothing and spare the checks.
-                            let place = usize::from(ZIGZAG[number & 255]) & 63;
-                            let value = value.wrapping_mul(i32::from(quantization[place]));
-                            waiting.coefficients[place][lane % LANES] = value;
-                        };
-                        read_block(bits, dc, ac, &mut predictions[0], set)?;
-                        waiting.num += 1;
-                        if waiting.num == LANES {
-                            plane.transform(row * down + block_row, block_row);
-                        }
-                    }
-                }
-            } else {
-                for _ in 0..component.sampling[0] * component.sampling[1] {
-                    read_block(bits, dc, ac, &mut predictions[number], |_, _| {})?;
-                }
+    /// The components with what decoding them needs.
+    fn scan(&self) -> Vec<ScanComponent<'_>> {
+        let component = |component: &Component| {
+            let (dc, ac) = (self.tables.dc[component.dc].as_ref()?, self.tables.ac[component.ac].as_ref()?);
+            let quantization = &self.quantization[component.quantization];
+            let places = ZIGZAG.map(|place| Place { number: place, factor: quantization[usize::from(place)] });
+            // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
+            let num_blocks = if self.components.len() == 1 { 1 } else { component.sampling.iter().product() };
+            Some(ScanComponent { dc, ac, places, num_blocks })
+        };
+        // The header was not accepted where a table is missing.
+        self.components.iter().filter_map(component).collect()
+    }
+}
+
+/// A component, ready to be decoded.
+struct ScanComponent<'a> {
+    dc: &'a Table,
+    ac: &'a AcTable,
+    /// Of each coefficient in the order of the file.
+    places: [Place; 256],
+    /// Blocks in a unit of the scan.
+    num_blocks: usize,
+}
+
+/// Where a coefficient belongs, and what it is multiplied by.
+#[derive(Clone, Copy)]
+struct Place {
+    number: u8,
+    factor: u16,
+}
+
+/// Decodes the blocks of all components in one unit.
+#[inline(always)]
+fn decode_unit<T: Sample>(
+    scan: &[ScanComponent<'_>],
+    bits: &mut Bits<'_>,
+    predictions: &mut [i32; MAX_COMPONENTS],
+    plane: &mut Plane<T>,
+) -> Option<()> {
+    let (luma, colours) = scan.split_first()?;
+    for block_row in 0..plane.waiting.len() {
+        for _ in 0..plane.across {
+            let waiting = &mut plane.waiting[block_row];
+            let lane = waiting.num % LANES;
+            let set = |number: usize, value: i32| {
+                // The masks change nothing and spare the checks.
+                let place = luma.places[number & 255];
+                waiting.coefficients[usize::from(place.number) & 63][lane] =
+                    value.wrapping_mul(i32::from(place.factor));
+            };
+            read_block(bits, luma.dc, luma.ac, &mut predictions[0], set)?;
+            waiting.num += 1;
+            if waiting.num == LANES {
+                plane.transform(block_row);
             }
         }
-        Some(())
     }
+    for (colour, prediction) in colours.iter().zip(&mut predictions[1..]) {
+        for _ in 0..colour.num_blocks {
+            read_block(bits, colour.dc, colour.ac, prediction, |_, _| {})?;
+        }
+    }
+    Some(())
 }
 
 /// Reads the coefficients of a block (T.81, F.2.2), `None` for bits that mean nothing.
@@ -337,7 +377,7 @@ impl Header {
 fn read_block(
     bits: &mut Bits<'_>,
     dc: &Table,
-    ac: &Table,
+    ac: &AcTable,
     prediction: &mut i32,
     mut set: impl FnMut(usize, i32),
 ) -> Option<()> {
@@ -352,12 +392,21 @@ fn read_block(
     // Damaged data lead to place 79 at most, the end of a block beyond 128.
     while place < 64 {
         bits.ensure();
-        let found = ac.peek_coefficient(bits);
+        let found = ac.peek(bits);
         if found.bits != 0 {
-            bits.skip(u32::from(found.bits));
-            place += usize::from(found.run);
-            set(place, i32::from(found.value));
+            place += usize::from(found.runs[0]);
+            set(place, i32::from(found.values[0]));
             place += 1;
+            if place >= 64 {
+                // What comes next is of another block.
+                bits.skip(u32::from(found.first_bits));
+                break;
+            }
+            bits.skip(u32::from(found.bits));
+            // Where there is no second one, this is a zero where the next will be.
+            place += usize::from(found.runs[1]);
+            set(place, i32::from(found.values[1]));
+            place += usize::from(found.bits != found.first_bits);
             continue;
         }
         let symbol = ac.read(bits)?;
@@ -389,7 +438,7 @@ impl Segments<'_> {
             return false;
         }
         loop {
-            let Some(at) = self.bytes.iter().position(|&byte| byte == 0xff) else {
+            let Some(at) = memchr::memchr(0xff, self.bytes) else {
                 self.data.extend_from_slice(self.bytes);
                 self.bytes = &[];
                 break;
@@ -421,13 +470,20 @@ impl Segments<'_> {
 /// The samples of the first component, made from blocks that wait until there are enough.
 struct Plane<T> {
     arch: pulp::Arch,
-    samples: Vec<T>,
-    /// Samples from one row to the next.
+    /// The rows of blocks of one row of units.
+    strip: Vec<T>,
+    /// Samples from one row of it to the next.
     stride: usize,
     /// Rows and columns of a block.
     side: usize,
+    /// Blocks of a unit in each of its rows.
+    across: usize,
     /// For each row of blocks in a unit.
     waiting: Vec<Waiting>,
+    /// Columns of the picture.
+    width: usize,
+    /// The rows of the picture that are done.
+    samples: Vec<T>,
 }
 
 struct Waiting {
@@ -445,36 +501,30 @@ impl Default for Waiting {
 
 impl<T: Sample> Plane<T> {
     /// Transforms the blocks that wait for their place in a row of blocks.
-    fn transform(&mut self, block_row: usize, waiting: usize) {
-        let waiting = &mut self.waiting[waiting];
+    fn transform(&mut self, block_row: usize) {
+        let waiting = &mut self.waiting[block_row];
         let mut out: Blocks<T> = [[T::default(); LANES * 8]; 8];
         transform(self.arch, self.side, &mut waiting.coefficients, &mut out);
         let (side, num) = (self.side, waiting.num);
         let start = block_row * side * self.stride + waiting.column * side;
         for (row, samples) in out[..side].iter().enumerate() {
-            self.samples[start + row * self.stride..][..num * side].copy_from_slice(&samples[..num * side]);
+            self.strip[start + row * self.stride..][..num * side].copy_from_slice(&samples[..num * side]);
         }
         waiting.coefficients.as_flattened_mut().fill(0);
         (waiting.num, waiting.column) = (0, waiting.column + num);
     }
 
-    /// Transforms what waits at the end of a row of units.
-    fn finish_row(&mut self, block_row: usize) {
-        for number in 0..self.waiting.len() {
-            if self.waiting[number].num > 0 {
-                self.transform(block_row + number, number);
+    /// Transforms what waits at the end of a row of units, and adds its rows to the picture, which has `height`.
+    fn finish_strip(&mut self, height: usize) {
+        for block_row in 0..self.waiting.len() {
+            if self.waiting[block_row].num > 0 {
+                self.transform(block_row);
             }
-            self.waiting[number].column = 0;
+            self.waiting[block_row].column = 0;
         }
-    }
-
-    fn cropped(mut self, height: usize, width: usize) -> Vec<T> {
-        if self.stride != width {
-            for row in 1..height {
-                self.samples.copy_within(row * self.stride..row * self.stride + width, row * width);
-            }
+        let missing = height - self.samples.len() / self.width;
+        for row in self.strip.chunks_exact(self.stride).take(missing) {
+            self.samples.extend_from_slice(&row[..self.width]);
         }
-        self.samples.truncate(height * width);
-        self.samples
     }
 }
