@@ -19,8 +19,12 @@ use crate::{DatasetSettings, Error, ManifestRow, Result, Split};
 
 /// The version of the format that this release writes, and the newest that it reads; older ones are read too.
 ///
-/// Version 2 added `labels_negative` and `labels_uncertain` to the manifest.
-pub const DATASET_VERSION: u32 = 2;
+/// Version 2 added `labels_negative` and `labels_uncertain` to the manifest. Version 3 has the column `pixel_hash` in place
+/// of `sha256`: BLAKE3, and of bytes where bytes are enough.
+pub const DATASET_VERSION: u32 = 3;
+
+/// The kind of [`crate::pixels_hash`].
+pub const PIXEL_HASH_KIND: &str = "BLAKE3";
 
 /// The number of images in each split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +99,11 @@ impl DatasetInfo {
     /// The collection with the most images; `None` where images belong to none.
     pub fn largest_collection(&self) -> Option<&str> {
         self.collections.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.as_str())
+    }
+
+    /// The kind of the manifest's pixel hashes. Those of two kinds cannot be compared.
+    pub fn pixel_hash_kind(&self) -> &'static str {
+        if self.version < 3 { "SHA-256" } else { PIXEL_HASH_KIND }
     }
 
     /// What the dataset was begun with.

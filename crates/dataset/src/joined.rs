@@ -115,12 +115,12 @@ where
     }
     let largest_group = sizes.into_iter().max().unwrap_or(0) as usize;
 
-    for (number, row) in rows(&["patient", "sha256", "source_file", "split"])?.enumerate() {
+    for (number, row) in rows(&["patient", "pixel_hash", "source_file", "split"])?.enumerate() {
         let row = row?;
         if let Some(patient) = patients.get_mut(text_key(&row.patient)) {
             patient.first.get_or_insert((number as u32, row.split));
             patient.origin = patient.origin.min(origin(number, &row.source_file));
-            patient.key = patient.key.min(pixel_key(&row.sha256));
+            patient.key = patient.key.min(pixel_key(&row.pixel_hash));
         }
     }
     // Of each group the rank and the split of the leader, who has the lowest rank.
@@ -185,7 +185,7 @@ mod tests {
     type Image = (&'static str, &'static str, Option<u64>, Split);
 
     fn row(&(patient, pixels, perceptual_hash, split): &Image) -> Result<ManifestRow> {
-        Ok(ManifestRow { sha256: pixels.repeat(64), perceptual_hash, ..ManifestRow::bare(patient, split) })
+        Ok(ManifestRow { pixel_hash: pixels.repeat(64), perceptual_hash, ..ManifestRow::bare(patient, split) })
     }
 
     /// The moves, sorted, where the origin of an image is given by its patient.

@@ -39,11 +39,11 @@ mod tensor_file;
 mod writer;
 
 pub use atomic::{AtomicFile, AtomicFolder, FolderLock, remove_leftovers, write_file};
-pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, Problem};
+pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, PIXEL_HASH_KIND, Problem};
 pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
 pub use error::{Error, Result};
 pub use fingerprint::{
-    FINGERPRINT_LEN, Sha256Hex, bytes_sha256, fingerprint, fingerprint_bytes, pixel_key, pixels_sha256, words_sha256,
+    FINGERPRINT_LEN, PixelHash, bytes_hash, fingerprint, fingerprint_bytes, pixel_key, pixels_hash, words_hash,
 };
 pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use keys::KeyMap;

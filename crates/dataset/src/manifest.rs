@@ -20,7 +20,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::Sha256Hex;
+use crate::fingerprint::PixelHash;
 use crate::parquet_columns::ColumnsReader;
 use crate::tensor_file::REMAKE;
 use crate::{AtomicFile, Error, Result};
@@ -32,11 +32,14 @@ pub(crate) const ROWS_PER_GROUP: usize = 10_000;
 /// Rows that are read at a time.
 const ROWS_PER_READ: usize = 500;
 
+/// Columns that had other names in versions 1 and 2, each before its name of today.
+const FORMER_NAMES: [(&str, &str); 1] = [("sha256", "pixel_hash")];
+
 const SCHEMA: &str = "
 message manifest {
   required binary id (STRING);
   required binary source_file (STRING);
-  required binary sha256 (STRING);
+  required binary pixel_hash (STRING);
   required binary patient (STRING);
   optional binary view (STRING);
   required binary split (STRING);
@@ -132,8 +135,8 @@ pub struct ManifestRow {
     pub id: String,
     /// The file the image came from, relative to the source folder it was found in, with `/` between folders.
     pub source_file: String,
-    /// SHA-256 of the decoded pixels, see [`crate::pixels_sha256`].
-    pub sha256: Sha256Hex,
+    /// What the decoded pixels are, see [`crate::pixels_hash`]; a SHA-256 in datasets of versions 1 and 2.
+    pub pixel_hash: PixelHash,
     /// The salted hash of the patient's identifier, see [`crate::PatientSalt`].
     pub patient: String,
     /// The view: `PA`, `AP`, `LL`, ...
@@ -173,7 +176,7 @@ impl ManifestRow {
         Self {
             id: String::new(),
             source_file: String::new(),
-            sha256: String::new(),
+            pixel_hash: String::new(),
             patient: patient.into(),
             view: None,
             split,
@@ -346,7 +349,10 @@ impl ManifestReader {
     }
 
     fn open_group(&self, group: usize) -> Result<ColumnsReader> {
-        let opened = self.reader.get_row_group(group).and_then(|group| ColumnsReader::open(&*group, self.columns));
+        let opened = self
+            .reader
+            .get_row_group(group)
+            .and_then(|group| ColumnsReader::open(&*group, self.columns, &FORMER_NAMES));
         opened.map_err(|error| damaged(&self.path, &error))
     }
 
@@ -403,7 +409,7 @@ fn read_rows(columns: &mut ColumnsReader) -> Result<Vec<ManifestRow>, ParquetErr
     }
     let mut id = columns.strings("id")?.into_iter();
     let mut source_file = columns.strings("source_file")?.into_iter();
-    let mut sha256 = columns.strings("sha256")?.into_iter();
+    let mut pixel_hash = columns.strings("pixel_hash")?.into_iter();
     let mut patient = columns.strings("patient")?.into_iter();
     let mut view = columns.optional_strings("view")?.into_iter();
     let mut split = columns.strings("split")?.into_iter();
@@ -440,7 +446,7 @@ fn read_rows(columns: &mut ColumnsReader) -> Result<Vec<ManifestRow>, ParquetErr
         Some(Ok(ManifestRow {
             id: id.next()?,
             source_file: source_file.next()?,
-            sha256: sha256.next()?,
+            pixel_hash: pixel_hash.next()?,
             patient: patient.next()?,
             view: view.next()?,
             split,

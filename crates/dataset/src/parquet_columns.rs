@@ -167,14 +167,20 @@ readable!(
 );
 
 impl ColumnsReader {
-    pub(crate) fn open(group: &dyn RowGroupReader, wanted: Option<&'static [&'static str]>) -> Result<Self> {
+    /// `former_names` are those that files of earlier versions may have for columns, each with the name of today.
+    pub(crate) fn open(
+        group: &dyn RowGroupReader,
+        wanted: Option<&'static [&'static str]>,
+        former_names: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut columns = Vec::new();
         for (index, column) in group.metadata().columns().iter().enumerate() {
             let name = column.column_path().parts().first().map_or("", String::as_str);
-            if is_wanted(wanted, name) {
+            let renamed = former_names.iter().find(|(former, _)| *former == name).map(|(_, now)| *now);
+            if is_wanted(wanted, renamed.unwrap_or(name)) {
                 let description = column.column_descr();
                 columns.push(Column {
-                    path: column.column_path().string(),
+                    path: renamed.map_or_else(|| column.column_path().string(), str::to_owned),
                     levels: [description.max_def_level(), description.max_rep_level()],
                     reader: group.get_column_reader(index)?,
                 });

@@ -124,8 +124,8 @@ where
     I: Iterator<Item = Result<ManifestRow>>,
 {
     let patients = in_other_split(rows(&["patient", "split"])?, |row| Some(text_key(&row.patient)))?;
-    let image = |row: &ManifestRow| (!row.sha256.is_empty()).then(|| text_key(&row.sha256));
-    let columns = &["patient", "split", "sha256", "source_file"];
+    let image = |row: &ManifestRow| (!row.pixel_hash.is_empty()).then(|| text_key(&row.pixel_hash));
+    let columns = &["patient", "split", "pixel_hash", "source_file"];
     let images = in_other_split(rows(columns)?, image)?;
     let mut firsts: BTreeMap<u64, Option<usize>> = images.iter().filter_map(image).map(|key| (key, None)).collect();
     if !images.is_empty() {
@@ -172,10 +172,10 @@ fn in_other_split(
 mod tests {
     use super::*;
 
-    fn row(patient: &str, sha256: &str, split: Split) -> Result<ManifestRow> {
+    fn row(patient: &str, pixel_hash: &str, split: Split) -> Result<ManifestRow> {
         Ok(ManifestRow {
-            source_file: format!("{patient}-{sha256}.png"),
-            sha256: sha256.into(),
+            source_file: format!("{patient}-{pixel_hash}.png"),
+            pixel_hash: pixel_hash.into(),
             ..ManifestRow::bare(patient, split)
         })
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::{
-    Dataset, DatasetSettings, DatasetWriter, Error, ManifestRow, Result, Split, TensorFile, TensorSpec, pixels_sha256,
+    Dataset, DatasetSettings, DatasetWriter, Error, ManifestRow, Result, Split, TensorFile, TensorSpec, pixels_hash,
 };
 
 const SIZE: usize = 4;
@@ -32,7 +32,7 @@ fn row(index: usize) -> ManifestRow {
     ManifestRow {
         id: format!("image-{index}"),
         source_file: format!("{index}.png"),
-        sha256: pixels_sha256(&[index as f32 / 100.0], 1, 1),
+        pixel_hash: pixels_hash(&[index as f32 / 100.0], 1, 1),
         labels: vec![["normal", "effusion"][index % 2].into()],
         collection: Some("drawn".into()),
         ..ManifestRow::bare(format!("patient-{}", index / 2), Split::ALL[index / 2 % 3])
@@ -227,8 +227,8 @@ fn what_is_no_dataset_is_told_apart() {
     assert!(message(&dir.path().join("nowhere")).contains("it does not exist"));
     assert!(message(dir.path()).contains("it has no dataset.toml"));
     assert!(!Dataset::is_dataset(dir.path()));
-    fs::write(dir.path().join("dataset.toml"), "version = 3\nsomething = \"new\"").unwrap();
-    assert!(message(dir.path()).contains("format version 3, this program reads up to 2; update"));
+    fs::write(dir.path().join("dataset.toml"), "version = 4\nsomething = \"new\"").unwrap();
+    assert!(message(dir.path()).contains("format version 4, this program reads up to 3; update"));
     fs::write(dir.path().join("dataset.toml"), "version = 1\n").unwrap();
     assert!(message(dir.path()).contains("missing field"));
     fs::write(dir.path().join("dataset.toml"), "vers").unwrap();

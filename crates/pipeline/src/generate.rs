@@ -275,7 +275,7 @@ fn row_of(
     });
     ManifestRow {
         source_file: String::new(),
-        sha256: dataset::pixels_sha256(picture, image_size, image_size),
+        pixel_hash: dataset::pixels_hash(picture, image_size, image_size),
         // The source's patient: whoever splits by patient keeps an image and its variants on one side.
         patient: first.map_or_else(|| id.clone(), |first| first.patient.clone()),
         id,

@@ -306,11 +306,11 @@ impl<'a> Session<'a> {
         let writer = growing::open_writer(config, settings)?;
         let (mut committed, mut seen) = (Committed::default(), Seen::new(config.deduplicate));
         let (mut share, mut kept) = (config.part.map(Share::new), Kept::new(config, &writer));
-        let rows = writer.committed_columns(&["source_file", "sha256", "patient", "split", "mask"]);
+        let rows = writer.committed_columns(&["source_file", "pixel_hash", "patient", "split", "mask"]);
         for (index, row) in rows.enumerate() {
             let row = row?;
             committed.note(&row);
-            seen.note(&row.sha256);
+            seen.note(&row.pixel_hash);
             if let Some(share) = &mut share {
                 share.expect(&row.source_file);
             }
@@ -449,9 +449,9 @@ impl<'a> Session<'a> {
     fn take(&mut self, number: u64, item: SourceItem, decoded: Decoded) -> Result<()> {
         self.num_decoded += 1;
         // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
-        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.sha256));
+        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.pixel_hash));
         let hashed = self.salt.hash(&patient);
-        if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.sha256) {
+        if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.pixel_hash) {
             self.num_excluded += 1;
             return Ok(());
         }
@@ -460,7 +460,7 @@ impl<'a> Session<'a> {
             self.skipped.push((number, skipped));
             return Ok(());
         }
-        let id = match self.seen.id(&decoded.sha256, self.writer.len()) {
+        let id = match self.seen.id(&decoded.pixel_hash, self.writer.len()) {
             Ok(id) => id,
             Err(twin) => {
                 self.skipped.push((number, duplicate(item.name, &twin)));
@@ -481,7 +481,7 @@ impl<'a> Session<'a> {
         let row = ManifestRow {
             id,
             source_file: item.name,
-            sha256: decoded.sha256,
+            pixel_hash: decoded.pixel_hash,
             patient: hashed,
             view: item.view.or(decoded.view).map(|view| view.to_uppercase()),
             split,

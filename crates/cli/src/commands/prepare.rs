@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Takes at most so many images of each collection, so that none outweighs the others [default: all]
     #[arg(long, value_name = "N")]
     per_collection: Option<usize>,
-    /// Leaves out what a table (columns collection, patient, sha256) lists, or all images and patients of a dataset
+    /// Leaves out what a table (columns collection, patient, pixel_hash) lists, or all images and patients of a dataset
     #[arg(long, value_name = "FILE|DATASET")]
     exclude: Option<PathBuf>,
     /// Height and width of the images to make, in pixels

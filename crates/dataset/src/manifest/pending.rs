@@ -13,7 +13,7 @@ use crate::parquet_columns::{ColumnsWriter, TextLists, Texts};
 pub(super) struct Pending {
     id: Texts,
     source_file: Texts,
-    sha256: Texts,
+    pixel_hash: Texts,
     patient: Texts,
     view: TextLists,
     split: Vec<Split>,
@@ -37,7 +37,7 @@ impl Pending {
     pub(super) fn push(&mut self, row: ManifestRow) {
         self.id.push(&row.id);
         self.source_file.push(&row.source_file);
-        self.sha256.push(&row.sha256);
+        self.pixel_hash.push(&row.pixel_hash);
         self.patient.push(&row.patient);
         self.view.push(row.view.as_deref());
         self.split.push(row.split);
@@ -58,7 +58,7 @@ impl Pending {
         let mut columns = ColumnsWriter { group: writer.next_row_group()? };
         columns.strings(self.id)?;
         columns.strings(self.source_file)?;
-        columns.strings(self.sha256)?;
+        columns.strings(self.pixel_hash)?;
         columns.strings(self.patient)?;
         columns.optional_strings(self.view)?;
         columns.repeated_strings(self.split.iter().map(|split| split.name()))?;

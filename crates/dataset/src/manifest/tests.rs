@@ -8,7 +8,7 @@ fn row(index: usize) -> ManifestRow {
     ManifestRow {
         id: format!("{index:016x}"),
         source_file: format!("folder/{index}.png"),
-        sha256: format!("{index:064x}"),
+        pixel_hash: format!("{index:064x}"),
         patient: format!("{:016x}", index / 3),
         view: some(0, "PA"),
         split: Split::ALL[index % 3],

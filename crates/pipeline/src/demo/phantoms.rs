@@ -51,7 +51,7 @@ fn row(config: &DemoConfig, number: usize, image: &PhantomImage, size: usize) ->
     let name = format!("phantom-{number:05}");
     ManifestRow {
         source_file: format!("seed-{}/{name}", config.seed),
-        sha256: dataset::pixels_sha256(&image.radiograph.pixels, size, size),
+        pixel_hash: dataset::pixels_hash(&image.radiograph.pixels, size, size),
         // Nobody's data: a name is no secret here, and each phantom is a patient of its own.
         split: SplitPlan { seed: config.seed, ..SplitPlan::default() }.assign(&name),
         patient: dataset::fingerprint_bytes(name.as_bytes()),

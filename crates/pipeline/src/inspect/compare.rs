@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use dataset::{Dataset, KeyMap, NearHashes, NearIndex, Split, text_key};
 use serde::Serialize;
 
@@ -72,14 +72,24 @@ pub fn compare_folders(first: &Path, second: &Path) -> Result<Option<Comparison>
 /// the second, and 50 for each that looks like another one.
 ///
 /// # Errors
-/// Manifests that cannot be read.
+/// Manifests that cannot be read; datasets of releases that know images again by hashes of different kinds.
 pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
+    let kinds = [first, second].map(|dataset| dataset.info().pixel_hash_kind());
+    ensure!(
+        kinds[0] == kinds[1],
+        "equal images cannot be found: hashes of pixels are {} in one dataset and {} in the other; prepare the older one \
+         again with this release: {} and {}",
+        kinds[0],
+        kinds[1],
+        first.dir().display(),
+        second.dir().display()
+    );
     // Whether a patient of the first was met in the second; the first image of each kind of pixels.
     let (mut patients_met, mut known_pixels) = (KeyMap::<bool>::default(), KeyMap::<u32>::default());
     let near_hashes = hashes_with_neighbours(&[first, second])?;
     let mut index = NearIndex::default();
     let mut num_without_hash = [0, 0];
-    for (number, row) in first.columns(&["patient", "sha256", "perceptual_hash"])?.enumerate() {
+    for (number, row) in first.columns(&["patient", "pixel_hash", "perceptual_hash"])?.enumerate() {
         let row = row?;
         match row.perceptual_hash {
             Some(hash) if near_hashes.binary_search(&hash).is_ok() => index.insert(hash, number),
@@ -87,8 +97,8 @@ pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
             None => num_without_hash[0] += 1,
         }
         patients_met.insert(text_key(&row.patient), false);
-        let pixels = text_key(&row.sha256);
-        if !row.sha256.is_empty() && known_pixels.get(pixels).is_none() {
+        let pixels = text_key(&row.pixel_hash);
+        if !row.pixel_hash.is_empty() && known_pixels.get(pixels).is_none() {
             known_pixels.insert(pixels, number as u32);
         }
     }
@@ -96,7 +106,7 @@ pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
     let salts = [first, second].map(|dataset| dataset.info().salt_fingerprint.as_ref());
     let mut patients = (salts[0].is_some() && salts[0] == salts[1]).then(Shared::default);
     let (mut exact, mut near) = (Pairs::default(), Pairs::default());
-    for row in second.columns(&["id", "patient", "sha256", "perceptual_hash"])? {
+    for row in second.columns(&["id", "patient", "pixel_hash", "perceptual_hash"])? {
         let row = row?;
         num_without_hash[1] += usize::from(row.perceptual_hash.is_none());
         // Each patient is counted once.
@@ -106,7 +116,7 @@ pub fn compare(first: &Dataset, second: &Dataset) -> Result<Comparison> {
             *met = true;
             patients.add(|| row.patient.clone());
         }
-        if let Some(&same) = known_pixels.get(text_key(&row.sha256)) {
+        if let Some(&same) = known_pixels.get(text_key(&row.pixel_hash)) {
             exact.add(&row.id, same as usize, "");
         } else if let Some((number, distance)) = row.perceptual_hash.and_then(|hash| index.nearest(hash)) {
             near.add(&row.id, number, &format!(" but for {distance} of 64 bits"));
@@ -209,7 +219,7 @@ mod tests {
             let row = ManifestRow {
                 id: format!("id-{pixels}"),
                 source_file: format!("{pixels}.png"),
-                sha256: pixels.repeat(64),
+                pixel_hash: pixels.repeat(64),
                 perceptual_hash,
                 ..ManifestRow::bare(patient, split)
             };
@@ -217,6 +227,20 @@ mod tests {
         }
         let dataset = writer.finish().unwrap();
         (folder, dataset)
+    }
+
+    #[test]
+    fn hashes_of_two_kinds_are_no_all_clear() {
+        let images = [("ann", "a", None, Split::Train)];
+        let ((_first, new), (folder, _)) = (dataset("s", &images), dataset("s", &images));
+        assert_eq!(compare(&new, &new).unwrap().exact_duplicates.count, 1);
+        let info = folder.path().join("dataset/dataset.toml");
+        let text = std::fs::read_to_string(&info).unwrap();
+        std::fs::write(&info, text.replace("version = 3", "version = 2")).unwrap();
+        let old = Dataset::open(folder.path().join("dataset")).unwrap();
+        let error = compare(&old, &new).unwrap_err().to_string();
+        assert!(error.contains("SHA-256 in one dataset and BLAKE3 in the other"), "{error}");
+        assert_eq!(compare(&old, &old).unwrap().exact_duplicates.count, 1);
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn dataset_with_encodings(path: &Path) -> PathBuf {
         let row = dataset::ManifestRow {
             id: format!("image-{index}"),
             source_file: format!("{index}.png"),
-            sha256: dataset::pixels_sha256(&[f32::from(index) / 3.0; 16], 4, 4),
+            pixel_hash: dataset::pixels_hash(&[f32::from(index) / 3.0; 16], 4, 4),
             labels: vec!["normal".into()],
             ..dataset::ManifestRow::bare(format!("patient-{index}"), dataset::Split::Train)
         };

@@ -1,6 +1,6 @@
 //! From a file to what the dataset stores, on whichever thread.
 
-use dataset::Sha256Hex;
+use dataset::PixelHash;
 use radiograph::{
     DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, content_box, decode_bytes, decode_stored,
     fit_square, fit_square_mask, mask_corner_text,
@@ -20,7 +20,7 @@ pub(super) struct Decoded {
     /// Why there is no mask although there should be one.
     pub mask_problem: Option<String>,
     /// The hash of the pixels as decoded, before they are reduced.
-    pub sha256: String,
+    pub pixel_hash: String,
     /// What the pixels look like, before they are reduced.
     pub perceptual_hash: Option<u64>,
     /// Millimetres between the rows and the columns of `image`.
@@ -84,7 +84,7 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         None => decode_stored(bytes, &options).map_err(|error| error.to_string())?,
     };
     // The hashes are those of the picture as decoded: whatever the settings, the same picture is known again.
-    let sha256 = sha256(&picture);
+    let pixel_hash = pixel_hash(&picture);
     let (size, fit) = (config.image_size, Fit::from(config.fit));
     let Reduced { image, perceptual_hash } = picture.reduce(size, fit);
     let dimensions = [picture.height, picture.width];
@@ -103,7 +103,7 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         image: edited.image,
         mask,
         mask_problem,
-        sha256,
+        pixel_hash,
         perceptual_hash,
         pixel_spacing_mm,
         is_cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
@@ -139,12 +139,12 @@ fn edit(picture: StoredRadiograph, image: Vec<u8>, config: &PrepareConfig) -> Ed
 }
 
 /// The hash of the pixels as decoded.
-fn sha256(picture: &StoredRadiograph) -> Sha256Hex {
+fn pixel_hash(picture: &StoredRadiograph) -> PixelHash {
     let (height, width) = (picture.height, picture.width);
     match &picture.samples {
-        Samples::Bytes(samples) => dataset::bytes_sha256(samples, height, width),
-        Samples::Words { values, brightness } => dataset::words_sha256(values, brightness, height, width),
-        Samples::Brightness(pixels) => dataset::pixels_sha256(pixels, height, width),
+        Samples::Bytes(samples) => dataset::bytes_hash(samples, height, width),
+        Samples::Words { values, brightness } => dataset::words_hash(values, brightness, height, width),
+        Samples::Brightness(pixels) => dataset::pixels_hash(pixels, height, width),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is left out, so that an evaluation set never leaks into training.
 //!
-//! The list is a table with a header and any of the columns `collection`, `patient`, `sha256` and `note`, which is not
+//! The list is a table with a header and any of the columns `collection`, `patient`, `pixel_hash` and `note`, which is not
 //! read; each row leaves out what all of its other filled-in cells say: a whole collection, a patient, an image by the hash of its pixels (64 digits as
 //! in a manifest, or the 16 of its id). Or it is a dataset that `prepare` wrote: then its images are left out, and its
 //! patients too where both hash patients with the same salt.
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use csv::ReaderBuilder;
-use dataset::{Dataset, KeyMap, PatientSalt, pixel_key, text_key};
+use dataset::{Dataset, KeyMap, PIXEL_HASH_KIND, PatientSalt, pixel_key, text_key};
 use sha2::{Digest, Sha256};
 
 use super::PrepareConfig;
@@ -19,7 +19,7 @@ use super::salt::own_salt;
 use crate::presets::{self, SourceItem};
 use crate::progress::Progress;
 
-const COLUMNS: [&str; 3] = ["collection", "patient", "sha256"];
+const COLUMNS: [&str; 3] = ["collection", "patient", "pixel_hash"];
 
 /// A column for people: why a row is there.
 const NOTE: &str = "note";
@@ -80,15 +80,22 @@ impl Exclusions {
 
     fn from_dataset(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
         let dataset = Dataset::open(path).context("`exclude` takes a table or a dataset")?;
+        let kind = dataset.info().pixel_hash_kind();
+        ensure!(
+            kind == PIXEL_HASH_KIND,
+            "the dataset to exclude was made by an earlier release, whose hashes of pixels are {kind}, not \
+             {PIXEL_HASH_KIND}, so its images would not be known again; prepare it anew with this release: {}",
+            path.display()
+        );
         let comparable = dataset.info().salt_fingerprint.as_deref() == Some(salt.fingerprint().as_str());
         if !comparable {
             say("the dataset to exclude hashes patients with another salt, so only its images are left out; give the \
                  salt file of both to compare patients too");
         }
         let mut all = Self { fingerprint: dataset.fingerprint().to_owned(), ..Default::default() };
-        for row in dataset.columns(&["sha256", "patient"])? {
+        for row in dataset.columns(&["pixel_hash", "patient"])? {
             let row = row?;
-            all.dataset_images.insert(pixel_key(&row.sha256), ());
+            all.dataset_images.insert(pixel_key(&row.pixel_hash), ());
             if comparable {
                 all.dataset_patients.insert(text_key(&row.patient), ());
             }
@@ -108,6 +115,12 @@ impl Exclusions {
         for name in &header {
             let bare = name.trim_start_matches('\u{feff}');
             ensure!(
+                bare != "sha256",
+                "the exclude list has a column \"sha256\", the hashes of earlier releases, by which images are not known \
+                 again; prepare anew what they were taken from, and list what is in its column pixel_hash: {}",
+                path.display()
+            );
+            ensure!(
                 COLUMNS.contains(&bare) || bare == NOTE,
                 "the exclude list has a column {name:?}; its columns are {} and {NOTE}: {}",
                 COLUMNS.join(", "),
@@ -119,9 +132,9 @@ impl Exclusions {
         for record in reader.records() {
             let record = record.with_context(unreadable)?;
             let line = record.position().map_or(0, csv::Position::line);
-            let [collection, patient, sha256] =
+            let [collection, patient, pixel_hash] =
                 positions.map(|at| at.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty()).map(str::to_owned));
-            all.add(line, collection, patient, sha256)
+            all.add(line, collection, patient, pixel_hash)
                 .with_context(|| format!("line {line} of the exclude list: {}", path.display()))?;
         }
         ensure!(
@@ -137,24 +150,24 @@ impl Exclusions {
         line: u64,
         collection: Option<String>,
         patient: Option<String>,
-        sha256: Option<String>,
+        pixel_hash: Option<String>,
     ) -> Result<()> {
         let number = self.rows.len();
-        match (&collection, &patient, &sha256) {
-            (_, _, Some(sha256)) => {
-                let sha256 = sha256.to_lowercase();
-                let is_hash = sha256.len() >= DIGITS && sha256.chars().all(|digit| digit.is_ascii_hexdigit());
+        match (&collection, &patient, &pixel_hash) {
+            (_, _, Some(pixel_hash)) => {
+                let pixel_hash = pixel_hash.to_lowercase();
+                let is_hash = pixel_hash.len() >= DIGITS && pixel_hash.chars().all(|digit| digit.is_ascii_hexdigit());
                 ensure!(
                     is_hash,
-                    "sha256 = {sha256:?} is no hash; give the 64 digits of a manifest's column sha256, or the 16 of an id"
+                    "pixel_hash = {pixel_hash:?} is no hash; give the 64 digits of a manifest's column pixel_hash, or the 16 of an id"
                 );
-                self.images.entry(sha256[..DIGITS].to_owned()).or_default().push(number);
+                self.images.entry(pixel_hash[..DIGITS].to_owned()).or_default().push(number);
             }
             (_, Some(patient), None) => self.patients.entry(without_zeros(patient)).or_default().push(number),
             (Some(collection), None, None) => {
                 self.collections.insert(collection.clone(), number);
             }
-            (None, None, None) => bail!("the row is empty; fill in collection, patient or sha256, or remove it"),
+            (None, None, None) => bail!("the row is empty; fill in collection, patient or pixel_hash, or remove it"),
         }
         self.rows.push(Entry { line, collection, patient });
         Ok(())
@@ -204,9 +217,9 @@ impl Exclusions {
     }
 
     /// Whether an image is left out by its pixels, or by a dataset's hash of its patient.
-    pub(super) fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, sha256: &str) -> bool {
-        let digits = &sha256[..DIGITS.min(sha256.len())];
-        let has_image = self.dataset_images.get(pixel_key(sha256)).is_some();
+    pub(super) fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, pixel_hash: &str) -> bool {
+        let digits = &pixel_hash[..DIGITS.min(pixel_hash.len())];
+        let has_image = self.dataset_images.get(pixel_key(pixel_hash)).is_some();
         if has_image || self.dataset_patients.get(text_key(hashed)).is_some() {
             return true;
         }
@@ -284,7 +297,7 @@ mod tests {
     fn rows_leave_out_collections_patients_and_images() {
         let hash = "ab".repeat(32);
         let list = read(&format!(
-            "collection,patient,sha256,note\nbrax,,,as agreed\nnih-chestxray14,00000007,,\n,mrn 3,,\n,,{},\nsiim,,{},\n",
+            "collection,patient,pixel_hash,note\nbrax,,,as agreed\nnih-chestxray14,00000007,,\n,mrn 3,,\n,,{},\nsiim,,{},\n",
             hash.to_uppercase(),
             "cd".repeat(8)
         ))
@@ -311,15 +324,36 @@ mod tests {
         assert!(
             message("colection,patient\na,b\n").contains("a column \"colection\"; its columns are collection, patient")
         );
-        assert!(message("sha256,note\n,only a note\n").contains("the row is empty"));
-        assert!(message("sha256\nabc\n").contains("line 2 of the exclude list"), "{}", message("sha256\nabc\n"));
-        assert!(message("sha256\nabc\n").contains("\"abc\" is no hash"));
+        assert!(message("pixel_hash,note\n,only a note\n").contains("the row is empty"));
+        assert!(
+            message("pixel_hash\nabc\n").contains("line 2 of the exclude list"),
+            "{}",
+            message("pixel_hash\nabc\n")
+        );
+        assert!(message("pixel_hash\nabc\n").contains("\"abc\" is no hash"));
         assert!(message("collection,patient\n,\n").contains("the row is empty"));
         assert!(message("collection\n").contains("has no rows"));
+        assert!(message("sha256\nabc\n").contains("hashes of earlier releases"));
         let list = read("collection\nchexprt\n").unwrap();
         let error = list.check_collections(&BTreeSet::new()).unwrap_err().to_string();
         assert!(error.contains("\"chexprt\" in line 2") && error.contains("chexpert-plus"), "{error}");
         assert!(list.check_collections(&BTreeSet::from(["chexprt".to_owned()])).is_ok());
+    }
+
+    #[test]
+    fn a_dataset_with_hashes_of_another_kind_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dataset");
+        let mut writer = dataset::DatasetWriter::create_or_resume(&path, dataset::DatasetSettings::new(1)).unwrap();
+        writer.push(dataset::ManifestRow::bare("ann", dataset::Split::Test), &[0], None).unwrap();
+        writer.finish().unwrap();
+        let read = || Exclusions::read(&path, &PatientSalt::from_bytes(*b"a salt of 16 bytes"), |_| {});
+        assert!(read().is_ok());
+        let info = path.join("dataset.toml");
+        let text = std::fs::read_to_string(&info).unwrap();
+        std::fs::write(&info, text.replace("version = 3", "version = 2")).unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("hashes of pixels are SHA-256, not BLAKE3"), "{error}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) fn warn_of_near_duplicates(near: &Shared, progress: &dyn Progress) {
         progress.say(&format!(
             "{} images look like one in another split, so that results on these splits are too good; they stay where \
              they are, because the source prescribes their splits or `join_near_duplicates` is off. To leave one of \
-             each pair out, list its id in the column sha256 of a table for `--exclude`: {}",
+             each pair out, list its id in the column pixel_hash of a table for `--exclude`: {}",
             near.count,
             near.examples.join("; ")
         ));

@@ -265,7 +265,7 @@ impl Joining {
             if num_taken.is_multiple_of(STEP) {
                 progress.advance(STEP, "");
             }
-            row.id = match self.seen.id(&row.sha256, num_kept) {
+            row.id = match self.seen.id(&row.pixel_hash, num_kept) {
                 Ok(id) => id,
                 Err(twin) => {
                     skipped.insert(number, duplicate(row.source_file, &twin));
@@ -276,7 +276,7 @@ impl Joining {
             self.origins.insert(&row.source_file, part.origin(number));
             match committed.next().transpose()? {
                 Some(was) => ensure!(
-                    was.source_file == row.source_file && was.sha256 == row.sha256,
+                    was.source_file == row.source_file && was.pixel_hash == row.pixel_hash,
                     "the parts are not the ones that joining was begun with; delete the unfinished dataset and join them \
                      again"
                 ),

@@ -21,17 +21,17 @@ impl Seen {
     }
 
     /// A picture that is in the dataset.
-    pub(super) fn note(&mut self, sha256: &str) {
-        self.keys.insert(pixel_key(sha256), ());
+    pub(super) fn note(&mut self, pixel_hash: &str) {
+        self.keys.insert(pixel_key(pixel_hash), ());
     }
 
     /// The id of a picture that would be the dataset's image `number`.
     ///
     /// # Errors
     /// The id of the image that has the same pixels, where such pictures are left out.
-    pub(super) fn id(&mut self, sha256: &str, number: usize) -> Result<String, String> {
-        let id = sha256.get(..ID_DIGITS).unwrap_or(sha256).to_owned();
-        match (self.keys.insert(pixel_key(sha256), ()).is_none(), self.deduplicate) {
+    pub(super) fn id(&mut self, pixel_hash: &str, number: usize) -> Result<String, String> {
+        let id = pixel_hash.get(..ID_DIGITS).unwrap_or(pixel_hash).to_owned();
+        match (self.keys.insert(pixel_key(pixel_hash), ()).is_none(), self.deduplicate) {
             (true, _) => Ok(id),
             (false, true) => Err(id),
             (false, false) => Ok(format!("{id}-{number}")),

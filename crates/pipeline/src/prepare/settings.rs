@@ -41,6 +41,8 @@ pub(super) fn settings(
         #[serde(skip_serializing_if = "Option::is_none")]
         max_pixels: Option<u64>,
         deduplicate: bool,
+        /// By what images are known again: nothing in datasets of versions 1 and 2, which therefore neither continue nor grow.
+        pixel_hash: &'static str,
         /// Only where it is off: datasets of releases that had no such setting are still the same ones.
         #[serde(skip_serializing_if = "is_on")]
         join_near_duplicates: bool,
@@ -81,6 +83,7 @@ pub(super) fn settings(
         mask_corner_text: config.mask_corner_text,
         max_pixels: (config.max_pixels != PrepareConfig::default().max_pixels).then_some(config.max_pixels),
         deduplicate: config.deduplicate,
+        pixel_hash: dataset::PIXEL_HASH_KIND,
         join_near_duplicates: config.join_near_duplicates,
         split: config.split,
         csv,

@@ -227,9 +227,9 @@ fn splits_do_not_depend_on_salt_order_or_company() {
     run(&config(&all, &outs[0]), &Silent).unwrap();
     run(&config(&few, &outs[1]), &Silent).unwrap();
     let splits: std::collections::HashMap<_, _> =
-        rows(&outs[0]).into_iter().map(|row| (row.sha256, (row.split, row.patient))).collect();
+        rows(&outs[0]).into_iter().map(|row| (row.pixel_hash, (row.split, row.patient))).collect();
     for row in rows(&outs[1]) {
-        let (split, patient) = &splits[&row.sha256];
+        let (split, patient) = &splits[&row.pixel_hash];
         assert_eq!(row.split, *split);
         assert_ne!(row.patient, *patient, "two datasets with salts of their own cannot be linked");
     }
@@ -348,7 +348,7 @@ fn given_splits_stay_near_duplicates_or_not_and_are_reported() {
     assert!(said.last().unwrap().ends_with(example), "{said:?}");
     // The remedy that the sentence names.
     let list = dir.path().join("exclude.csv");
-    fs::write(&list, format!("sha256\n{}\n", of("train/a.png").id)).unwrap();
+    fs::write(&list, format!("pixel_hash\n{}\n", of("train/a.png").id)).unwrap();
     let without = PrepareConfig { exclude: Some(list), ..config(&source, &dir.path().join("without")) };
     assert_eq!(run(&without, &Silent).unwrap().near_across_splits, Shared::default());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use dataset::{DatasetSettings, DatasetWriter, ManifestRow, Provenance, RunDir, Split, pixels_sha256};
+use dataset::{DatasetSettings, DatasetWriter, ManifestRow, Provenance, RunDir, Split, pixels_hash};
 
 use super::*;
 use crate::progress::Silent;
@@ -16,7 +16,7 @@ pub(super) fn write_dataset(folder: &Path, synthetic: bool) {
         let row = ManifestRow {
             id: format!("id-{index}"),
             source_file: format!("{index}.png"),
-            sha256: pixels_sha256(&floats, 8, 8),
+            pixel_hash: pixels_hash(&floats, 8, 8),
             labels: vec!["<effusion>".into()],
             provenance: synthetic.then(|| Provenance { strategy: "reconstruction".into(), ..Provenance::default() }),
             ..ManifestRow::bare(format!("patient-{index}"), Split::ALL[usize::from(index) % 3])

@@ -190,10 +190,13 @@ fn write(out: &Path, dataset: &Dataset, summary: &ViewsSummary) -> Result<()> {
     dataset::write_file(out.join("views.json"), summary.to_json()?.as_bytes())?;
     let suspects: Vec<&Suspect> = summary.orientation.iter().flat_map(|check| &check.suspects).collect();
     let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(["sha256", "note"])?;
+    table.write_record(["pixel_hash", "note"])?;
     for suspect in &suspects {
-        let Suspect { id, source_file, sha256, pose, probability, .. } = suspect;
-        table.write_record([sha256, &format!("{}, probability {probability:.3}: {id} {source_file}", pose.name())])?;
+        let Suspect { id, source_file, pixel_hash, pose, probability, .. } = suspect;
+        table.write_record([
+            pixel_hash,
+            &format!("{}, probability {probability:.3}: {id} {source_file}", pose.name()),
+        ])?;
     }
     dataset::write_file(out.join("exclude.csv"), &table.into_inner()?)?;
     let size = dataset.image_size();

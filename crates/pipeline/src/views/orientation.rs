@@ -79,7 +79,7 @@ pub struct Suspect {
     /// In the manifest.
     pub source_file: String,
     /// In the manifest.
-    pub sha256: String,
+    pub pixel_hash: String,
     /// How it seems to lie.
     pub pose: Pose,
     /// That it does not lie as it should.
@@ -139,7 +139,7 @@ pub(super) fn check(
             index,
             id: row.id,
             source_file: row.source_file,
-            sha256: row.sha256,
+            pixel_hash: row.pixel_hash,
             pose,
             probability,
         };

@@ -18,7 +18,7 @@ fn phantoms(folder: &Path) -> PathBuf {
         let row = ManifestRow {
             id: format!("phantom-{index:02}"),
             source_file: format!("{index}.png"),
-            sha256: dataset::pixels_sha256(pixels, SIZE, SIZE),
+            pixel_hash: dataset::pixels_hash(pixels, SIZE, SIZE),
             labels: vec![["even", "odd"][index % 2].into()],
             ..ManifestRow::bare(format!("patient-{index:02}"), if index < 16 { Split::Train } else { Split::Val })
         };

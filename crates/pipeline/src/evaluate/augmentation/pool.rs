@@ -249,7 +249,7 @@ pub(super) fn classical_folder(
             let mut row = described[*case].clone();
             row.id = format!("classical-{number:06}");
             row.source_file = String::new();
-            row.sha256 = dataset::pixels_sha256(&pixels, size, size);
+            row.pixel_hash = dataset::pixels_hash(&pixels, size, size);
             row.provenance = Some(Provenance {
                 strategy: "classical".into(),
                 source_ids: vec![cases.ids[*case].clone()],

@@ -54,7 +54,7 @@ fn borders_are_cut_off_images_and_masks_alike() {
     assert!(!whole.info().preparation.contains_key("crop_borders"));
     assert_eq!(cropped.info().preparation["crop_borders"].as_bool(), Some(true));
     // The same picture, whatever becomes of it.
-    assert_eq!((&row.sha256, row.perceptual_hash), (&cropped_row.sha256, cropped_row.perceptual_hash));
+    assert_eq!((&row.pixel_hash, row.perceptual_hash), (&cropped_row.pixel_hash, cropped_row.perceptual_hash));
     let inner = framed().cropped([TOP, LEFT, INNER, INNER]);
     assert_eq!(cropped.image(0).unwrap(), fit_square(&inner, SIZE, radiograph::Fit::Pad));
     assert_ne!(whole.image(0).unwrap(), cropped.image(0).unwrap());
@@ -84,7 +84,7 @@ fn text_is_painted_over_and_the_hash_is_that_of_the_picture() {
         (Dataset::open(&out).unwrap().image(0).unwrap(), rows(&out).remove(0))
     };
     let ((shown, row), (masked, masked_row)) = (made("shown", false), made("masked", true));
-    assert_eq!(row.sha256, masked_row.sha256);
+    assert_eq!(row.pixel_hash, masked_row.pixel_hash);
     // The marker covers the pixel at (12, 10) of 160, which is at (1, 1) of 24.
     let at = SIZE + 1;
     assert!(shown[at] > masked[at] + 40, "{} and {}", shown[at], masked[at]);

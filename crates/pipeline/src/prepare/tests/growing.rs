@@ -48,7 +48,7 @@ fn new_images_come_after_the_old_ones_which_stay_as_they_are() {
     assert_eq!(rows[..60], old);
     assert!(rows[60..].iter().all(|row| row.source_file.starts_with("2026/")));
     assert_eq!(grown.near_across_splits, Shared::default());
-    let moved = rows[60..].iter().filter(|row| row.split != split.assign(&format!("image {}", row.sha256)));
+    let moved = rows[60..].iter().filter(|row| row.split != split.assign(&format!("image {}", row.pixel_hash)));
     assert_eq!(Some(moved.count()), grown.num_moved_patients);
     assert!(grown.num_moved_patients > Some(3), "{:?}", grown.num_moved_patients);
 

@@ -123,7 +123,7 @@ mod tests {
             let row = ManifestRow {
                 id: format!("{index}"),
                 source_file: format!("{index}.png"),
-                sha256: dataset::pixels_sha256(&pixels, SIZE, SIZE),
+                pixel_hash: dataset::pixels_hash(&pixels, SIZE, SIZE),
                 ..ManifestRow::bare(format!("{index}"), Split::Train)
             };
             writer.push(row, &radiograph::to_u8(&pixels), None).unwrap();

@@ -3,6 +3,9 @@
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKUP_BITS: u32 = 11;
 
+/// So many times can these be taken from what is there after [`Bits::refill`].
+pub(super) const LOOKUPS: u32 = 56 / LOOKUP_BITS;
+
 /// The largest number of bits in a code.
 const MAX_CODE_BITS: usize = 16;
 
@@ -190,14 +193,6 @@ impl<'a> Bits<'a> {
     fn pad(&mut self) {
         self.position += (63 - self.count as usize) >> 3;
         self.count |= 56;
-    }
-
-    /// At least 32 bits.
-    #[inline(always)]
-    pub(super) fn ensure(&mut self) {
-        if self.count < 32 {
-            self.refill();
-        }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 //! here the colours are passed over, and a picture that will be made small need not be made large first.
 
 use super::cosine::{Blocks, Coefficients, LANES, Sample, transform};
-use super::huffman::{AcTable, Bits, END_OF_BLOCK, PADDING, Table, extend};
+use super::huffman::{AcTable, Bits, END_OF_BLOCK, LOOKUPS, PADDING, Table, extend};
 
 /// `[row * 8 + column]` of the coefficients in the order of the file (T.81, figure A.6), and the last place for whatever
 /// damaged data put beyond it, and for the zero that ends a block.
@@ -390,34 +390,41 @@ fn read_block(
     set(0, *prediction);
     let mut place = 1;
     // Damaged data lead to place 79 at most, the end of a block beyond 128.
-    while place < 64 {
-        bits.ensure();
-        let found = ac.peek(bits);
-        if found.bits != 0 {
+    'block: while place < 64 {
+        bits.refill();
+        // So many times, what is looked up is there without asking.
+        for _ in 0..LOOKUPS {
+            let found = ac.peek(bits);
+            if found.bits == 0 {
+                bits.refill();
+                let symbol = ac.read(bits)?;
+                let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+                match (run, size) {
+                    (15, 0) => place += 16,
+                    (_, 0) => place += usize::from(END_OF_BLOCK),
+                    _ => {
+                        place += run;
+                        set(place, extend(bits.take(size), size));
+                        place += 1;
+                    }
+                }
+                continue 'block;
+            }
             place += usize::from(found.runs[0]);
             set(place, i32::from(found.values[0]));
             place += 1;
             if place >= 64 {
                 // What comes next is of another block.
                 bits.skip(u32::from(found.first_bits));
-                break;
+                break 'block;
             }
             bits.skip(u32::from(found.bits));
             // Where there is no second one, this is a zero where the next will be.
             place += usize::from(found.runs[1]);
             set(place, i32::from(found.values[1]));
             place += usize::from(found.bits != found.first_bits);
-            continue;
-        }
-        let symbol = ac.read(bits)?;
-        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        match (run, size) {
-            (15, 0) => place += 16,
-            (_, 0) => place += usize::from(END_OF_BLOCK),
-            _ => {
-                place += run;
-                set(place, extend(bits.take(size), size));
-                place += 1;
+            if place >= 64 {
+                break 'block;
             }
         }
     }

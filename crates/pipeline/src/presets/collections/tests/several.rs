@@ -61,8 +61,8 @@ fn what_is_excluded_is_left_out_wherever_it_is() {
     let summary = both(&mini, with("collection\nrsna-pneumonia\n"), "collection");
     assert_eq!((summary.num_images, summary.num_excluded), (4, 4));
     let all = Prepared::of(both(&mini, PrepareConfig::default(), "all"));
-    let hash = &all.row("1-source/images_012/images/00000003_000.png").sha256;
-    let summary = both(&mini, with(&format!("sha256\n{hash}\n")), "image");
+    let hash = &all.row("1-source/images_012/images/00000003_000.png").pixel_hash;
+    let summary = both(&mini, with(&format!("pixel_hash\n{hash}\n")), "image");
     assert_eq!((summary.num_images, summary.num_excluded), (7, 1));
 
     // A dataset's images; its patients too, where the salt is the same.
