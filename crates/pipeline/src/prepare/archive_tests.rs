@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use radiograph::encode_png_u8;
 use zip::CompressionMethod;
 
+use super::session::BATCH;
 use super::tests::{KillAfter, config, rows};
 use super::*;
 use crate::archive::tests::{gzipped, tar_bytes, zip_bytes};

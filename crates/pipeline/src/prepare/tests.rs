@@ -2,11 +2,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dataset::{Dataset, Split};
+use dataset::{Dataset, ManifestRow, Split};
 use radiograph::{Phantom, encode_png_u8, write_png_u8};
 
 use super::ending::SKIPPED_FILE;
 use super::*;
+use crate::Skipped;
 use crate::inspect::Shared;
 use crate::progress::Silent;
 

@@ -23,17 +23,50 @@ pub(super) struct Table {
 /// Zeros "before" the mark that a block has no more coefficients: more than there can be.
 pub(super) const END_OF_BLOCK: u8 = 128;
 
-/// One AC coefficient or two of them, each with the zeros before it.
+/// One AC coefficient or two of them, each with the zeros before it, in one word: what the next look-up waits for comes
+/// first, the number of bits.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Coefficients {
-    /// The second is 0 where there is one only.
-    pub values: [i16; 2],
+pub(super) struct Coefficients(u64);
+
+impl Coefficients {
+    /// Of value, zeros before it, and bits of code and value together.
+    fn one((value, run, bits): (i16, u8, u8)) -> Self {
+        let [first, second] = value.to_le_bytes();
+        Self(u64::from_le_bytes([bits, bits, run, 0, first, second, 0, 0]))
+    }
+
+    /// With another one after it.
+    fn and(self, (value, run, bits): (i16, u8, u8)) -> Self {
+        let mut bytes = self.0.to_le_bytes();
+        bytes[0] += bits;
+        bytes[3] = run;
+        bytes[6..].copy_from_slice(&value.to_le_bytes());
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// Bits of codes and values together; 0 where not even the first is in the table.
+    #[inline(always)]
+    pub(super) fn bits(self) -> u32 {
+        self.0 as u32 & 0xff
+    }
+
+    /// Bits of code and value of the first.
+    #[inline(always)]
+    pub(super) fn first_bits(self) -> u32 {
+        self.0 as u32 >> 8 & 0xff
+    }
+
     /// Zeros before them.
-    pub runs: [u8; 2],
-    /// Bits of code and value of the first; 0 where not even that is in the table.
-    pub first_bits: u8,
-    /// Bits of codes and values together.
-    pub bits: u8,
+    #[inline(always)]
+    pub(super) fn runs(self) -> [usize; 2] {
+        [16, 24].map(|shift| (self.0 >> shift) as usize & 0xff)
+    }
+
+    /// The second is 0 where there is one only.
+    #[inline(always)]
+    pub(super) fn values(self) -> [i32; 2] {
+        [32, 48].map(|shift| i32::from((self.0 >> shift) as i16))
+    }
 }
 
 impl Table {
@@ -78,7 +111,7 @@ impl Table {
 
     /// The AC coefficient that [`LOOKUP_BITS`] bits begin with, of which `known` are there: value, zeros before it, bits of
     /// code and value.
-    fn coefficient(&self, bits: u32, known: u32) -> Option<(i16, u8, u32)> {
+    fn coefficient(&self, bits: u32, known: u32) -> Option<(i16, u8, u8)> {
         let bits = bits & ((1 << LOOKUP_BITS) - 1);
         let (symbol, length) = self.short[bits as usize];
         let (run, size, length) = (symbol >> 4, u32::from(symbol & 15), u32::from(length));
@@ -86,11 +119,11 @@ impl Table {
             return None;
         }
         if symbol == 0 {
-            return Some((0, END_OF_BLOCK, length));
+            return Some((0, END_OF_BLOCK, length as u8));
         }
         // Sixteen zeros and no value are left to others.
         let value = bits >> (LOOKUP_BITS - length - size) & ((1 << size) - 1);
-        (size > 0).then(|| (extend(value, size) as i16, run, length + size))
+        (size > 0).then(|| (extend(value, size) as i16, run, (length + size) as u8))
     }
 
     #[cold]
@@ -114,24 +147,14 @@ impl AcTable {
     pub(super) fn new(table: Table) -> Self {
         let mut coefficients = Box::new([Coefficients::default(); 1 << LOOKUP_BITS]);
         for (bits, found) in coefficients.iter_mut().enumerate() {
-            if let Some((value, run, length)) = table.coefficient(bits as u32, LOOKUP_BITS) {
-                let bits = length as u8;
-                *found = Coefficients { values: [value, 0], runs: [run, 0], first_bits: bits, bits };
-            }
-        }
-        for bits in 0..1 << LOOKUP_BITS {
-            let first = coefficients[bits];
-            if first.bits == 0 || first.runs[0] == END_OF_BLOCK {
-                continue;
-            }
-            let left = LOOKUP_BITS - u32::from(first.bits);
-            if let Some((value, run, length)) = table.coefficient((bits as u32) << first.bits, left) {
-                coefficients[bits] = Coefficients {
-                    values: [first.values[0], value],
-                    runs: [first.runs[0], run],
-                    bits: first.bits + length as u8,
-                    ..first
-                };
+            let bits = bits as u32;
+            let Some(first) = table.coefficient(bits, LOOKUP_BITS) else { continue };
+            *found = Coefficients::one(first);
+            let (_, run, length) = first;
+            if run != END_OF_BLOCK
+                && let Some(second) = table.coefficient(bits << length, LOOKUP_BITS - u32::from(length))
+            {
+                *found = found.and(second);
             }
         }
         Self { table, coefficients }
@@ -281,13 +304,14 @@ mod tests {
             bytes.extend([0; PADDING]);
             let mut bits = Bits::new(&bytes);
             bits.refill();
-            let Coefficients { values, runs, first_bits, bits } = table.peek(&bits);
-            (values, runs, [first_bits, bits])
+            let found = table.peek(&bits);
+            (found.values(), found.runs(), [found.first_bits(), found.bits()])
         };
+        let end = usize::from(END_OF_BLOCK);
         assert_eq!(peek(0b0100_0100, 0), ([2, -2], [1, 1], [3, 6]));
         assert_eq!(peek(0b0110_0000, 0), ([3, -3], [1, 1], [3, 6]));
-        assert_eq!(peek(0b0101_0000, 0), ([2, 0], [1, END_OF_BLOCK], [3, 5]));
-        assert_eq!(peek(0b1001_1000, 0), ([0, 0], [END_OF_BLOCK, 0], [2, 2]));
+        assert_eq!(peek(0b0101_0000, 0), ([2, 0], [1, end], [3, 5]));
+        assert_eq!(peek(0b1001_1000, 0), ([0, 0], [end, 0], [2, 2]));
         // 11 is no code.
         assert_eq!(peek(0b0101_1000, 0), ([2, 0], [1, 0], [3, 3]));
         assert_eq!(peek(0b1100_0000, 0).2, [0, 0]);

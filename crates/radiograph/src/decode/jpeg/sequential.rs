@@ -395,7 +395,7 @@ fn read_block(
         // So many times, what is looked up is there without asking.
         for _ in 0..LOOKUPS {
             let found = ac.peek(bits);
-            if found.bits == 0 {
+            if found.bits() == 0 {
                 bits.refill();
                 let symbol = ac.read(bits)?;
                 let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
@@ -410,19 +410,20 @@ fn read_block(
                 }
                 continue 'block;
             }
-            place += usize::from(found.runs[0]);
-            set(place, i32::from(found.values[0]));
+            let ([first_run, second_run], [first, second]) = (found.runs(), found.values());
+            place += first_run;
+            set(place, first);
             place += 1;
             if place >= 64 {
                 // What comes next is of another block.
-                bits.skip(u32::from(found.first_bits));
+                bits.skip(found.first_bits());
                 break 'block;
             }
-            bits.skip(u32::from(found.bits));
+            bits.skip(found.bits());
             // Where there is no second one, this is a zero where the next will be.
-            place += usize::from(found.runs[1]);
-            set(place, i32::from(found.values[1]));
-            place += usize::from(found.bits != found.first_bits);
+            place += second_run;
+            set(place, second);
+            place += usize::from(found.bits() != found.first_bits());
             if place >= 64 {
                 break 'block;
             }
