@@ -211,12 +211,25 @@ impl Sums {
             }
             *out = sums.map(|sum| sum.clamp(0.0, 1.0));
         }
+        let (blocks, rest) = self.columns_out.as_chunks();
+        for (number, block) in blocks.iter().enumerate() {
+            let turned = turned(block);
+            for (line, out) in turned.iter().zip(self.out[start..].chunks_exact_mut(new_width)) {
+                out[number * LANES..][..LANES].copy_from_slice(line);
+            }
+        }
         for (lane, line) in self.out[start..].chunks_exact_mut(new_width).enumerate() {
-            for (out, column) in line.iter_mut().zip(&self.columns_out) {
+            for (out, column) in line[blocks.len() * LANES..].iter_mut().zip(rest) {
                 *out = column[lane];
             }
         }
     }
+}
+
+/// Rows become columns; spelled out, which the compiler then does with vectors.
+#[inline(always)]
+fn turned([a, b, c, d, e, f, g, h]: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
+    std::array::from_fn(|lane| [a[lane], b[lane], c[lane], d[lane], e[lane], f[lane], g[lane], h[lane]])
 }
 
 #[inline(always)]

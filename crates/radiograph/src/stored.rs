@@ -105,7 +105,7 @@ impl StoredRadiograph {
         let [_, _, inner_height, inner_width] = geometry.target;
         let wanted = Target { filter: Filter::CatmullRom, source: geometry.source, size: [inner_height, inner_width] };
         let [image, small] = reduce(&self.samples, dimensions, [wanted, perceptual::target(dimensions)]);
-        Reduced { image: to_u8(&place(image, geometry, size, 0.0)), perceptual_hash: hash_small(&small) }
+        Reduced { image: place(to_u8(&image), geometry, size, 0), perceptual_hash: hash_small(&small) }
     }
 }
 

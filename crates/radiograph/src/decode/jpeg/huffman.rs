@@ -1,5 +1,9 @@
 //! Huffman codes of JPEG (ITU-T T.81, annexes C and F.2.2) and the bits that they are read from.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKUP_BITS: u32 = 11;
 
@@ -143,8 +147,31 @@ pub(super) struct AcTable {
     coefficients: Box<[Coefficients; 1 << LOOKUP_BITS]>,
 }
 
+/// Tables that a thread remembers: most files have those that the standard proposes, or those of the file before.
+const REMEMBERED: usize = 4;
+
+thread_local! {
+    /// The last tables, by the numbers of codes and the symbols.
+    static LAST: RefCell<VecDeque<(Vec<u8>, Rc<AcTable>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
 impl AcTable {
-    pub(super) fn new(table: Table) -> Self {
+    /// The table of the numbers of codes of 1 to 16 bits and of the symbols, as [`Table::new`]; making one takes as long
+    /// as decoding some hundred blocks, so the last ones are kept.
+    pub(super) fn of(counts: &[u8; MAX_CODE_BITS], symbols: &[u8]) -> Option<Rc<Self>> {
+        LAST.with_borrow_mut(|last| {
+            let is_this = |key: &[u8]| key.split_at(MAX_CODE_BITS) == (&counts[..], symbols);
+            if let Some((_, table)) = last.iter().find(|(key, _)| is_this(key)) {
+                return Some(Rc::clone(table));
+            }
+            let table = Rc::new(Self::new(Table::new(counts, symbols)?));
+            last.truncate(REMEMBERED - 1);
+            last.push_front(([&counts[..], symbols].concat(), Rc::clone(&table)));
+            Some(table)
+        })
+    }
+
+    fn new(table: Table) -> Self {
         let mut coefficients = Box::new([Coefficients::default(); 1 << LOOKUP_BITS]);
         for (bits, found) in coefficients.iter_mut().enumerate() {
             let bits = bits as u32;
@@ -292,6 +319,21 @@ mod tests {
     fn numbers_are_extended_as_the_standard_says() {
         assert_eq!([0, 1, 2, 3].map(|value| extend(value, 2)), [-3, -2, 2, 3]);
         assert_eq!([extend(0, 0), extend(0, 1), extend(1, 1)], [0, -1, 1]);
+    }
+
+    #[test]
+    fn tables_are_remembered_by_what_they_are() {
+        let counts = |one: u8| [one, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let table = AcTable::of(&counts(1), &[0x12, 0]).unwrap();
+        assert!(Rc::ptr_eq(&table, &AcTable::of(&counts(1), &[0x12, 0]).unwrap()));
+        let other = AcTable::of(&counts(1), &[0, 0x12]).unwrap();
+        assert!(!Rc::ptr_eq(&table, &other) && other.peek(&Bits::new(&[0; PADDING])).runs()[0] == 128);
+        assert!(AcTable::of(&counts(3), &[1, 2, 3, 4]).is_none());
+        for symbol in 1..20 {
+            AcTable::of(&counts(1), &[symbol, 0]).unwrap();
+        }
+        assert_eq!(LAST.with_borrow(VecDeque::len), REMEMBERED);
+        assert!(!Rc::ptr_eq(&table, &AcTable::of(&counts(1), &[0x12, 0]).unwrap()));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Nearly every radiograph that is a JPEG is one of these. Libraries decode them to all of their colours and at full size;
 //! here the colours are passed over, and a picture that will be made small need not be made large first.
 
+use std::rc::Rc;
+
 use super::cosine::{Blocks, Coefficients, LANES, Sample, transform};
 use super::huffman::{AcTable, Bits, END_OF_BLOCK, LOOKUPS, PADDING, Table, extend};
 
@@ -58,7 +60,7 @@ struct Component {
 #[derive(Default)]
 struct Tables {
     dc: [Option<Table>; 4],
-    ac: [Option<AcTable>; 4],
+    ac: [Option<Rc<AcTable>>; 4],
 }
 
 /// Why a file is not decoded here.
@@ -138,13 +140,19 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
                     let mut counts = [0; 16];
                     counts.copy_from_slice(segment.take(16)?);
                     let symbols = segment.take(counts.iter().map(|&count| usize::from(count)).sum())?;
-                    let Some(table) = Table::new(&counts, symbols) else {
-                        return corrupt("a Huffman table with more codes than there can be");
-                    };
-                    match (class, number) {
-                        (0, 0..4) => tables.dc[number] = Some(table),
-                        (1, 0..4) => tables.ac[number] = Some(AcTable::new(table)),
+                    let is_sound = match (class, number) {
+                        (0, 0..4) => {
+                            tables.dc[number] = Table::new(&counts, symbols);
+                            tables.dc[number].is_some()
+                        }
+                        (1, 0..4) => {
+                            tables.ac[number] = AcTable::of(&counts, symbols);
+                            tables.ac[number].is_some()
+                        }
                         _ => return corrupt("a Huffman table of an unknown class or number"),
+                    };
+                    if !is_sound {
+                        return corrupt("a Huffman table with more codes than there can be");
                     }
                 }
             }
@@ -309,7 +317,7 @@ impl Header {
     /// The components with what decoding them needs.
     fn scan(&self) -> Vec<ScanComponent<'_>> {
         let component = |component: &Component| {
-            let (dc, ac) = (self.tables.dc[component.dc].as_ref()?, self.tables.ac[component.ac].as_ref()?);
+            let (dc, ac) = (self.tables.dc[component.dc].as_ref()?, self.tables.ac[component.ac].as_deref()?);
             let quantization = &self.quantization[component.quantization];
             let places = ZIGZAG.map(|place| Place { number: place, factor: quantization[usize::from(place)] });
             // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
