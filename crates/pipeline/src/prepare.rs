@@ -2,7 +2,7 @@
 //!
 //! Images are decoded in parallel and written in the order of the source, so the result does not depend on the number
 //! of threads, and a run that is killed continues where it stopped. What cannot be used is skipped and listed. In
-//! memory are one batch of decoded images, one shard of small ones, and 10 bytes for each image seen (to find
+//! memory are two batches of decoded images, the rows of two shards, and 10 bytes for each image seen (to find
 //! duplicates); for public collections also the tables that are joined, and 11 bytes for each image whose split they
 //! prescribe. At the end, when the images are on disk and these are gone, as much again finds near duplicates and checks
 //! the splits, one after the other.

@@ -163,12 +163,29 @@ impl Sums {
             line.resize(self.width, 0.0);
             self.open.push_back(line);
         }
-        for (line, taps) in self.open.iter_mut().zip(&self.rows[self.next..]) {
-            let weight =
-                |row: usize| (first + row).checked_sub(taps.first).and_then(|at| taps.weights.get(at).copied());
-            match std::array::from_fn(weight) {
-                [Some(a), Some(b), Some(c), Some(d)] if count == GROUP => add_four(line, group, [a, b, c, d]),
-                weights => add_some(line, group, &weights[..count]),
+        let weights = |taps: &Taps| -> [Option<f32>; GROUP] {
+            std::array::from_fn(|row| {
+                let place = (first + row).checked_sub(taps.first).filter(|_| row < count)?;
+                taps.weights.get(place).copied()
+            })
+        };
+        let all = |weights: [Option<f32>; GROUP]| match weights {
+            [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
+            _ => None,
+        };
+        let mut lines = self.open.make_contiguous().iter_mut().zip(&self.rows[self.next..]).peekable();
+        while let Some((line, taps)) = lines.next() {
+            let some = weights(taps);
+            let Some(four) = all(some) else {
+                add_some(line, group, &some[..count]);
+                continue;
+            };
+            // Two sums at once: the rows are read half as often.
+            match lines.next_if(|(_, taps)| all(weights(taps)).is_some()) {
+                Some((other, taps)) => {
+                    add_four_to_two([line, other], group, [four, all(weights(taps)).unwrap_or(four)])
+                }
+                None => add_four(line, group, four),
             }
         }
         while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count)
@@ -240,6 +257,18 @@ fn add_four(line: &mut [f32], group: &[f32], weights: [f32; GROUP]) {
     let (c, d) = rest.split_at(width);
     for ((((sum, a), b), c), d) in line.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         *sum = *sum + weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
+    }
+}
+
+#[inline(always)]
+fn add_four_to_two([one, two]: [&mut [f32]; 2], group: &[f32], [v, w]: [[f32; GROUP]; 2]) {
+    let width = one.len();
+    let (a, rest) = group.split_at(width);
+    let (b, rest) = rest.split_at(width);
+    let (c, d) = rest.split_at(width);
+    for (((((one, two), a), b), c), d) in one.iter_mut().zip(two).zip(a).zip(b).zip(c).zip(d) {
+        *one = *one + v[0] * a + v[1] * b + v[2] * c + v[3] * d;
+        *two = *two + w[0] * a + w[1] * b + w[2] * c + w[3] * d;
     }
 }
 
