@@ -158,13 +158,10 @@ def main():
     for kind in kinds:
         rate, memory = (statistics.median(result[item] for result in ours[kind]) for item in (0, 1))
         reduced_rate = statistics.median(rate for rate, _ in reduced[kind])
-        cells = []
-        for decoder in [*KINDS[kind][2], None][:2]:
-            if decoder is None:
-                cells.append(" |  | ")
-                continue
-            their_rate = statistics.median(result[0] for result in theirs[kind][decoder])
-            cells.append(f"{significant(their_rate)} | {rate / their_rate:.2f} | {reduced_rate / their_rate:.2f}")
+        their_rates = [statistics.median(result[0] for result in theirs[kind][decoder]) for decoder in KINDS[kind][2]]
+        cells = [f"{significant(their_rate)} | {rate / their_rate:.2f} | {reduced_rate / their_rate:.2f}"
+                 for their_rate in their_rates]
+        cells += [" |  | "] * (2 - len(cells))
         their_memory = statistics.median(result[1] for result in theirs[kind][KINDS[kind][2][0]])
         number = len(files_of(folders[kind]))
         print(f"| {KINDS[kind][0]} | {number} | {significant(rate)} | {significant(reduced_rate)} | {' | '.join(cells)} "

@@ -58,15 +58,12 @@ pub fn fingerprint_bytes(bytes: &[u8]) -> String {
 ///
 /// In Python, for 8 bits: `blake3(pixels.tobytes() + struct.pack("<3Q", height, width, 1))`.
 pub fn pixels_hash(pixels: &[f32], height: usize, width: usize) -> PixelHash {
-    // Adding a half and truncating is rounding for non-negative numbers, and quicker than `round`.
-    hash_words(pixels, height, width, |pixel| (pixel.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16)
+    hash_words(pixels, height, width, to_word)
 }
 
 /// [`pixels_hash`] of the picture whose brightness is each sample divided by 255.
 pub fn bytes_hash(samples: &[u8], height: usize, width: usize) -> PixelHash {
-    let mut hasher = Hasher::new();
-    hasher.update(samples);
-    finish_pixels(hasher, height, width, 1)
+    finish_pixels(Hasher::new().update(samples), height, width, 1)
 }
 
 /// [`pixels_hash`] of the picture whose brightness is the table's entry for each sample.
@@ -74,40 +71,48 @@ pub fn bytes_hash(samples: &[u8], height: usize, width: usize) -> PixelHash {
 /// # Panics
 /// A sample is beyond the end of the table.
 pub fn words_hash(samples: &[u16], brightness: &[f32], height: usize, width: usize) -> PixelHash {
-    let table: Vec<u16> = brightness.iter().map(|value| (value.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16).collect();
+    let table: Vec<u16> = brightness.iter().copied().map(to_word).collect();
     hash_words(samples, height, width, |sample| table[usize::from(sample)])
 }
 
-/// A byte of a picture, of 16 bits.
-const BYTE: u16 = 257;
+/// A brightness of 16 bits.
+fn to_word(brightness: f32) -> u16 {
+    // Adding a half and truncating is rounding for non-negative numbers, and quicker than `round`.
+    (brightness.clamp(0.0, 1.0) * 65535.0 + 0.5) as u16
+}
 
 fn hash_words<T: Copy>(pixels: &[T], height: usize, width: usize, word: impl Fn(T) -> u16) -> PixelHash {
+    /// What a value of 8 bits is multiplied by to be one of 16.
+    const BYTE: u16 = 257;
+    if pixels.iter().all(|&pixel| word(pixel).is_multiple_of(BYTE)) {
+        hash_as(pixels, height, width, |pixel| [(word(pixel) / BYTE) as u8])
+    } else {
+        hash_as(pixels, height, width, |pixel| word(pixel).to_le_bytes())
+    }
+}
+
+/// The hash of pixels of `N` bytes each.
+fn hash_as<T: Copy, const N: usize>(
+    pixels: &[T],
+    height: usize,
+    width: usize,
+    bytes: impl Fn(T) -> [u8; N],
+) -> PixelHash {
     /// Pixels that are hashed at once: with fewer, the hash cannot use the processor's vectors well.
     const CHUNK: usize = 1 << 14;
     let mut hasher = Hasher::new();
-    if pixels.iter().all(|&pixel| word(pixel).is_multiple_of(BYTE)) {
-        let mut bytes = vec![0; CHUNK.min(pixels.len())];
-        for chunk in pixels.chunks(CHUNK) {
-            let bytes = &mut bytes[..chunk.len()];
-            for (out, &pixel) in bytes.iter_mut().zip(chunk) {
-                *out = (word(pixel) / BYTE) as u8;
-            }
-            hasher.update(bytes);
-        }
-        return finish_pixels(hasher, height, width, 1);
-    }
-    let mut words = vec![[0; 2]; CHUNK.min(pixels.len())];
+    let mut buffer = vec![[0; N]; CHUNK.min(pixels.len())];
     for chunk in pixels.chunks(CHUNK) {
-        let words = &mut words[..chunk.len()];
-        for (out, &pixel) in words.iter_mut().zip(chunk) {
-            *out = word(pixel).to_le_bytes();
+        let buffer = &mut buffer[..chunk.len()];
+        for (out, &pixel) in buffer.iter_mut().zip(chunk) {
+            *out = bytes(pixel);
         }
-        hasher.update(words.as_flattened());
+        hasher.update(buffer.as_flattened());
     }
-    finish_pixels(hasher, height, width, 2)
+    finish_pixels(&mut hasher, height, width, N as u64)
 }
 
-fn finish_pixels(mut hasher: Hasher, height: usize, width: usize, bytes_per_pixel: u64) -> PixelHash {
+fn finish_pixels(hasher: &mut Hasher, height: usize, width: usize, bytes_per_pixel: u64) -> PixelHash {
     for number in [height as u64, width as u64, bytes_per_pixel] {
         hasher.update(&number.to_le_bytes());
     }

@@ -2,7 +2,6 @@
 //! in the background, so that nobody waits for the disk.
 
 use std::io::Write;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
@@ -42,9 +41,14 @@ impl PendingShard {
         }
     }
 
+    /// An empty shard of the same dataset.
+    fn empty(&self, number: usize) -> Self {
+        Self::new(&self.dir, number, self.image_size, self.shard_size)
+    }
+
     /// The shard after this one.
     pub(crate) fn next(&self) -> Self {
-        Self::new(&self.dir, self.number + 1, self.image_size, self.shard_size)
+        self.empty(self.number + 1)
     }
 
     /// A shard that is on disk, with room for more images. What is on disk stays until this one is finished.
@@ -72,6 +76,11 @@ impl PendingShard {
         Ok(shard)
     }
 
+    /// The number of shards before it.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
     pub(crate) fn rows(&self) -> &[ManifestRow] {
         &self.rows
     }
@@ -84,7 +93,7 @@ impl PendingShard {
     /// disk has of it.
     pub(crate) fn push(&mut self, row: ManifestRow, image: &[u8], mask: Option<&[u8]>) -> Result<()> {
         if let Err(error) = self.write_image(image) {
-            *self = Self::new(&self.dir, self.number, self.image_size, self.shard_size);
+            *self = self.empty(self.number);
             return Err(error);
         }
         if let Some(mask) = mask {
@@ -159,7 +168,7 @@ impl Finishing {
 impl Drop for Finishing {
     fn drop(&mut self) {
         // Whoever wants to know has asked before.
-        if let Some(thread) = mem::take(&mut self.0) {
+        if let Some(thread) = self.0.take() {
             let _ = thread.join();
         }
     }

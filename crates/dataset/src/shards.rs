@@ -33,9 +33,8 @@ pub(crate) fn masks_path(dir: &Path, shard: usize) -> PathBuf {
 /// What stands before the images `[num, size, size]` of a shard, as long as it is before those of a full one of
 /// `shard_size`, so that images can be written before their number is known.
 pub(crate) fn images_header(num: usize, size: usize, shard_size: usize) -> io::Result<Vec<u8>> {
-    let shape = |num: usize| [("images", Dtype::U8, vec![num, size, size])];
-    let length = header(&shape(shard_size.max(num)), 0)?.len();
-    header(&shape(num), length)
+    let header = |num: usize, min_len: usize| header("images", Dtype::U8, &[num, size, size], min_len);
+    header(num, header(shard_size.max(num), 0)?.len())
 }
 
 /// Writes the masks `[m, size, size]` of a shard and the rows they belong to.

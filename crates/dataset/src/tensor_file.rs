@@ -163,7 +163,7 @@ pub fn write_tensors(
 ) -> Result<()> {
     let path = path.as_ref();
     for (name, tensor) in tensors {
-        let expected = tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8;
+        let expected = num_bytes(tensor.dtype, &tensor.shape);
         if expected != tensor.bytes.len() {
             let what = format!("tensor {name:?} of type {} and shape {:?}", tensor.dtype, tensor.shape);
             return Err(Error::Size { what: format!("{what} (in bytes)"), expected, found: tensor.bytes.len() });
@@ -179,20 +179,18 @@ pub fn write_tensors(
     file.commit()
 }
 
-/// What stands before the bytes of tensors that lie in the file one after the other: length, names, types and shapes,
-/// `min_len` bytes at least. Types of more bytes come first, as the format's alignment wants.
-pub(crate) fn header(tensors: &[(&str, Dtype, Vec<usize>)], min_len: usize) -> io::Result<Vec<u8>> {
-    let mut end = 0;
-    let infos = tensors.iter().map(|(name, dtype, shape)| {
-        let start = end;
-        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        ((*name).to_owned(), TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) })
-    });
-    let metadata = Metadata::new(None, infos.collect()).map_err(io::Error::other)?;
+/// What stands before the bytes of a file's only tensor: length, name, type and shape, `min_len` bytes at least.
+pub(crate) fn header(name: &str, dtype: Dtype, shape: &[usize], min_len: usize) -> io::Result<Vec<u8>> {
+    let info = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (0, num_bytes(dtype, shape)) };
+    let metadata = Metadata::new(None, vec![(name.to_owned(), info)]).map_err(io::Error::other)?;
     let mut json = serde_json::to_vec(&metadata)?;
     // Spaces are allowed after the names, for tensors to begin at multiples of eight.
     json.resize(json.len().max(min_len.saturating_sub(8)).next_multiple_of(8), b' ');
     Ok([(json.len() as u64).to_le_bytes().to_vec(), json].concat())
+}
+
+fn num_bytes(dtype: Dtype, shape: &[usize]) -> usize {
+    shape.iter().product::<usize>() * dtype.bitsize() / 8
 }
 
 #[cfg(unix)]

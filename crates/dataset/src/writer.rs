@@ -72,8 +72,7 @@ impl DatasetSettings {
 pub struct DatasetWriter {
     dir: PathBuf,
     settings: DatasetSettings,
-    num_shards: usize,
-    /// Images in these shards.
+    /// Images in the shards before the pending one.
     num_committed: usize,
     /// Images of the pending shard that are on disk too.
     num_taken_back: usize,
@@ -137,7 +136,6 @@ impl DatasetWriter {
         Ok(Self {
             dir: dir.to_path_buf(),
             settings,
-            num_shards,
             num_committed,
             num_taken_back,
             num_kept,
@@ -176,7 +174,7 @@ impl DatasetWriter {
     ) -> impl Iterator<Item = Result<ManifestRow>> + use<> {
         let taken_back = self.shard.rows()[..self.num_taken_back].to_vec();
         let dir = self.dir.clone();
-        let on_disk = (0..self.num_shards).flat_map(move |shard| {
+        let on_disk = (0..self.shard.number()).flat_map(move |shard| {
             let (rows, failure) = match ManifestReader::open_with(&rows_path(&dir, shard), columns) {
                 Ok(rows) => (Some(rows), None),
                 Err(error) => (None, Some(Err(error))),
@@ -299,7 +297,6 @@ impl DatasetWriter {
     fn flush(&mut self) -> Result<()> {
         let next = self.shard.next();
         let shard = mem::replace(&mut self.shard, next);
-        self.num_shards += 1;
         self.num_committed += shard.rows().len();
         self.num_taken_back = 0;
         self.finishing.wait()?;

@@ -143,7 +143,7 @@ pub fn read_image(mut reader: impl Read, size: u64, options: &DecodeOptions) -> 
     if size > limit {
         return Err(options.too_many_bytes());
     }
-    // Sizes that headers claim are not believed beyond this: room is made as bytes arrive.
+    // Sizes that headers claim are not believed beyond a megabyte: room for more is made as bytes arrive.
     bytes.reserve_exact(size.min(1 << 20) as usize);
     let rest = limit.saturating_add(1) - bytes.len() as u64;
     reader.take(rest).read_to_end(&mut bytes).map_err(DecodeError::Read)?;

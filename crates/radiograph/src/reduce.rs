@@ -173,19 +173,21 @@ impl Sums {
             [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
             _ => None,
         };
-        let mut lines = self.open.make_contiguous().iter_mut().zip(&self.rows[self.next..]).peekable();
-        while let Some((line, taps)) = lines.next() {
+        let lines = self.open.iter_mut().zip(&self.rows[self.next..]);
+        let weighted = |(line, taps)| {
             let some = weights(taps);
-            let Some(four) = all(some) else {
+            (line, some, all(some))
+        };
+        let mut lines = lines.map(weighted).peekable();
+        while let Some((line, some, four)) = lines.next() {
+            let Some(four) = four else {
                 add_some(line, group, &some[..count]);
                 continue;
             };
             // Two sums at once: the rows are read half as often.
-            match lines.next_if(|(_, taps)| all(weights(taps)).is_some()) {
-                Some((other, taps)) => {
-                    add_four_to_two([line, other], group, [four, all(weights(taps)).unwrap_or(four)])
-                }
-                None => add_four(line, group, four),
+            match lines.next_if(|(.., next)| next.is_some()) {
+                Some((other, _, Some(next))) => add_four_to_two([line, other], group, [four, next]),
+                _ => add_four(line, group, four),
             }
         }
         while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count)
@@ -251,10 +253,7 @@ fn turned([a, b, c, d, e, f, g, h]: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LA
 
 #[inline(always)]
 fn add_four(line: &mut [f32], group: &[f32], weights: [f32; GROUP]) {
-    let width = line.len();
-    let (a, rest) = group.split_at(width);
-    let (b, rest) = rest.split_at(width);
-    let (c, d) = rest.split_at(width);
+    let [a, b, c, d] = rows_of(group, line.len());
     for ((((sum, a), b), c), d) in line.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         *sum = *sum + weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
     }
@@ -262,14 +261,19 @@ fn add_four(line: &mut [f32], group: &[f32], weights: [f32; GROUP]) {
 
 #[inline(always)]
 fn add_four_to_two([one, two]: [&mut [f32]; 2], group: &[f32], [v, w]: [[f32; GROUP]; 2]) {
-    let width = one.len();
-    let (a, rest) = group.split_at(width);
-    let (b, rest) = rest.split_at(width);
-    let (c, d) = rest.split_at(width);
+    let [a, b, c, d] = rows_of(group, one.len());
     for (((((one, two), a), b), c), d) in one.iter_mut().zip(two).zip(a).zip(b).zip(c).zip(d) {
         *one = *one + v[0] * a + v[1] * b + v[2] * c + v[3] * d;
         *two = *two + w[0] * a + w[1] * b + w[2] * c + w[3] * d;
     }
+}
+
+#[inline(always)]
+fn rows_of(group: &[f32], width: usize) -> [&[f32]; GROUP] {
+    let (a, rest) = group.split_at(width);
+    let (b, rest) = rest.split_at(width);
+    let (c, d) = rest.split_at(width);
+    [a, b, c, d]
 }
 
 #[inline(always)]

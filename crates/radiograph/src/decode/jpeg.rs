@@ -1,10 +1,11 @@
 //! JPEG files: baseline, extended and progressive, grey and colour.
 
 mod cosine;
+pub(super) mod header;
 mod huffman;
-pub(super) mod sequential;
+mod sequential;
 
-use sequential::{Header, Refusal};
+use header::{Header, Refusal};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -18,7 +19,7 @@ const FORMAT: SourceFormat = SourceFormat::Jpeg;
 /// Decodes a JPEG file. Orientation tags of cameras are ignored: radiograph exports do not carry them.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     check_complete(bytes)?;
-    let decoded = match sequential::read_header(bytes) {
+    let decoded = match header::read_header(bytes) {
         Ok(header) if header.is_luma_first => {
             options.check_size(FORMAT, header.height as u64, header.width as u64)?;
             decode_luma(bytes, &header, options.reduction(header.height, header.width))

@@ -2,7 +2,7 @@
 
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
-use super::super::jpeg::sequential::{self, Refusal};
+use super::super::jpeg::header::{self, Refusal};
 use super::dataset::Dataset;
 use super::{corrupt, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
 use crate::DecodeError;
@@ -176,7 +176,7 @@ pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> 
 /// Baseline and extended JPEG of one component; `None` for others.
 fn luma_of_jpeg(frame: &[u8], layout: &Layout, reduction: usize) -> Result<Option<Values>, DecodeError> {
     let decode = || {
-        let header = sequential::read_header(frame)?;
+        let header = header::read_header(frame)?;
         if header.num_components != 1 || layout.channels != 1 {
             return Err(Refusal::OtherKind);
         }

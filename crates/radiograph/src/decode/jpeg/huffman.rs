@@ -7,9 +7,6 @@ use std::rc::Rc;
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKUP_BITS: u32 = 11;
 
-/// So many times can these be taken from what is there after [`Bits::refill`].
-pub(super) const LOOKUPS: u32 = 56 / LOOKUP_BITS;
-
 /// The largest number of bits in a code.
 const MAX_CODE_BITS: usize = 16;
 
@@ -30,9 +27,9 @@ pub(super) const END_OF_BLOCK: u8 = 128;
 /// One AC coefficient or two of them, each with the zeros before it, in one word: what the next look-up waits for comes
 /// first, the number of bits.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Coefficients(u64);
+pub(super) struct Pair(u64);
 
-impl Coefficients {
+impl Pair {
     /// Of value, zeros before it, and bits of code and value together.
     fn one((value, run, bits): (i16, u8, u8)) -> Self {
         let [first, second] = value.to_le_bytes();
@@ -144,7 +141,7 @@ impl Table {
 pub(super) struct AcTable {
     table: Table,
     /// For each of the next [`LOOKUP_BITS`] bits the coefficients whose code and value fit.
-    coefficients: Box<[Coefficients; 1 << LOOKUP_BITS]>,
+    coefficients: Box<[Pair; 1 << LOOKUP_BITS]>,
 }
 
 /// Tables that a thread remembers: most files have those that the standard proposes, or those of the file before.
@@ -172,11 +169,11 @@ impl AcTable {
     }
 
     fn new(table: Table) -> Self {
-        let mut coefficients = Box::new([Coefficients::default(); 1 << LOOKUP_BITS]);
+        let mut coefficients = Box::new([Pair::default(); 1 << LOOKUP_BITS]);
         for (bits, found) in coefficients.iter_mut().enumerate() {
             let bits = bits as u32;
             let Some(first) = table.coefficient(bits, LOOKUP_BITS) else { continue };
-            *found = Coefficients::one(first);
+            *found = Pair::one(first);
             let (_, run, length) = first;
             if run != END_OF_BLOCK
                 && let Some(second) = table.coefficient(bits << length, LOOKUP_BITS - u32::from(length))
@@ -189,7 +186,7 @@ impl AcTable {
 
     /// The coefficients that come next, where they are short enough to be looked up; otherwise some of no bits.
     #[inline(always)]
-    pub(super) fn peek(&self, bits: &Bits<'_>) -> Coefficients {
+    pub(super) fn peek(&self, bits: &Bits<'_>) -> Pair {
         self.coefficients[bits.peek(LOOKUP_BITS) as usize]
     }
 
@@ -243,6 +240,14 @@ impl<'a> Bits<'a> {
     fn pad(&mut self) {
         self.position += (63 - self.count as usize) >> 3;
         self.count |= 56;
+    }
+
+    /// At least 32 bits.
+    #[inline(always)]
+    pub(super) fn ensure(&mut self) {
+        if self.count < 32 {
+            self.refill();
+        }
     }
 
     #[inline(always)]
