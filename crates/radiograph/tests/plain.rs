@@ -44,6 +44,17 @@ fn pictures_agree_with_pillow() {
     }
 }
 
+/// Components may have a scan each, in any order: the same coefficients, so the same pixels.
+#[test]
+fn components_in_scans_of_their_own_are_the_same_picture() {
+    for reduce_for in [None, Some((13, Fit::Pad))] {
+        let options = DecodeOptions { reduce_for, ..Default::default() };
+        let [one, several] = ["color.jpg", "scans.jpg"].map(|name| decode_file(folder().join(name), &options).unwrap());
+        assert_eq!((one.height, one.width), (several.height, several.width));
+        assert_eq!(one.pixels, several.pixels);
+    }
+}
+
 #[test]
 fn resizing_agrees_with_pillow() {
     let source = decode_file(folder().join("resize_source.png"), &DecodeOptions::default()).unwrap();
@@ -91,7 +102,7 @@ fn folders_and_empty_files_are_sentences() {
 
 #[test]
 fn every_truncation_is_an_error() {
-    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "color.png"] {
+    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "scans.jpg", "color.png"] {
         let bytes = std::fs::read(folder().join(name)).unwrap();
         for length in 0..bytes.len() {
             let error = decode_bytes(&bytes[..length], &DecodeOptions::default());
@@ -103,7 +114,7 @@ fn every_truncation_is_an_error() {
 
 #[test]
 fn every_damaged_byte_is_survived() {
-    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "cmyk.jpg", "color.png"] {
+    for name in ["grey.jpg", "progressive.jpg", "color.jpg", "scans.jpg", "cmyk.jpg", "color.png"] {
         let bytes = std::fs::read(folder().join(name)).unwrap();
         for position in 0..bytes.len() {
             for change in [0x01, 0xff] {

@@ -23,6 +23,9 @@ pub(crate) struct Header {
     pub num_components: usize,
     /// Whether the first of three components is brightness, by the mark of Adobe or the names of components; true for grey.
     pub is_luma_first: bool,
+    /// Blocks of the finest component in a unit of a scan of all of them, across and down.
+    pub(super) finest: [usize; 2],
+    /// Those of the scan that has the first one, which is the first of these.
     pub(super) components: Vec<Component>,
     pub(super) quantization: [[u16; 64]; 4],
     pub(super) tables: Tables,
@@ -33,6 +36,7 @@ pub(crate) struct Header {
 }
 
 /// A component of the picture.
+#[derive(Clone, Copy)]
 pub(super) struct Component {
     /// Blocks in a unit of the scan, across and down.
     pub sampling: [usize; 2],
@@ -85,9 +89,16 @@ impl<'a> Reader<'a> {
         let pair = self.take(2)?;
         Ok(usize::from(pair[0]) << 8 | usize::from(pair[1]))
     }
+
+    /// Passes over the data of a scan, to the next marker that is not of a restart; to the end where there is none.
+    fn skip_data(&mut self) {
+        let is_marker = |at: &usize| !matches!(self.0.get(at + 1), Some(0 | 0xd0..=0xd7 | 0xff));
+        let end = memchr::memchr_iter(0xff, self.0).find(is_marker).unwrap_or(self.0.len());
+        self.0 = &self.0[end..];
+    }
 }
 
-/// Reads everything before the data of the first scan.
+/// Reads everything before the data of the scan that has the first component; scans of others are passed over.
 pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
     let mut quantization = [[0_u16; 64]; 4];
     let mut tables = Tables::default();
@@ -155,27 +166,31 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
             // Progressive, lossless, hierarchical, arithmetic.
             0xc2 | 0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf => return Err(Refusal::OtherKind),
             0xda => {
-                let Some(Frame { bits, height, width, components }) = frame else { return corrupt("no image header") };
-                let num_components = components.len();
+                let Some(Frame { bits, height, width, components }) = &frame else { return corrupt("no image header") };
+                let Some(scanned) = read_scan(&mut segment, components, &tables)? else {
+                    reader.skip_data();
+                    continue;
+                };
                 let names: Vec<u8> = components.iter().map(|(name, _)| *name).collect();
-                let is_luma_first = match (num_components, adobe) {
+                let is_luma_first = match (names.len(), adobe) {
                     (1, _) | (3, Some(1)) => true,
                     (3, None) => names != *b"RGB",
                     _ => false,
                 };
-                let components = read_scan(&mut segment, components, &tables)?;
-                let scan = bytes.len() - reader.0.len();
+                let finest = [0, 1]
+                    .map(|axis| components.iter().map(|(_, component)| component.sampling[axis]).max().unwrap_or(1));
                 return Ok(Header {
-                    height,
-                    width,
-                    bits,
-                    num_components,
+                    height: *height,
+                    width: *width,
+                    bits: *bits,
+                    num_components: names.len(),
                     is_luma_first,
-                    components,
+                    finest,
+                    components: scanned,
                     quantization,
                     tables,
                     restart_interval,
-                    scan,
+                    scan: bytes.len() - reader.0.len(),
                 });
             }
             0xd9 => return corrupt("the end of the image comes before its data"),
@@ -221,27 +236,34 @@ fn read_frame(segment: &mut Reader<'_>) -> Result<Frame, Refusal> {
     Ok(Frame { bits, height, width, components })
 }
 
-/// The components of a scan of all of them, with their tables.
+/// The components of a scan with their tables; `None` where the first component of the picture is not among them.
 fn read_scan(
     segment: &mut Reader<'_>,
-    components: Vec<(u8, Component)>,
+    components: &[(u8, Component)],
     tables: &Tables,
-) -> Result<Vec<Component>, Refusal> {
-    let num_components = usize::from(segment.byte()?);
-    if num_components != components.len() {
-        // A scan for each component: rare, and left to others.
-        return Err(Refusal::OtherKind);
-    }
-    let component = |(name, component): (u8, Component)| {
-        if segment.byte()? != name {
-            return Err(Refusal::OtherKind);
-        }
+) -> Result<Option<Vec<Component>>, Refusal> {
+    let num_scanned = usize::from(segment.byte()?);
+    let mut scanned = Vec::with_capacity(MAX_COMPONENTS);
+    let mut has_first = false;
+    // Those of a scan come in the order of the picture (T.81, B.2.3).
+    let mut rest = components.iter().enumerate();
+    for _ in 0..num_scanned {
+        let name = segment.byte()?;
+        let Some((number, (_, component))) = rest.find(|(_, (known, _))| *known == name) else {
+            return corrupt("a scan of components that the picture does not have");
+        };
+        has_first |= number == 0;
         let [dc, ac] = nibbles(segment.byte()?);
-        if matches!((tables.dc.get(dc), tables.ac.get(ac)), (Some(Some(_)), Some(Some(_)))) {
-            Ok(Component { dc, ac, ..component })
-        } else {
-            corrupt("a Huffman table is missing")
-        }
+        scanned.push(Component { dc, ac, ..*component });
+    }
+    if scanned.is_empty() {
+        return corrupt("a scan of no components");
+    }
+    let has_tables = |component: &Component| {
+        matches!((tables.dc.get(component.dc), tables.ac.get(component.ac)), (Some(Some(_)), Some(Some(_))))
     };
-    components.into_iter().map(component).collect()
+    if !has_first {
+        return Ok(None);
+    }
+    if scanned.iter().all(has_tables) { Ok(Some(scanned)) } else { corrupt("a Huffman table is missing") }
 }

@@ -25,15 +25,12 @@ impl Header {
     /// the header's bits.
     pub(crate) fn decode<T: Sample>(&self, bytes: &[u8], reduction: usize) -> Result<Vec<T>, Refusal> {
         let side = 8 / reduction;
-        let [across, down] = self.components[0].sampling;
-        // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
-        let [across, down] = if self.components.len() == 1 { [1, 1] } else { [across, down] };
-        let largest = |axis: usize| self.components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1);
-        let most = if self.components.len() == 1 { [1, 1] } else { [largest(0), largest(1)] };
-        if [across, down] != most {
+        if self.components[0].sampling != self.finest {
             // Brightness at less than full resolution.
             return Err(Refusal::OtherKind);
         }
+        // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
+        let [across, down] = if self.components.len() == 1 { [1, 1] } else { self.finest };
         let units = [self.width.div_ceil(8 * across), self.height.div_ceil(8 * down)];
         let [height, width] = [self.height, self.width].map(|length| length.div_ceil(reduction));
         let stride = units[0] * across * side;

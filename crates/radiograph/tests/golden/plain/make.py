@@ -4,12 +4,16 @@
 (Pillow's conversion to grey); block `resized` is `resize_source.png` made 20 x 15 pixels (width x height) by Pillow's
 antialiased bicubic filter in floating point, clamped to 0..=1.
 
+`scans.jpg` is `color.jpg` with a scan for each component, brightness second, by `jpegtran` (libjpeg-turbo 2.1.5).
+
     pip install pillow numpy
     python make.py
 
 Made with Pillow 13.0.0.
 """
 
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,9 @@ def main():
     grey.save(HERE / "progressive.jpg", quality=92, progressive=True)
     color.save(HERE / "color.jpg", quality=92, subsampling=2)
     color.save(HERE / "color.png")
+    with tempfile.NamedTemporaryFile("w") as scans, open(HERE / "scans.jpg", "wb") as out:
+        print("1;\n0;\n2;", file=scans, flush=True)
+        subprocess.run(["jpegtran", "-scans", scans.name, HERE / "color.jpg"], stdout=out, check=True)
     grey.convert("CMYK").save(HERE / "cmyk.jpg")
     grey.save(HERE / "resize_source.png")
     with open(HERE / "expected.txt", "w") as expected:
