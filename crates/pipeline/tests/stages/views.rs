@@ -98,7 +98,9 @@ fn planted_phantoms_are_found_and_the_list_leaves_them_out() {
     // Two of the 90 that were learned from lie wrongly, so 0.005 cannot be kept, and the price is said.
     assert!(turned.is_lowered && (0.02..=0.1).contains(&turned.false_alarm_rate.value), "{turned:?}");
     assert!(turned.found.iter().all(|found| found.value >= 0.95), "{turned:?}");
-    assert!(suspected.len() <= planted.len() + 4, "{suspected:?}");
+    // How many that is differs with the sums of the machine; what was announced holds on each.
+    let false_alarms = (suspected.len() - planted.len()) as f64;
+    assert!(false_alarms <= turned.expected_false_alarms.interval[1], "{suspected:?}, {turned:?}");
     assert!(mirrored.is_reliable || mirrored.suspects.is_empty(), "{mirrored:?}");
     // Phantoms say nothing of their view here.
     let note = summary.view.note.unwrap();
