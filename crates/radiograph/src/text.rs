@@ -2,10 +2,11 @@
 //!
 //! What counts as text are small parts that stand out of what lies around them, bright or dark, with edges as steep as
 //! letters have and tissue seldom does. Several thresholds are gone through, so that a letter over a bone is found apart
-//! from it. Parts in a row become a line. Whole rectangles are painted over and not letters alone, whose outlines would
-//! still be read. Markers of the side are text too, and so is now and then the edge of a bone or a cable: what is hidden
-//! goes before what is beautiful. There is no guarantee: faint text, text over anatomy away from the corners, and letters
-//! of more than a tenth of the picture stay.
+//! from it. Parts in a row become a line, which is followed to its end where it leaves the corner: half of a name is too
+//! much. Whole rectangles are painted over and not letters alone, whose outlines would still be read. Markers of the side
+//! are text too, and so is now and then the edge of a bone or a cable: what is hidden goes before what is beautiful. There
+//! is no guarantee: faint text, text over anatomy away from the corners, and letters of more than a tenth of the picture
+//! stay.
 
 use crate::Radiograph;
 
@@ -13,7 +14,7 @@ use crate::Radiograph;
 const CORNER: [f64; 2] = [0.20, 0.30];
 /// ...and strips at its top and bottom so far from each corner.
 const STRIP: [f64; 2] = [0.08, 0.45];
-/// Letters that begin there are seen as a whole if they end within this share of a side beyond.
+/// What goes on beyond is seen as far as this share of a side; across, all of the picture's width is.
 const BEYOND: f64 = 0.06;
 /// Strokes are thinner than this share of the longer side, and than at least [`THINNEST`] pixels.
 const STROKE: f64 = 0.016;
@@ -35,6 +36,11 @@ const FILLED: f64 = 0.12;
 const GAP: usize = 2;
 /// Parts that make a line of text, at whose ends more is to be expected.
 const LINE: usize = 3;
+/// The greatest height of a line that is followed beyond a corner, in shares of the longer side: what is higher is more
+/// often a row of bones than text.
+const FOLLOWED: f64 = 0.06;
+/// How much higher a line may be than the highest of its parts, as a fraction.
+const HIGHER: [usize; 2] = [8, 5];
 
 /// Parts of a picture beyond which there is no text but texture: then each is painted over for itself.
 const MOST: usize = 2000;
@@ -46,16 +52,28 @@ struct Area {
     columns: [usize; 2],
 }
 
-/// Paints over what looks like text in the corners of a picture, with the median of what lies around, and returns the
-/// number of rectangles that were painted.
-pub fn mask_corner_text(picture: &mut Radiograph) -> usize {
-    let mut parts = Vec::new();
-    for window in windows(picture.height, picture.width) {
-        parts.extend(parts_of(picture, window));
+impl Area {
+    fn height(&self) -> usize {
+        self.rows[1] - self.rows[0]
     }
-    let lines = join(parts, picture.height, picture.width);
-    paint(picture, &lines);
-    lines.len()
+}
+
+/// Paints over what looks like text in the corners of a picture, with the median of what lies around, and returns the
+/// number of rectangles that were painted. Lines of text that begin in a corner and go on beyond it are painted over to
+/// their ends.
+pub fn mask_corner_text(picture: &mut Radiograph) -> usize {
+    let (height, width) = (picture.height, picture.width);
+    let parts = windows(height, width).into_iter().flat_map(|window| parts_of(picture, window));
+    // The windows reach beyond the corners, and across the picture to one another.
+    let (near, beyond): (Vec<_>, Vec<_>) = parts.partition(|part| {
+        let [row, column] = [part.rows, part.columns].map(|[first, last]| (first + last) / 2);
+        is_near_corner(row, column, height, width)
+    });
+    let mut lines = join(near.into_iter().map(|part| (part, 1)).collect());
+    follow(&mut lines, &beyond, height.max(width));
+    let areas = with_margins(&lines, height, width);
+    paint(picture, &areas);
+    areas.len()
 }
 
 /// The four corners with their strips and what lies a little beyond.
@@ -85,7 +103,7 @@ fn parts_of(picture: &Radiograph, window: Area) -> Vec<Area> {
         plane.extend(&picture.pixels[row * picture.width + left..row * picture.width + right]);
     }
     let steps = steps(&plane, width);
-    let mut parts = Vec::new();
+    let mut found = Vec::new();
     for is_dark in [false, true] {
         if is_dark {
             plane.iter_mut().for_each(|value| *value = 1.0 - *value);
@@ -94,19 +112,14 @@ fn parts_of(picture: &Radiograph, window: Area) -> Vec<Area> {
         let smooth = opened(&plane, height, width, stroke / 2);
         let standing: Vec<f32> = plane.iter().zip(&smooth).map(|(value, smooth)| value - smooth).collect();
         for level in LEVELS {
-            for part in components(&standing, &steps, width, level) {
-                let area = part.area;
-                let middle = [(area.rows[0] + area.rows[1]) / 2 + top, (area.columns[0] + area.columns[1]) / 2 + left];
-                if part.is_like_text(side) && is_near_corner(middle[0], middle[1], picture.height, picture.width) {
-                    parts.push(Area {
-                        rows: area.rows.map(|row| row + top),
-                        columns: area.columns.map(|column| column + left),
-                    });
-                }
-            }
+            let parts = components(&standing, &steps, width, level);
+            found.extend(parts.iter().filter(|part| part.is_like_text(side)).map(|part| Area {
+                rows: part.area.rows.map(|row| row + top),
+                columns: part.area.columns.map(|column| column + left),
+            }));
         }
     }
-    parts
+    found
 }
 
 /// For each pixel, the greatest difference to one of its four neighbours.
@@ -251,11 +264,12 @@ fn components(standing: &[f32], steps: &[f32], width: usize, level: f32) -> Vec<
     found
 }
 
-/// Parts with the margin that letters' edges need; those in a row as one rectangle.
-fn join(parts: Vec<Area>, height: usize, width: usize) -> Vec<Area> {
-    let can_be_joined = parts.len() <= MOST;
-    // With each line the number of its parts, a part counting once however often it was found.
-    let mut lines: Vec<(Area, usize)> = parts.into_iter().map(|part| (part, 1)).collect();
+/// A row of parts as one rectangle, and how many there are, a part counting once however often it was found.
+type Line = (Area, usize);
+
+/// Lines that are one line joined, unless there are so many that they are texture.
+fn join(mut lines: Vec<Line>) -> Vec<Line> {
+    let can_be_joined = lines.len() <= MOST;
     let mut next = 0;
     while can_be_joined && next < lines.len() {
         let joined = (0..lines.len())
@@ -272,9 +286,34 @@ fn join(parts: Vec<Area>, height: usize, width: usize) -> Vec<Area> {
         // It may reach what it did not reach before.
         next = first;
     }
+    lines
+}
+
+/// Lengthens lines by the parts beyond the corners that they lead to, from part to part. `side` is the longer one of the
+/// picture.
+fn follow(lines: &mut [Line], beyond: &[Area], side: usize) {
+    if lines.len() > MOST || beyond.len() > MOST {
+        return;
+    }
+    for (line, number) in lines.iter_mut().filter(|(line, _)| line.height() as f64 <= FOLLOWED * side as f64) {
+        // Edges of ribs one above the other would lead ever further away.
+        let highest = line.height() * HIGHER[0] / HIGHER[1];
+        let grown = |line: &Area| {
+            let mut joined = beyond.iter().filter_map(|part| joined(line, part));
+            joined.find(|(area, _)| area != line && area.height() <= highest)
+        };
+        while let Some((area, are_apart)) = grown(line) {
+            *line = area;
+            *number += usize::from(are_apart);
+        }
+    }
+}
+
+/// Lines with the margin that letters' edges need.
+fn with_margins(lines: &[Line], height: usize, width: usize) -> Vec<Area> {
     let grow = |[first, last]: [usize; 2], by: usize, end: usize| [first.saturating_sub(by), (last + by).min(end)];
     let margins = lines.iter().map(|(area, members)| {
-        let (tall, wide) = (area.rows[1] - area.rows[0], area.columns[1] - area.columns[0]);
+        let (tall, wide) = (area.height(), area.columns[1] - area.columns[0]);
         let margin = 2 + tall.max(wide.min(2 * tall)) / 4;
         let ends = if *members >= LINE { margin.max(tall) } else { margin };
         Area { rows: grow(area.rows, margin, height), columns: grow(area.columns, ends, width) }
@@ -293,7 +332,7 @@ fn joined(first: &Area, second: &Area) -> Option<(Area, bool)> {
     let gap = length(area.columns).saturating_sub(length(first.columns) + length(second.columns));
     let are_apart = length(area.columns) >= length(first.columns) + length(second.columns);
     // A line stays about as high as its parts.
-    let is_even = overlap > 0 && 5 * length(area.rows) <= 8 * high;
+    let is_even = overlap > 0 && HIGHER[1] * length(area.rows) <= HIGHER[0] * high;
     let is_line = 2 * overlap >= low && high <= 2 * low && gap <= GAP * low;
     (is_even && (!are_apart || is_line)).then_some((area, are_apart))
 }
@@ -357,11 +396,27 @@ mod tests {
     fn letters_in_a_row_become_a_line_and_others_stay_apart() {
         let letter = |column: usize| Area { rows: [10, 20], columns: [column, column + 7] };
         let far = Area { rows: [60, 70], columns: [10, 17] };
-        let lines = join(vec![letter(10), letter(40), far, letter(20)], 200, 300);
+        let lines =
+            with_margins(&join([letter(10), letter(40), far, letter(20)].map(|part| (part, 1)).to_vec()), 200, 300);
         // Ten high and long: a margin of seven, and ten at the ends of a line.
         assert_eq!(lines.len(), 2);
         assert!(lines.contains(&Area { rows: [3, 27], columns: [0, 57] }), "{lines:?}");
         assert!(lines.contains(&Area { rows: [56, 74], columns: [6, 21] }), "{lines:?}");
+    }
+
+    #[test]
+    fn lines_are_followed_from_letter_to_letter() {
+        let letter = |column: usize| Area { rows: [10, 20], columns: [column, column + 7] };
+        // Letters a letter apart, one that is too far, one of another height, and one below.
+        let tall = Area { rows: [10, 35], columns: [85, 100] };
+        let below = Area { rows: [25, 35], columns: [45, 52] };
+        let mut lines = vec![(Area { rows: [10, 20], columns: [10, 37] }, 3)];
+        follow(&mut lines, &[letter(75), letter(59), below, letter(45), letter(130), tall], 300);
+        assert_eq!(lines, [(Area { rows: [10, 20], columns: [10, 82] }, 6)]);
+        // Bones are higher than letters.
+        let mut lines = vec![(letter(10), 1)];
+        follow(&mut lines, &[letter(20)], 100);
+        assert_eq!(lines, [(letter(10), 1)]);
     }
 
     #[test]

@@ -49,11 +49,33 @@ fn in_corner(picture: &Radiograph, corner: usize, scale: usize, level: Option<f3
     }
     let top = if corner < 2 { margin } else { picture.height - margin - tall };
     let left = if corner.is_multiple_of(2) { margin } else { picture.width - margin - wide };
+    let level = level.unwrap_or_else(|| level_on(picture, top, left, scale));
+    Some(Place { top, left, scale, level })
+}
+
+/// A place with the middle of the text on the border of a corner's search region, towards the middle of the picture: at
+/// 45 % of the width in the strips at top and bottom, at 30 % of the width above and below them (`is_inner`).
+fn across_border(picture: &Radiograph, corner: usize, scale: usize, is_inner: bool) -> Option<Place> {
+    let (tall, wide) = (8 * scale, 8 * scale * TEXT.len());
+    let (depth, border) = if is_inner { (0.10, 0.30) } else { (0.01, 0.45) };
+    let margin = 2 + (depth * picture.height as f64) as usize;
+    // Longer ones would begin outside of the picture or reach the other corner; higher ones would leave the region below.
+    if wide * 100 > picture.width * 58 || (tall + margin) * 100 > picture.height * if is_inner { 20 } else { 8 } {
+        return None;
+    }
+    let middle = (border * picture.width as f64) as usize;
+    let top = if corner < 2 { margin } else { picture.height - margin - tall };
+    let left = if corner.is_multiple_of(2) { middle } else { picture.width - middle } - wide / 2;
+    Some(Place { top, left, scale, level: level_on(picture, top, left, scale) })
+}
+
+/// White on what is dark, black on what is bright.
+fn level_on(picture: &Radiograph, top: usize, left: usize, scale: usize) -> f32 {
+    let (tall, wide) = (8 * scale, 8 * scale * TEXT.len());
     let rows = picture.pixels.chunks_exact(picture.width).skip(top).take(tall);
     let mut below: Vec<f32> = rows.flat_map(|row| &row[left..left + wide]).copied().collect();
     below.sort_unstable_by(f32::total_cmp);
-    let level = level.unwrap_or(if below[below.len() / 2] < 0.55 { 1.0 } else { 0.0 });
-    Some(Place { top, left, scale, level })
+    if below[below.len() / 2] < 0.55 { 1.0 } else { 0.0 }
 }
 
 fn with_text(picture: &Radiograph, place: Place) -> Radiograph {
@@ -105,6 +127,34 @@ fn text_in_the_corners_of_phantoms_is_gone() {
         }
     }
     assert!(num_drawn >= 20, "{num_drawn}");
+}
+
+#[test]
+fn text_that_goes_on_beyond_a_corner_is_gone_to_its_end() {
+    let (mut num_drawn, mut num_gone) = (0, 0);
+    for seed in 0..4 {
+        let clean = Phantom::from_seed(seed, 0).render(640).radiograph;
+        for corner in 0..4 {
+            for (scale, is_inner) in [(1, false), (1, true), (2, false), (2, true)] {
+                let place = across_border(&clean, corner, scale, is_inner).unwrap();
+                let drawn = with_text(&clean, place);
+                let is_seen = |(row, column): (usize, usize)| {
+                    (clean.pixels[row * clean.width + column] - place.level).abs() > FAINT
+                };
+                if !ink(place).into_iter().all(is_seen) {
+                    continue;
+                }
+                num_drawn += 1;
+                let mut picture = drawn.clone();
+                assert!(mask_corner_text(&mut picture) > 0, "phantom {seed}, {place:?}");
+                num_gone += usize::from(remaining_contrast(&clean, &drawn, &picture, place) <= FAINT);
+                let share = changed(&drawn, &picture);
+                assert!(share < 0.08, "phantom {seed}, {place:?}: {share} of the picture was painted over");
+            }
+        }
+    }
+    // A bone that a letter touches may end a line.
+    assert!(num_drawn >= 20 && num_gone * 10 >= num_drawn * 9, "{num_gone} of {num_drawn} are gone");
 }
 
 #[test]
@@ -167,17 +217,28 @@ fn figures_on_real_images() {
         };
         println!("{collection}: painted over {}; cropped {}", median(&mut shares), median(&mut crops));
         for scale in [1, 2, 4] {
-            let (mut gone, mut drawn) = (0, 0);
+            let (mut inside, mut across) = ([0, 0], [0, 0]);
             for picture in pictures().take(100) {
-                for place in (0..4).filter_map(|corner| in_corner(&picture, corner, scale, None)) {
+                let is_gone = |place: Place| {
                     let with_text = with_text(&picture, place);
                     let mut masked = with_text.clone();
                     mask_corner_text(&mut masked);
-                    drawn += 1;
-                    gone += usize::from(remaining_contrast(&picture, &with_text, &masked, place) <= FAINT);
+                    remaining_contrast(&picture, &with_text, &masked, place) <= FAINT
+                };
+                for corner in 0..4 {
+                    let borders = [false, true].map(|is_inner| across_border(&picture, corner, scale, is_inner));
+                    if let Some(place) = in_corner(&picture, corner, scale, None) {
+                        inside = [inside[0] + usize::from(is_gone(place)), inside[1] + 1];
+                    }
+                    for place in borders.into_iter().flatten() {
+                        across = [across[0] + usize::from(is_gone(place)), across[1] + 1];
+                    }
                 }
             }
+            let [gone, drawn] = inside;
             println!("  letters of {} px: {gone} of {drawn} texts gone", 8 * scale);
+            let [gone, drawn] = across;
+            println!("  the same across the border of a corner's region: {gone} of {drawn} texts gone");
         }
     }
 }
