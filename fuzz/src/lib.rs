@@ -1,7 +1,10 @@
-//! What all targets demand of a decoder: a sound picture or a sentence, whatever the bytes.
+//! What several targets need: what is demanded of a decoder (a sound picture or a sentence, whatever the bytes), and a
+//! folder for readers that take paths.
 //!
 //! `decode_bytes` catches panics of decoders, so that one bad file does not stop a preparation. Here they are found all
 //! the same: libFuzzer's hook ends the process at the panic, before anything can catch it.
+
+use std::path::PathBuf;
 
 use libfuzzer_sys::Corpus;
 use radiograph::{DecodeOptions, Fit, SourceFormat, decode_bytes, is_dicom};
@@ -48,4 +51,16 @@ pub fn check(bytes: &[u8], format: SourceFormat) -> Corpus {
         }
     }
     Corpus::Keep
+}
+
+/// An empty folder for this process below the folder for temporary files, which had better be in memory.
+///
+/// # Panics
+/// The folder cannot be made.
+pub fn new_folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("dino-diffusion-fuzz-{name}-{}", std::process::id()));
+    // It may be left from a process of that number.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("TMPDIR is a folder that can be written into");
+    folder
 }

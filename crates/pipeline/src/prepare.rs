@@ -44,7 +44,9 @@ use serde::{Deserialize, Serialize};
 use crate::presets::Columns;
 use crate::progress::Progress;
 pub use ending::PrepareSummary;
-use exclude::Exclusions;
+// For the fuzz targets, which read lists without preparing anything.
+#[doc(hidden)]
+pub use exclude::Exclusions;
 pub use merge::{MergeConfig, merge};
 pub use part::Part;
 use salt::open_salt;
@@ -110,7 +112,8 @@ pub struct PrepareConfig {
     pub stretch_plain_images: bool,
     /// Decode pictures whose compression allows it (JPEG of the usual kinds, JPEG 2000) to a half, a quarter or an eighth
     /// of their rows and columns, as long as they keep twice the resolution of the dataset. Quicker; pixels differ a little,
-    /// and equal pixels are recognised among files of one format and datasets of one size only. Default false.
+    /// and equal pixels are recognised among files of one format and datasets of one size only. Does nothing where
+    /// `crop_borders` or `mask_corner_text` need the whole picture. Default false.
     pub reduced_decoding: bool,
     /// Cut off borders that show nothing: collimation margins and frames of scanners. Default false.
     pub crop_borders: bool,
@@ -245,4 +248,4 @@ fn check(config: &PrepareConfig) -> Result<()> {
 #[cfg(test)]
 mod archive_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

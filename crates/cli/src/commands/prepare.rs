@@ -62,7 +62,8 @@ pub struct Arguments {
     #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
     fit: String,
     /// Decodes JPEG and JPEG 2000 to no more than needed, which is quicker; pixels differ a little from those of a full
-    /// decoding, and equal images are recognised within one format and image size only
+    /// decoding, and equal images are recognised within one format and image size only. Nothing is reduced with
+    /// `--crop-borders` or `--mask-corner-text`
     #[arg(long)]
     reduced_decoding: bool,
     /// Cuts off borders that show nothing: collimation margins and frames of scanners

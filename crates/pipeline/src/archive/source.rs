@@ -51,7 +51,7 @@ impl FileSource {
     ///
     /// # Errors
     /// See [`read_image`].
-    pub(crate) fn read_image(&self, options: &DecodeOptions) -> Result<Vec<u8>, String> {
+    pub fn read_image(&self, options: &DecodeOptions) -> Result<Vec<u8>, String> {
         let bytes = self
             .read(|reader, size| read_image(reader, size, options))
             .unwrap_or_else(|error| Err(DecodeError::Read(error)));
@@ -65,7 +65,7 @@ impl FileSource {
     ///
     /// # Errors
     /// More bytes, a file that cannot be read.
-    pub(crate) fn read_bytes(&self, limit: u64) -> Result<Vec<u8>, String> {
+    pub fn read_bytes(&self, limit: u64) -> Result<Vec<u8>, String> {
         let bytes = self.read(|reader, _| {
             let mut bytes = Vec::new();
             reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)

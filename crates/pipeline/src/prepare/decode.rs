@@ -64,8 +64,9 @@ fn options(config: &PrepareConfig) -> DecodeOptions {
     DecodeOptions {
         max_pixels: config.max_pixels,
         stretch_plain_images: config.stretch_plain_images,
-        // Letters are found at full size.
-        reduce_for: (config.reduced_decoding && !config.mask_corner_text)
+        // Letters are found at full size. So are borders: a smaller picture may show others, `segment` looks for them in
+        // the whole one, and what is left inside of them needs all of its pixels.
+        reduce_for: (config.reduced_decoding && !config.mask_corner_text && !config.crop_borders)
             .then_some((config.image_size, Fit::from(config.fit))),
         ..Default::default()
     }

@@ -36,10 +36,10 @@ pub struct PrepareSummary {
     pub near_across_splits: Shared,
     /// Images that `exclude` left out, in this session.
     pub num_excluded: usize,
-    /// Of the images taken in this session, those whose borders were cut off; none where that is not asked for.
+    /// Of the images taken in this session, those whose borders were cut off; none where that is not asked for. When parts
+    /// are joined, of all images, unless one of the parts was continued: of what was there before nobody knows.
     pub num_cropped: Option<usize>,
-    /// Of the images taken in this session, those in which something that looks like text was painted over; none where
-    /// that is not asked for.
+    /// Likewise, those in which something that looks like text was painted over.
     pub num_text_masked: Option<usize>,
     /// Images decoded in a second, in this session; none where all was there.
     pub images_per_sec: Option<f64>,

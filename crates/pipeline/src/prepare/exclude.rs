@@ -32,7 +32,7 @@ const MAX_SHOWN: usize = 3;
 
 /// The things to leave out.
 #[derive(Debug, Default)]
-pub(super) struct Exclusions {
+pub struct Exclusions {
     /// Twelve digits that change with the list, for the record of a dataset's settings.
     pub fingerprint: String,
     rows: Vec<Entry>,
@@ -74,7 +74,7 @@ impl Exclusions {
     ///
     /// # Errors
     /// A file that cannot be read, columns or cells that are not what they should be.
-    pub(super) fn read(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
+    pub fn read(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
         if path.is_dir() { Self::from_dataset(path, salt, say) } else { Self::from_table(path) }
     }
 
@@ -177,7 +177,7 @@ impl Exclusions {
     ///
     /// # Errors
     /// There are some.
-    pub(super) fn check_collections(&self, seen: &BTreeSet<String>) -> Result<()> {
+    pub fn check_collections(&self, seen: &BTreeSet<String>) -> Result<()> {
         for Entry { line, collection, .. } in &self.rows {
             let Some(name) = collection else { continue };
             if presets::about(name).is_none() && !seen.contains(name) {
@@ -194,7 +194,7 @@ impl Exclusions {
     }
 
     /// Whether what is known before decoding leaves an image out.
-    pub(super) fn has_item(&self, item: &SourceItem) -> bool {
+    pub fn has_item(&self, item: &SourceItem) -> bool {
         let collection = item.collection.as_deref();
         if let Some(&row) = collection.and_then(|name| self.collections.get(name)) {
             return self.note(row);
@@ -217,7 +217,7 @@ impl Exclusions {
     }
 
     /// Whether an image is left out by its pixels, or by a dataset's hash of its patient.
-    pub(super) fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, pixel_hash: &str) -> bool {
+    pub fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, pixel_hash: &str) -> bool {
         let digits = &pixel_hash[..DIGITS.min(pixel_hash.len())];
         let has_image = self.dataset_images.get(pixel_key(pixel_hash)).is_some();
         if has_image || self.dataset_patients.get(text_key(hashed)).is_some() {
@@ -241,7 +241,7 @@ impl Exclusions {
     }
 
     /// A sentence about rows that left nothing out, which may be typing mistakes. It shows lines and no patients.
-    pub(super) fn unmatched(&self) -> Option<String> {
+    pub fn unmatched(&self) -> Option<String> {
         let matched = lock(&self.matched);
         let lines: Vec<String> = (0..self.rows.len())
             .filter(|row| !matched.contains(row))

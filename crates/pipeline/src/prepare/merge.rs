@@ -60,24 +60,36 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
         progress.say("the dataset is finished already; delete it to join the parts anew");
         return ending::unchanged(&dataset, progress);
     }
-    let does = |setting: &str| settings.preparation.get(setting).and_then(toml::Value::as_bool).unwrap_or(true);
-    let (deduplicate, join_near_duplicates) = (does("deduplicate"), does("join_near_duplicates"));
+    let does = |setting: &str, usually: bool| {
+        settings.preparation.get(setting).and_then(toml::Value::as_bool).unwrap_or(usually)
+    };
+    let (deduplicate, join_near_duplicates) = (does("deduplicate", true), does("join_near_duplicates", true));
+    // Settings that are off are not listed. What a part does not know, the whole does not.
+    let is_known = parts.iter().all(|part| part.changed.is_some());
+    let is_counted = ["crop_borders", "mask_corner_text"].map(|setting| is_known && does(setting, false));
     let writer = DatasetWriter::create_or_resume(&config.out, settings)?;
     let num_continued = writer.num_committed();
     let num_excluded = parts.first().map_or(0, |part| part.record.num_excluded_listed)
         + parts.iter().map(|part| part.record.num_excluded_decoded).sum::<usize>();
 
     progress.begin("joining parts", parts.iter().map(|part| part.dataset.len() as u64).sum(), "images");
-    let joining = Joining { writer, seen: Seen::new(deduplicate), origins: Origins::default(), skipped: Vec::new() };
+    let joining = Joining {
+        writer,
+        seen: Seen::new(deduplicate),
+        origins: Origins::default(),
+        num_changed: [0; 2],
+        skipped: Vec::new(),
+    };
     let joined = joining.take_all(&mut parts, progress);
     progress.end();
-    let Joining { writer, origins, skipped, .. } = joined?;
+    let Joining { writer, origins, num_changed, skipped, .. } = joined?;
     // What is needed from here on takes the place of these.
     drop(parts);
     kernels::release_unused_memory(0);
     let origins = join_near_duplicates.then_some(&origins);
     let summary = ending::finish(&config.out, writer, skipped, origins, num_excluded, progress)?;
-    Ok(PrepareSummary { num_continued, num_excluded, ..summary })
+    let [num_cropped, num_text_masked] = [0, 1].map(|change| is_counted[change].then_some(num_changed[change]));
+    Ok(PrepareSummary { num_continued, num_excluded, num_cropped, num_text_masked, ..summary })
 }
 
 /// The folders as they were given, those that hold parts replaced by what they hold.
@@ -110,6 +122,8 @@ struct OpenPart {
     numbers: Ahead,
     given: Ahead,
     without_test: Ahead,
+    /// Images whose borders were cut off, and in which text was painted over; none where the part does not know.
+    changed: Option<[Ahead; 2]>,
 }
 
 /// Numbers that were not met yet.
@@ -134,7 +148,8 @@ impl OpenPart {
         let ahead = |numbers: &mut Numbers| mem::take(numbers).into_iter().peekable();
         let (numbers, given) = (ahead(&mut record.rows), ahead(&mut record.given));
         let without_test = ahead(&mut record.without_test);
-        Ok(Self { dataset, record, rows, next: 0, numbers, given, without_test })
+        let changed = record.changed.take().map(|mut changed| changed.each_mut().map(ahead));
+        Ok(Self { dataset, record, rows, next: 0, numbers, given, without_test, changed })
     }
 
     /// The number of the next image, `None` at the end.
@@ -152,18 +167,29 @@ impl OpenPart {
 
     /// How the image of a number came to its split; numbers ascend from call to call.
     fn origin(&mut self, number: u64) -> SplitOrigin {
-        let is_in = |numbers: &mut Ahead| {
-            while numbers.next_if(|other| *other < number).is_some() {}
-            numbers.peek() == Some(&number)
-        };
-        if is_in(&mut self.given) {
+        if is_in(&mut self.given, number) {
             SplitOrigin::Given
-        } else if is_in(&mut self.without_test) {
+        } else if is_in(&mut self.without_test, number) {
             SplitOrigin::DrawnWithoutTest
         } else {
             SplitOrigin::Drawn
         }
     }
+
+    /// Whether borders of the image of a number were cut off, and whether text in it was painted over, as far as the part
+    /// knows; numbers ascend from call to call.
+    fn changes(&mut self, number: u64) -> [bool; 2] {
+        match &mut self.changed {
+            Some(changed) => changed.each_mut().map(|numbers| is_in(numbers, number)),
+            None => [false; 2],
+        }
+    }
+}
+
+/// Whether a number is among those ahead; numbers below it are left behind.
+fn is_in(numbers: &mut Ahead, number: u64) -> bool {
+    while numbers.next_if(|other| *other < number).is_some() {}
+    numbers.peek() == Some(&number)
 }
 
 /// Sorts the parts; each must be there once.
@@ -243,6 +269,8 @@ struct Joining {
     writer: DatasetWriter,
     seen: Seen,
     origins: Origins,
+    /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
+    num_changed: [usize; 2],
     skipped: Vec<(u64, Skipped)>,
 }
 
@@ -274,6 +302,9 @@ impl Joining {
             };
             num_kept += 1;
             self.origins.insert(&row.source_file, part.origin(number));
+            for (count, is_changed) in self.num_changed.iter_mut().zip(part.changes(number)) {
+                *count += usize::from(is_changed);
+            }
             match committed.next().transpose()? {
                 Some(was) => ensure!(
                     was.source_file == row.source_file && was.pixel_hash == row.pixel_hash,

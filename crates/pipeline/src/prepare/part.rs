@@ -112,6 +112,10 @@ pub(super) struct PartRecord {
     pub given: Numbers,
     /// Of these, the ones that are drawn among training and validation only.
     pub without_test: Numbers,
+    /// Of these, the ones whose borders were cut off, and the ones in which text was painted over; none where a part was
+    /// continued, for of what an earlier session wrote nobody knows.
+    #[serde(default)]
+    pub changed: Option<[Numbers; 2]>,
     /// What was skipped, with its number.
     pub skipped: Vec<(u64, Skipped)>,
 }
@@ -143,6 +147,7 @@ pub(super) struct Share {
     rows: Numbers,
     given: Numbers,
     without_test: Numbers,
+    changed: [Numbers; 2],
     /// Names of the images that an earlier session wrote, hashed, in the order of the rows.
     committed: Vec<u64>,
 }
@@ -151,7 +156,15 @@ impl Share {
     pub(super) fn new(part: Part) -> Self {
         let listing = Sha256::new_with_prefix(b"dino-diffusion listing\0");
         let numbers = Numbers::default;
-        Self { part, listing, rows: numbers(), given: numbers(), without_test: numbers(), committed: vec![] }
+        Self {
+            part,
+            listing,
+            rows: numbers(),
+            given: numbers(),
+            without_test: numbers(),
+            changed: [numbers(), numbers()],
+            committed: vec![],
+        }
     }
 
     /// How many parts there are.
@@ -203,6 +216,14 @@ impl Share {
         Ok(())
     }
 
+    /// The image that was added last was changed: its borders cut off, text in it painted over.
+    pub(super) fn note_changes(&mut self, number: u64, is_changed: [bool; 2]) {
+        for (numbers, _) in self.changed.iter_mut().zip(is_changed).filter(|(_, is_changed)| *is_changed) {
+            // It is above the one before, or it would not have been added.
+            let _ = numbers.push(number);
+        }
+    }
+
     /// Writes the record of the part.
     ///
     /// # Errors
@@ -225,6 +246,7 @@ impl Share {
             rows: self.rows,
             given: self.given,
             without_test: self.without_test,
+            changed: self.committed.is_empty().then_some(self.changed),
             skipped: skipped.to_vec(),
         };
         record.write(dir)

@@ -239,8 +239,10 @@ impl<'a> Session<'a> {
             }
         };
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
-        self.num_changed[0] += usize::from(decoded.is_cropped);
-        self.num_changed[1] += usize::from(decoded.has_masked_text);
+        let is_changed = [decoded.is_cropped, decoded.has_masked_text];
+        for (count, is_changed) in self.num_changed.iter_mut().zip(is_changed) {
+            *count += usize::from(is_changed);
+        }
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
             let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
@@ -248,6 +250,7 @@ impl<'a> Session<'a> {
         });
         if let Some(share) = &mut self.share {
             share.add(number, &item.name, self.origins.of_name(&item.name))?;
+            share.note_changes(number, is_changed);
         }
         let row = ManifestRow {
             id,

@@ -32,6 +32,44 @@ fn write_source(dir: &Path) {
     }
 }
 
+/// A baseline JPEG of blocks of 8 x 8 pixels of one grey each, `columns` in a row: only constant coefficients, with a
+/// quantisation of 8, so that they are the greys less 128.
+pub(crate) fn jpeg_of_blocks(greys: &[u8], columns: usize) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    bytes.extend([8; 64]);
+    let [height, width] = [greys.len() / columns * 8, columns * 8].map(|length| (length as u16).to_be_bytes());
+    bytes.extend([0xff, 0xc0, 0, 11, 8, height[0], height[1], width[0], width[1], 1, 1, 0x11, 0]);
+    // Constant coefficients: twelve symbols, the numbers of bits, of four bits each.
+    bytes.extend([0xff, 0xc4, 0, 31, 0x00, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(0..12);
+    // The others: the end of the block alone, one bit.
+    bytes.extend([0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0]);
+    let mut bits = String::new();
+    let mut before = 128;
+    for &grey in greys {
+        let difference = i32::from(grey) - before;
+        before = i32::from(grey);
+        let length = 32 - difference.unsigned_abs().leading_zeros();
+        let value = if difference < 0 { difference + (1 << length) - 1 } else { difference };
+        bits += &format!("{length:04b}");
+        if length > 0 {
+            bits += &format!("{value:0width$b}", width = length as usize);
+        }
+        bits += "0";
+    }
+    bits += &"1".repeat((8 - bits.len() % 8) % 8);
+    for at in (0..bits.len()).step_by(8) {
+        let byte = u8::from_str_radix(&bits[at..at + 8], 2).unwrap();
+        bytes.push(byte);
+        if byte == 0xff {
+            bytes.push(0);
+        }
+    }
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}
+
 pub(super) fn config(source: &Path, out: &Path) -> PrepareConfig {
     PrepareConfig {
         sources: vec![source.to_path_buf()],

@@ -210,7 +210,9 @@ fn without_root(name: &str) -> String {
     if !is_absolute {
         return name;
     }
-    let parts: Vec<&str> = name.rsplit('/').take(2).collect();
+    // A file that lies in no folder has none.
+    let is_folder = |part: &&str| !part.is_empty() && !part.ends_with(':');
+    let parts: Vec<&str> = name.rsplit('/').take(2).filter(is_folder).collect();
     parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
@@ -335,6 +337,7 @@ mod tests {
         assert_eq!(without_root("/home/jane/images/1.png"), "images/1.png");
         assert_eq!(without_root("C:\\jane\\images\\1.png"), "images/1.png");
         assert_eq!(without_root("images\\1.png"), "images/1.png");
+        assert_eq!(["/1.png", "C:\\1.png", "//1.png"].map(without_root), ["1.png"; 3]);
     }
 
     #[test]

@@ -93,3 +93,90 @@ impl DicomSources {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prepare::{Fit, PrepareConfig};
+    use crate::progress::Silent;
+
+    const SIZE: usize = 100;
+    const HEIGHT: usize = 300;
+    const WIDTH: usize = 240;
+    /// Black margins at the top and left.
+    const TOP: usize = 60;
+    const LEFT: usize = 40;
+
+    /// Where something bright lies, which the mask is to show.
+    fn is_bright(row: usize, column: usize) -> bool {
+        (150..230).contains(&row) && (90..160).contains(&column)
+    }
+
+    /// A DICOM file of 300 x 240 pixels: black margins, a texture, and something bright in it.
+    fn framed() -> Vec<u8> {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../radiograph/tests/golden/dicom/u12_study.dcm");
+        let mut file = std::fs::read(fixture).unwrap();
+        let place = |file: &[u8], tag: [u8; 4]| file.windows(4).rposition(|window| window == tag).unwrap();
+        for (tag, value) in [([0x28, 0, 0x10, 0], HEIGHT), ([0x28, 0, 0x11, 0], WIDTH)] {
+            let at = place(&file, tag) + 8;
+            file[at..at + 2].copy_from_slice(&(value as u16).to_le_bytes());
+        }
+        file.truncate(place(&file, [0xe0, 0x7f, 0x10, 0]) + 8);
+        file.extend((HEIGHT as u32 * WIDTH as u32 * 2).to_le_bytes());
+        // The header's window goes from 600 to 3000.
+        let stored = (0..HEIGHT * WIDTH).map(|at| match (at / WIDTH, at % WIDTH) {
+            (row, column) if row < TOP || column < LEFT => 0,
+            (row, column) if is_bright(row, column) => 3000,
+            (row, column) => 1000 + (row * 37 + column * 53) % 1000,
+        });
+        file.extend(stored.flat_map(|value| (value as u16).to_le_bytes()));
+        file
+    }
+
+    /// The only frame of a segmentation object.
+    fn frame(object: &[u8]) -> Vec<u8> {
+        let pixel_data = [0xe0, 0x7f, 0x10, 0, b'O', b'B'];
+        let at = object.windows(6).rposition(|window| window == pixel_data).unwrap() + 12;
+        let bytes = &object[at..];
+        assert_eq!(bytes.len(), (HEIGHT * WIDTH).div_ceil(8));
+        (0..HEIGHT * WIDTH).map(|at| bytes[at / 8] >> (at % 8) & 1).collect()
+    }
+
+    #[test]
+    fn masks_lie_where_they_belong_on_the_whole_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("image.dcm"), framed()).unwrap();
+        let ways = [Fit::Pad, Fit::CentreCrop, Fit::Stretch].map(|fit| [(fit, false), (fit, true)]);
+        for (number, (fit, crop_borders)) in ways.into_iter().flatten().enumerate() {
+            let out = dir.path().join(number.to_string());
+            let config = PrepareConfig {
+                sources: vec![source.clone()],
+                image_size: SIZE,
+                fit,
+                crop_borders,
+                out: out.join("dataset"),
+                ..Default::default()
+            };
+            let summary = prepare::run(&config, &Silent).unwrap();
+            assert_eq!(summary.num_cropped, crop_borders.then_some(1));
+            let dataset = Dataset::open(&config.out).unwrap();
+            let right = dataset.image(0).unwrap().iter().map(|&level| u8::from(level > 212)).collect();
+            let lungs = Lungs { right, left: vec![0; SIZE * SIZE] };
+            let row = dataset.rows().unwrap().next().unwrap().unwrap();
+            let sources = DicomSources::new(&source, &dataset, "fingerprint", &out).unwrap();
+            assert!(sources.write(&row, &lungs, SIZE).unwrap());
+            let object = std::fs::read(out.join("dicom_seg").join(format!("{}.dcm", row.id))).unwrap();
+            assert_eq!(dicom_dimensions(&object).unwrap(), [HEIGHT, WIDTH]);
+            let expected = (0..HEIGHT * WIDTH).map(|at| u8::from(is_bright(at / WIDTH, at % WIDTH)));
+            let (mut both, mut either) = (0, 0);
+            for (found, expected) in frame(&object).into_iter().zip(expected) {
+                both += usize::from(found & expected);
+                either += usize::from(found | expected);
+            }
+            // A pixel of the dataset is three of the source: at half of one all around, 93 % are left.
+            assert!(both * 100 >= either * 93, "{fit:?}, borders cut off: {crop_borders}: {both} of {either}");
+        }
+    }
+}

@@ -5,14 +5,14 @@ use radiograph::{Mask, Radiograph, fit_square, fit_square_mask};
 use super::*;
 
 /// Side of the phantom, and its margins.
-const INNER: usize = 160;
-const TOP: usize = 20;
-const LEFT: usize = 20;
+pub(super) const INNER: usize = 160;
+pub(super) const TOP: usize = 20;
+pub(super) const LEFT: usize = 20;
 const HEIGHT: usize = TOP + INNER;
 const WIDTH: usize = LEFT + INNER;
 
 /// A phantom in black margins at the top and left, with a white marker in its upper left corner.
-fn framed() -> Radiograph {
+pub(super) fn framed() -> Radiograph {
     let phantom = Phantom::from_seed(5, 0).render(INNER).radiograph;
     let level = |at: usize| {
         let (row, column) = (at / WIDTH, at % WIDTH);
@@ -124,4 +124,36 @@ fn millimetres_stay_right_where_borders_are_cut_off() {
         let found = row.pixel_spacing_mm.unwrap();
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
     }
+}
+
+#[test]
+fn borders_are_those_of_the_whole_picture_when_decoding_is_reduced() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir_all(&source).unwrap();
+    // A border of 8 of 512 rows, of which a single one is left in a picture of an eighth.
+    let (down, columns) = (64, 48);
+    let grey = |at: usize| if at < columns { 0 } else { (60 + at * 31 % 140) as u8 };
+    let greys: Vec<u8> = (0..down * columns).map(grey).collect();
+    fs::write(source.join("image.jpg"), jpeg_of_blocks(&greys, columns)).unwrap();
+    let made = |reduced_decoding: bool, crop_borders: bool| {
+        let out = dir.path().join(format!("{reduced_decoding}-{crop_borders}"));
+        let config = PrepareConfig { reduced_decoding, crop_borders, ..config(&source, &out) };
+        let summary = run(&config, &Silent).unwrap();
+        assert_eq!(summary.num_cropped, crop_borders.then_some(1));
+        (Dataset::open(&out).unwrap().image(0).unwrap(), rows(&out).remove(0).pixel_hash)
+    };
+    let (cropped, hash) = made(false, true);
+    let whole = Radiograph::from_pixels(
+        (0..down * 8 * columns * 8)
+            .map(|at| f32::from(greys[at / (columns * 8) / 8 * columns + at % (columns * 8) / 8]) / 255.0)
+            .collect(),
+        down * 8,
+        columns * 8,
+    );
+    let inside = whole.unwrap().cropped([8, 0, down * 8 - 8, columns * 8]);
+    assert_eq!(cropped, fit_square(&inside, SIZE, radiograph::Fit::Pad));
+    assert_eq!(made(true, true), (cropped, hash.clone()));
+    // Without the border to look for, it is reduced.
+    assert_ne!(made(true, false).1, hash);
 }

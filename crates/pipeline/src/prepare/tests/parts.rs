@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::corners::{INNER, LEFT, TOP, framed};
 use super::*;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../radiograph/tests/golden/dicom");
@@ -209,6 +210,50 @@ fn parts_and_their_joining_continue_after_a_kill() {
     let summary = merge(&config, &Silent).unwrap();
     assert!((1..summary.num_images).contains(&summary.num_continued), "{}", summary.num_continued);
     assert_same(&base.path("joined"), &base.path("whole"));
+}
+
+/// Forty pictures with a marker, every third with a border too, and copies of ten of them in other parts.
+fn write_framed(source: &Path) {
+    fs::create_dir_all(source).unwrap();
+    let framed = framed();
+    for number in 0..40 {
+        let mut picture = if number % 3 == 0 { framed.clone() } else { framed.cropped([TOP, LEFT, INNER, INNER]) };
+        let last = picture.pixels.len() - 1;
+        picture.pixels[last - number] = 0.5 + picture.pixels[last - number] / 4.0;
+        let path = source.join(format!("{number:02}.png"));
+        write_png_u8(&path, &radiograph::to_u8(&picture.pixels), picture.height, picture.width).unwrap();
+        if number < 10 {
+            fs::copy(path, source.join(format!("copy-{number}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_cropped_and_painted_over_is_counted_across_parts() {
+    let base = Base::new(write_framed);
+    let counts = |summary: &PrepareSummary| (summary.num_cropped, summary.num_text_masked);
+    let both = |config| PrepareConfig { crop_borders: true, mask_corner_text: true, ..config };
+    let whole = base.prepare("whole", both);
+    assert_eq!((counts(&whole), whole.num_duplicates), ((Some(14), Some(40)), 10));
+    base.prepare_parts("parts", 3, both);
+    // Images that two parts have count once.
+    let joined = base.merge(&["parts"], "joined").unwrap();
+    assert_eq!(counts(&joined), counts(&whole));
+    assert_same(&base.path("joined"), &base.path("whole"));
+
+    let crop = |config| PrepareConfig { crop_borders: true, ..config };
+    base.prepare_parts("cropped", 2, crop);
+    assert_eq!(counts(&base.merge(&["cropped"], "joined-cropped").unwrap()), (Some(14), None));
+    base.prepare_parts("as-they-are", 2, |config| config);
+    assert_eq!(counts(&base.merge(&["as-they-are"], "joined-as-they-are").unwrap()), (None, None));
+
+    // A part that was continued does not know about what an earlier session wrote.
+    let part = crop(PrepareConfig { part: "1/2".parse().ok(), out: base.path("continued/1"), ..base.config.clone() });
+    assert!(std::panic::catch_unwind(|| run(&part, &KillAfter(AtomicUsize::new(1)))).is_err());
+    assert!(run(&part, &Silent).unwrap().num_continued > 0);
+    base.prepare("continued/2", |config| PrepareConfig { part: "2/2".parse().ok(), ..crop(config) });
+    assert_eq!(counts(&base.merge(&["continued"], "joined-continued").unwrap()), (None, None));
+    assert_same(&base.path("joined-continued"), &base.path("joined-cropped"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use radiograph::encode_png_u8;
 use super::super::{Columns, open};
 use crate::Skipped;
 use crate::archive::Archives;
+use crate::prepare::tests::jpeg_of_blocks;
 use crate::prepare::{self, CollectionSource, PrepareConfig, PrepareSummary};
 use crate::progress::Silent;
 
@@ -77,7 +78,7 @@ impl Mini {
     }
 
     fn jpeg(&self, name: &str) {
-        self.file(name, &jpeg(self.next()));
+        self.file(name, &jpeg_of_blocks(&[self.next()], 1));
     }
 
     fn dicom(&self, name: &str, patient: &str, view: &str) {
@@ -136,40 +137,6 @@ impl Prepared {
 /// The positive, negative and uncertain labels of a row.
 fn labels(row: &ManifestRow) -> [String; 3] {
     [&row.labels, &row.labels_negative, &row.labels_uncertain].map(|names| names.join(" "))
-}
-
-/// A baseline JPEG of one 8 x 8 block in one grey: only the constant coefficient, with a quantisation of 8, so that it
-/// is the grey less 128.
-fn jpeg(grey: u8) -> Vec<u8> {
-    let mut bytes = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
-    bytes.extend([8; 64]);
-    bytes.extend([0xff, 0xc0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0]);
-    // Constant coefficients: twelve symbols, the numbers of bits, of four bits each.
-    bytes.extend([0xff, 0xc4, 0, 31, 0x00, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    bytes.extend(0..12);
-    // The others: the end of the block alone, one bit.
-    bytes.extend([0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0x00, 0, 63, 0]);
-    let value = i32::from(grey) - 128;
-    let num_bits = 32 - value.abs().leading_zeros();
-    let magnitude = if value < 0 { value + (1 << num_bits) - 1 } else { value };
-    let mut bits: String = format!("{num_bits:04b}");
-    if num_bits > 0 {
-        bits.push_str(&format!("{magnitude:0width$b}", width = num_bits as usize));
-    }
-    bits.push('0');
-    while !bits.len().is_multiple_of(8) {
-        bits.push('1');
-    }
-    for byte in bits.as_bytes().chunks(8) {
-        let byte = byte.iter().fold(0, |sum, bit| sum << 1 | (bit - b'0'));
-        bytes.push(byte);
-        if byte == 0xff {
-            bytes.push(0);
-        }
-    }
-    bytes.extend([0xff, 0xd9]);
-    bytes
 }
 
 /// An uncompressed 8-bit DICOM file (explicit, little endian).
