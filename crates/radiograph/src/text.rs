@@ -56,6 +56,10 @@ impl Area {
     fn height(&self) -> usize {
         self.rows[1] - self.rows[0]
     }
+
+    fn width(&self) -> usize {
+        self.columns[1] - self.columns[0]
+    }
 }
 
 /// Paints over what looks like text in the corners of a picture, with the median of what lies around, and returns the
@@ -69,7 +73,7 @@ pub fn mask_corner_text(picture: &mut Radiograph) -> usize {
         let [row, column] = [part.rows, part.columns].map(|[first, last]| (first + last) / 2);
         is_near_corner(row, column, height, width)
     });
-    let mut lines = join(near.into_iter().map(|part| (part, 1)).collect());
+    let mut lines = join(near);
     follow(&mut lines, &beyond, height.max(width));
     let areas = with_margins(&lines, height, width);
     paint(picture, &areas);
@@ -200,8 +204,7 @@ struct Component {
 
 impl Component {
     fn is_like_text(&self, side: usize) -> bool {
-        let height = self.area.rows[1] - self.area.rows[0];
-        let width = self.area.columns[1] - self.area.columns[0];
+        let (height, width) = (self.area.height(), self.area.width());
         let [highest, widest] = GREATEST.map(|share| side as f64 * share);
         let mut outline = self.outline.clone();
         outline.sort_unstable_by(f32::total_cmp);
@@ -267,9 +270,10 @@ fn components(standing: &[f32], steps: &[f32], width: usize, level: f32) -> Vec<
 /// A row of parts as one rectangle, and how many there are, a part counting once however often it was found.
 type Line = (Area, usize);
 
-/// Lines that are one line joined, unless there are so many that they are texture.
-fn join(mut lines: Vec<Line>) -> Vec<Line> {
-    let can_be_joined = lines.len() <= MOST;
+/// Lines of parts; each part is one for itself where there are so many that they are texture.
+fn join(parts: Vec<Area>) -> Vec<Line> {
+    let can_be_joined = parts.len() <= MOST;
+    let mut lines: Vec<Line> = parts.into_iter().map(|part| (part, 1)).collect();
     let mut next = 0;
     while can_be_joined && next < lines.len() {
         let joined = (0..lines.len())
@@ -313,7 +317,7 @@ fn follow(lines: &mut [Line], beyond: &[Area], side: usize) {
 fn with_margins(lines: &[Line], height: usize, width: usize) -> Vec<Area> {
     let grow = |[first, last]: [usize; 2], by: usize, end: usize| [first.saturating_sub(by), (last + by).min(end)];
     let margins = lines.iter().map(|(area, members)| {
-        let (tall, wide) = (area.height(), area.columns[1] - area.columns[0]);
+        let (tall, wide) = (area.height(), area.width());
         let margin = 2 + tall.max(wide.min(2 * tall)) / 4;
         let ends = if *members >= LINE { margin.max(tall) } else { margin };
         Area { rows: grow(area.rows, margin, height), columns: grow(area.columns, ends, width) }
@@ -325,14 +329,14 @@ fn with_margins(lines: &[Line], height: usize, width: usize) -> Vec<Area> {
 fn joined(first: &Area, second: &Area) -> Option<(Area, bool)> {
     let around = |[a, b]: [usize; 2], [c, d]: [usize; 2]| [a.min(c), b.max(d)];
     let area = Area { rows: around(first.rows, second.rows), columns: around(first.columns, second.columns) };
-    let length = |[first, last]: [usize; 2]| last - first;
-    let heights = [length(first.rows), length(second.rows)];
+    let heights = [first.height(), second.height()];
     let [low, high] = [heights[0].min(heights[1]), heights[0].max(heights[1])];
-    let overlap = (heights[0] + heights[1]).saturating_sub(length(area.rows));
-    let gap = length(area.columns).saturating_sub(length(first.columns) + length(second.columns));
-    let are_apart = length(area.columns) >= length(first.columns) + length(second.columns);
+    let overlap = (heights[0] + heights[1]).saturating_sub(area.height());
+    let widths = first.width() + second.width();
+    let gap = area.width().saturating_sub(widths);
+    let are_apart = area.width() >= widths;
     // A line stays about as high as its parts.
-    let is_even = overlap > 0 && HIGHER[1] * length(area.rows) <= HIGHER[0] * high;
+    let is_even = overlap > 0 && HIGHER[1] * area.height() <= HIGHER[0] * high;
     let is_line = 2 * overlap >= low && high <= 2 * low && gap <= GAP * low;
     (is_even && (!are_apart || is_line)).then_some((area, are_apart))
 }
@@ -350,7 +354,7 @@ fn paint(picture: &mut Radiograph, areas: &[Area]) {
         .iter()
         .map(|area| {
             // As wide a ring as shows what lies around.
-            let ring = 2 + (area.rows[1] - area.rows[0]) / 8;
+            let ring = 2 + area.height() / 8;
             let rows = area.rows[0].saturating_sub(ring)..(area.rows[1] + ring).min(height);
             let columns = area.columns[0].saturating_sub(ring)..(area.columns[1] + ring).min(width);
             let mut around: Vec<f32> = Vec::new();
@@ -396,8 +400,7 @@ mod tests {
     fn letters_in_a_row_become_a_line_and_others_stay_apart() {
         let letter = |column: usize| Area { rows: [10, 20], columns: [column, column + 7] };
         let far = Area { rows: [60, 70], columns: [10, 17] };
-        let lines =
-            with_margins(&join([letter(10), letter(40), far, letter(20)].map(|part| (part, 1)).to_vec()), 200, 300);
+        let lines = with_margins(&join(vec![letter(10), letter(40), far, letter(20)]), 200, 300);
         // Ten high and long: a margin of seven, and ten at the ends of a line.
         assert_eq!(lines.len(), 2);
         assert!(lines.contains(&Area { rows: [3, 27], columns: [0, 57] }), "{lines:?}");

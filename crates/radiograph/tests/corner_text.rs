@@ -98,6 +98,22 @@ fn changed(before: &Radiograph, after: &Radiograph) -> f64 {
     number as f64 / before.pixels.len() as f64
 }
 
+/// What remains of a text after masking, by [`remaining_contrast`]; `None` where not each pixel of a letter can be seen,
+/// for black on black is no text.
+fn remaining_on_phantom(clean: &Radiograph, place: Place) -> Option<f32> {
+    let drawn = with_text(clean, place);
+    let is_seen =
+        |(row, column): (usize, usize)| (clean.pixels[row * clean.width + column] - place.level).abs() > FAINT;
+    if !ink(place).into_iter().all(is_seen) {
+        return None;
+    }
+    let mut picture = drawn.clone();
+    assert!(mask_corner_text(&mut picture) > 0, "{place:?}");
+    let share = changed(&drawn, &picture);
+    assert!(share < 0.08, "{place:?}: {share} of the picture was painted over");
+    Some(remaining_contrast(clean, &drawn, &picture, place))
+}
+
 #[test]
 fn text_in_the_corners_of_phantoms_is_gone() {
     let mut num_drawn = 0;
@@ -107,21 +123,9 @@ fn text_in_the_corners_of_phantoms_is_gone() {
             for corner in 0..4 {
                 for level in [None, Some(1.0), Some(0.0)] {
                     let place = in_corner(&clean, corner, scale, level).unwrap();
-                    let drawn = with_text(&clean, place);
-                    // Black on black is no text: each pixel of a letter must be seen.
-                    let is_seen = |(row, column): (usize, usize)| {
-                        (clean.pixels[row * clean.width + column] - place.level).abs() > FAINT
-                    };
-                    if !ink(place).into_iter().all(is_seen) {
-                        continue;
-                    }
+                    let Some(left) = remaining_on_phantom(&clean, place) else { continue };
                     num_drawn += 1;
-                    let mut picture = drawn.clone();
-                    assert!(mask_corner_text(&mut picture) > 0, "phantom {seed}, {place:?}");
-                    let left = remaining_contrast(&clean, &drawn, &picture, place);
                     assert!(left <= FAINT, "phantom {seed}, {place:?}: {left} remains");
-                    let share = changed(&drawn, &picture);
-                    assert!(share < 0.08, "phantom {seed}, {place:?}: {share} of the picture was painted over");
                 }
             }
         }
@@ -137,19 +141,9 @@ fn text_that_goes_on_beyond_a_corner_is_gone_to_its_end() {
         for corner in 0..4 {
             for (scale, is_inner) in [(1, false), (1, true), (2, false), (2, true)] {
                 let place = across_border(&clean, corner, scale, is_inner).unwrap();
-                let drawn = with_text(&clean, place);
-                let is_seen = |(row, column): (usize, usize)| {
-                    (clean.pixels[row * clean.width + column] - place.level).abs() > FAINT
-                };
-                if !ink(place).into_iter().all(is_seen) {
-                    continue;
-                }
+                let Some(left) = remaining_on_phantom(&clean, place) else { continue };
                 num_drawn += 1;
-                let mut picture = drawn.clone();
-                assert!(mask_corner_text(&mut picture) > 0, "phantom {seed}, {place:?}");
-                num_gone += usize::from(remaining_contrast(&clean, &drawn, &picture, place) <= FAINT);
-                let share = changed(&drawn, &picture);
-                assert!(share < 0.08, "phantom {seed}, {place:?}: {share} of the picture was painted over");
+                num_gone += usize::from(left <= FAINT);
             }
         }
     }

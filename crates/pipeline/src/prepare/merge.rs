@@ -302,9 +302,7 @@ impl Joining {
             };
             num_kept += 1;
             self.origins.insert(&row.source_file, part.origin(number));
-            for (count, is_changed) in self.num_changed.iter_mut().zip(part.changes(number)) {
-                *count += usize::from(is_changed);
-            }
+            ending::count_changes(&mut self.num_changed, part.changes(number));
             match committed.next().transpose()? {
                 Some(was) => ensure!(
                     was.source_file == row.source_file && was.pixel_hash == row.pixel_hash,

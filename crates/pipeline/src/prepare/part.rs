@@ -199,11 +199,12 @@ impl Share {
         self.part.has(name)
     }
 
-    /// An image has become, or was before, the next row of the part's dataset.
+    /// An image has become, or was before, the next row of the part's dataset. `is_changed` says whether its borders were
+    /// cut off, and whether text in it was painted over, as far as is known.
     ///
     /// # Errors
     /// An earlier session wrote another image there.
-    pub(super) fn add(&mut self, number: u64, name: &str, origin: SplitOrigin) -> Result<()> {
+    pub(super) fn add(&mut self, number: u64, name: &str, origin: SplitOrigin, is_changed: [bool; 2]) -> Result<()> {
         let expected = self.committed.get(self.rows.len());
         let is_expected = expected.is_none_or(|expected| *expected == short_hash(name));
         ensure!(is_expected && self.rows.push(number), CHANGED);
@@ -213,15 +214,10 @@ impl Share {
             SplitOrigin::Drawn => true,
         };
         ensure!(is_pushed, CHANGED);
-        Ok(())
-    }
-
-    /// The image that was added last was changed: its borders cut off, text in it painted over.
-    pub(super) fn note_changes(&mut self, number: u64, is_changed: [bool; 2]) {
-        for (numbers, _) in self.changed.iter_mut().zip(is_changed).filter(|(_, is_changed)| *is_changed) {
-            // It is above the one before, or it would not have been added.
-            let _ = numbers.push(number);
+        for (numbers, is_changed) in self.changed.iter_mut().zip(is_changed) {
+            ensure!(!is_changed || numbers.push(number), CHANGED);
         }
+        Ok(())
     }
 
     /// Writes the record of the part.

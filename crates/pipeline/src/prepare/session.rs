@@ -201,7 +201,8 @@ impl<'a> Session<'a> {
         let mut decoded = batch.into_iter().zip(decoded);
         for Task { number, there, decode } in tasks {
             if let (Some(share), Some(name)) = (&mut self.share, &there) {
-                share.add(number, name, self.origins.of_name(name))?;
+                // What was changed in an earlier session nobody knows.
+                share.add(number, name, self.origins.of_name(name), [false; 2])?;
             }
             let Some((item, decoded)) = decode.then(|| decoded.next()).flatten() else { continue };
             match decoded {
@@ -240,17 +241,14 @@ impl<'a> Session<'a> {
         };
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
         let is_changed = [decoded.is_cropped, decoded.has_masked_text];
-        for (count, is_changed) in self.num_changed.iter_mut().zip(is_changed) {
-            *count += usize::from(is_changed);
-        }
+        ending::count_changes(&mut self.num_changed, is_changed);
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
             let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
             plan.assign(&patient)
         });
         if let Some(share) = &mut self.share {
-            share.add(number, &item.name, self.origins.of_name(&item.name))?;
-            share.note_changes(number, is_changed);
+            share.add(number, &item.name, self.origins.of_name(&item.name), is_changed)?;
         }
         let row = ManifestRow {
             id,

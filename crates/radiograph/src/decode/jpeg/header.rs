@@ -166,7 +166,8 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
             // Progressive, lossless, hierarchical, arithmetic.
             0xc2 | 0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf => return Err(Refusal::OtherKind),
             0xda => {
-                let Some(Frame { bits, height, width, components }) = &frame else { return corrupt("no image header") };
+                let Some(frame) = &frame else { return corrupt("no image header") };
+                let components = &frame.components;
                 let Some(scanned) = read_scan(&mut segment, components, &tables)? else {
                     reader.skip_data();
                     continue;
@@ -180,9 +181,9 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
                 let finest = [0, 1]
                     .map(|axis| components.iter().map(|(_, component)| component.sampling[axis]).max().unwrap_or(1));
                 return Ok(Header {
-                    height: *height,
-                    width: *width,
-                    bits: *bits,
+                    height: frame.height,
+                    width: frame.width,
+                    bits: frame.bits,
                     num_components: names.len(),
                     is_luma_first,
                     finest,
@@ -244,15 +245,14 @@ fn read_scan(
 ) -> Result<Option<Vec<Component>>, Refusal> {
     let num_scanned = usize::from(segment.byte()?);
     let mut scanned = Vec::with_capacity(MAX_COMPONENTS);
-    let mut has_first = false;
-    // Those of a scan come in the order of the picture (T.81, B.2.3).
-    let mut rest = components.iter().enumerate();
+    // Those of a scan come in the order of the picture (T.81, B.2.3), so the first can only be the first here.
+    let has_first = segment.0.first() == components.first().map(|(name, _)| name);
+    let mut rest = components.iter();
     for _ in 0..num_scanned {
         let name = segment.byte()?;
-        let Some((number, (_, component))) = rest.find(|(_, (known, _))| *known == name) else {
+        let Some((_, component)) = rest.find(|(known, _)| *known == name) else {
             return corrupt("a scan of components that the picture does not have");
         };
-        has_first |= number == 0;
         let [dc, ac] = nibbles(segment.byte()?);
         scanned.push(Component { dc, ac, ..*component });
     }
