@@ -55,6 +55,20 @@ fn components_in_scans_of_their_own_are_the_same_picture() {
     }
 }
 
+/// Against the standard, but read by most programs: the scan names its components in another order than the picture.
+#[test]
+fn components_in_another_order_are_read() {
+    let mut bytes = std::fs::read(folder().join("color.jpg")).unwrap();
+    let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    // Names and tables of the second and third component.
+    assert_eq!(bytes[scan + 7..scan + 11], [2, 0x11, 3, 0x11]);
+    bytes.swap(scan + 7, scan + 9);
+    let picture = decode_bytes(&bytes, &DecodeOptions::default()).unwrap();
+    let (height, width, pixels) = expected("color.jpg");
+    assert_eq!((picture.height, picture.width), (height, width));
+    assert!(greatest_difference(&picture.pixels, &pixels) <= 2.0 / 255.0 + 1e-5);
+}
+
 #[test]
 fn resizing_agrees_with_pillow() {
     let source = decode_file(folder().join("resize_source.png"), &DecodeOptions::default()).unwrap();

@@ -251,6 +251,10 @@ fn read_scan(
     for _ in 0..num_scanned {
         let name = segment.byte()?;
         let Some((_, component)) = rest.find(|(known, _)| *known == name) else {
+            if num_scanned == components.len() {
+                // All of them in another order, against the standard: left to others.
+                return Err(Refusal::OtherKind);
+            }
             return corrupt("a scan of components that the picture does not have");
         };
         let [dc, ac] = nibbles(segment.byte()?);
