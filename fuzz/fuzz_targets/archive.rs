@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pipeline::archive::{Archives, FileSource};
-use pipeline::presets::{Folder, Preset};
+use ingest::archive::{Archives, FileSource};
+use ingest::presets::{Folder, Preset};
 use radiograph::DecodeOptions;
 
 /// Members that are read, and bytes of each: a member of the largest inputs unpacks to some megabytes.

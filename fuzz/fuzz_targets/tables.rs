@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 
 use dataset::PatientSalt;
 use libfuzzer_sys::{Corpus, fuzz_target};
-use pipeline::archive::Archives;
-use pipeline::prepare::Exclusions;
-use pipeline::presets::{self, Columns, SourceItem};
+use ingest::archive::Archives;
+use ingest::prepare::Exclusions;
+use ingest::presets::{self, Columns, SourceItem};
 
 /// The separator of records of ASCII, which no table has.
 const SEPARATOR: u8 = 0x1e;

@@ -36,7 +36,7 @@ impl<'a> Context<'a> {
             None => "cannot start a thread for each processor; give a small `--threads`".to_owned(),
         })?;
         if let Some(mebibytes) = global.keep_memory {
-            kernels::limit_unused_memory((mebibytes as usize) << 20);
+            memory::limit_unused((mebibytes as usize) << 20);
         }
         Ok(Self {
             device: global.device.clone(),

@@ -12,7 +12,7 @@ use clap::Parser;
 
 /// Training allocates the same large tensors again and again: they are kept for reuse.
 #[global_allocator]
-static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
+static ALLOCATOR: memory::CachingAllocator = memory::CachingAllocator;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();

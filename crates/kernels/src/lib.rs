@@ -8,14 +8,12 @@
 //!
 //! Results of the vector code depend neither on the number of threads nor, for one image, on the rest of its batch.
 
-mod allocator;
 mod cpu;
 mod extension;
 mod operation;
 pub mod reference;
 mod threads;
 
-pub use allocator::{CachingAllocator, DEFAULT_LIMIT, limit_unused_memory, release_unused_memory};
 pub use cpu::convolution::CONVOLUTION_VARIABLE;
 pub use cpu::{CpuLevel, LEVEL_VARIABLE, cpu_level};
 pub use operation::Operation;

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
+static ALLOCATOR: memory::CachingAllocator = memory::CachingAllocator;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();

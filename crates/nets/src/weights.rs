@@ -313,7 +313,7 @@ pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint) -> Result<M, 
     if let Some(error) = loader.error {
         return Err(error);
     }
-    kernels::release_unused_memory(0);
+    memory::release_unused(0);
     let mut problems = loader.problems;
     problems.extend(
         checkpoint.keys().filter(|key| !loader.seen.contains(*key)).map(|key| format!("unknown tensor `{key}`")),
@@ -356,7 +356,7 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         // What the last tensors left behind has sizes of its own and would add up.
-        kernels::release_unused_memory(MOST_UNUSED_BYTES);
+        memory::release_unused(MOST_UNUSED_BYTES);
         let tensor = match self.checkpoint.read(&key) {
             Ok(tensor) => tensor,
             Err(error) => {

@@ -3,13 +3,11 @@
 //! Things are told by content. Nothing that identifies a patient is shown: of a DICOM file only the picture and the
 //! view.
 
-mod compare;
 mod file;
 mod network;
 mod stage;
 
 use anyhow::{Result, ensure};
-pub use compare::{Comparison, Shared, across_splits, compare, compare_folders};
 use serde::Serialize;
 
 use std::{fmt::Display, fs, path::Path};

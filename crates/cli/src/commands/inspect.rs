@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use ingest::compare::{Comparison, Shared, compare_folders};
 use pipeline::Skipped;
-use pipeline::inspect::{self, Comparison, Inspection, Shared};
+use pipeline::inspect::{self, Inspection};
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -29,7 +30,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("inspect")?;
     let mut outcome = Outcome::default();
     let comparison = match &arguments.paths[..] {
-        [first, second] => inspect::compare_folders(first, second)?,
+        [first, second] => compare_folders(first, second)?,
         _ => None,
     };
     ensure!(

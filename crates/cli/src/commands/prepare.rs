@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use pipeline::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
-use pipeline::presets;
+use ingest::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
+use ingest::presets;
 
 use super::{word, words};
 use crate::context::Context;

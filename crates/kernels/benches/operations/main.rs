@@ -19,7 +19,7 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
-static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
+static ALLOCATOR: memory::CachingAllocator = memory::CachingAllocator;
 
 /// What `cargo bench` shows: the sizes of `small-128`, and some of Stable Diffusion.
 const CASES: [&str; 25] = [

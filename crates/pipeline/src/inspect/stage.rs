@@ -3,6 +3,7 @@
 use super::{Inspection, Kind, grouped, network};
 use anyhow::Context;
 use dataset::{Dataset, EncodingsInfo, RunDir};
+use ingest::compare::across_splits;
 use nets::Checkpoint;
 use std::{fs, path::Path};
 
@@ -21,7 +22,7 @@ pub(super) fn dataset(path: &Path) -> Inspection {
     }
     inspection.line("shards", format!("{} of {} images", dataset.num_shards(), grouped(info.shard_size)));
     inspection.line("fingerprint", dataset.fingerprint());
-    if let Some(near) = inspection.check(super::compare::across_splits(&dataset)) {
+    if let Some(near) = inspection.check(across_splits(&dataset)) {
         let example = near.examples.first().map_or_else(String::new, |example| format!(" (for example {example})"));
         inspection.line("near duplicates", format!("{} across splits{example}", grouped(near.count)));
     }

@@ -10,7 +10,7 @@ use radiograph::{
 use sha2::{Digest, Sha256};
 
 use super::Lungs;
-use crate::prepare;
+use ingest::prepare;
 
 /// Where sources lie and how they were fitted into the dataset's squares.
 pub(super) struct DicomSources {
@@ -97,8 +97,8 @@ impl DicomSources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::{Fit, PrepareConfig};
     use crate::progress::Silent;
+    use ingest::prepare::{Fit, PrepareConfig};
 
     const SIZE: usize = 100;
     const HEIGHT: usize = 300;

@@ -3,7 +3,7 @@
 
 use super::SIZE;
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Split};
-use pipeline::prepare::{self, PrepareConfig};
+use ingest::prepare::{self, PrepareConfig};
 use pipeline::progress::Silent;
 use pipeline::views::{self, Pose, ViewQuestion, ViewsConfig, ViewsSummary};
 use pipeline::{device, encode};

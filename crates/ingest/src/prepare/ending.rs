@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::joining::{Origins, tell_of_moves, warn_of_near_duplicates};
 use crate::Skipped;
-use crate::inspect::{Shared, across_splits};
+use crate::compare::{Shared, across_splits};
 use crate::progress::Progress;
 
 /// What came of it.

@@ -85,7 +85,7 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
     let Joining { writer, origins, num_changed, skipped, .. } = joined?;
     // What is needed from here on takes the place of these.
     drop(parts);
-    kernels::release_unused_memory(0);
+    memory::release_unused(0);
     let origins = join_near_duplicates.then_some(&origins);
     let summary = ending::finish(&config.out, writer, skipped, origins, num_excluded, progress)?;
     let [num_cropped, num_text_masked] = [0, 1].map(|change| is_counted[change].then_some(num_changed[change]));

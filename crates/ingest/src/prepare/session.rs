@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
         let Self { config, writer, origins, skipped, share, num_items, num_continued, num_decoded, .. } = self;
         // What is needed from here on takes the place of these.
         drop((self.given, self.committed, self.kept, self.seen));
-        kernels::release_unused_memory(0);
+        memory::release_unused(0);
         let finished = match share {
             Some(share) => {
                 let num_parts = share.num_parts();

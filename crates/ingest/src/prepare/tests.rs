@@ -8,7 +8,7 @@ use radiograph::{Phantom, encode_png_u8, write_png_u8};
 use super::ending::SKIPPED_FILE;
 use super::*;
 use crate::Skipped;
-use crate::inspect::Shared;
+use crate::compare::Shared;
 use crate::progress::Silent;
 
 mod corners;

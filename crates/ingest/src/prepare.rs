@@ -197,7 +197,7 @@ pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSum
         progress.say("the sources hold nothing new");
         return ending::unchanged(&dataset, progress);
     }
-    kernels::release_unused_memory(0);
+    memory::release_unused(0);
     ensure!(
         given.num_items > 0,
         "the sources hold no images{}; give files or folders that do: {}",

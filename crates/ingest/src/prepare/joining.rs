@@ -3,7 +3,7 @@
 use dataset::{JoinedSplits, KeyMap, SplitOrigin};
 
 use super::splits::{GivenSplits, short_hash};
-use crate::inspect::Shared;
+use crate::compare::Shared;
 use crate::presets::SourceItem;
 use crate::progress::Progress;
 

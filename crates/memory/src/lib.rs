@@ -4,7 +4,7 @@
 //! that its pages are cleared and mapped anew the next time, which costs more than much of the arithmetic done on them.
 //! Blocks of [`SMALLEST`] bytes and more are kept in lists by size instead, up to a limit; smaller ones go straight to
 //! the system's allocator. Whoever is done with a phase whose sizes will not come back, such as reading weights, gives
-//! its blocks up with [`release_unused_memory`].
+//! its blocks up with [`release_unused`].
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ struct State {
 /// The allocator; install it in a binary with
 /// ```no_run
 /// #[global_allocator]
-/// static ALLOCATOR: kernels::CachingAllocator = kernels::CachingAllocator;
+/// static ALLOCATOR: memory::CachingAllocator = memory::CachingAllocator;
 /// # fn main() {}
 /// ```
 pub struct CachingAllocator;
@@ -55,13 +55,13 @@ pub struct CachingAllocator;
 static POOL: Pool = Pool::new();
 
 /// Limits the bytes that [`CachingAllocator`] keeps unused, at first [`DEFAULT_LIMIT`]; 0 keeps nothing from now on.
-pub fn limit_unused_memory(bytes: usize) {
+pub fn limit_unused(bytes: usize) {
     POOL.set_limit(bytes);
 }
 
 /// Gives unused memory back to the system until at most `keep` bytes of it remain. Small blocks that were freed go back
 /// too where `keep` is 0, as far as the system's allocator can tell.
-pub fn release_unused_memory(keep: usize) {
+pub fn release_unused(keep: usize) {
     POOL.lock().shrink_to(keep);
     if keep == 0 {
         trim_system();
