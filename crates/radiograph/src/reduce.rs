@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::resample::{Taps, area_taps, axis_taps};
+use crate::resample::{Axis, Taps, area_taps, axis_taps};
 
 /// Rows of brightness in `0..=1`, one after the other.
 pub(crate) trait Rows {
@@ -108,8 +108,8 @@ impl pulp::NullaryFnOnce for Add<'_> {
 /// A result at work.
 struct Sums {
     width: usize,
-    rows: Vec<Taps>,
-    columns: Vec<Taps>,
+    rows: Axis,
+    columns: Axis,
     /// The result's rows that rows of the picture were added to and that are not whole, from `next` on.
     open: VecDeque<Vec<f32>>,
     next: usize,
@@ -163,7 +163,7 @@ impl Sums {
             line.resize(self.width, 0.0);
             self.open.push_back(line);
         }
-        let weights = |taps: &Taps| -> [Option<f32>; GROUP] {
+        let weights = |taps: Taps<'_>| -> [Option<f32>; GROUP] {
             std::array::from_fn(|row| {
                 let place = (first + row).checked_sub(taps.first).filter(|_| row < count)?;
                 taps.weights.get(place).copied()
@@ -173,7 +173,7 @@ impl Sums {
             [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
             _ => None,
         };
-        let lines = self.open.iter_mut().zip(&self.rows[self.next..]);
+        let lines = self.open.iter_mut().zip(self.rows.iter_from(self.next));
         let weighted = |(line, taps)| {
             let some = weights(taps);
             (line, some, all(some))
@@ -190,9 +190,8 @@ impl Sums {
                 _ => add_four(line, group, four),
             }
         }
-        while let Some(taps) = self.rows.get(self.next).filter(|taps| taps.first + taps.weights.len() <= first + count)
-        {
-            debug_assert!(!taps.weights.is_empty());
+        drop(lines);
+        while self.rows.get(self.next).is_some_and(|taps| taps.end() <= first + count) {
             let Some(line) = self.open.pop_front() else { break };
             self.next += 1;
             self.whole.push(line);
@@ -221,9 +220,9 @@ impl Sums {
             }
         }
         self.spare.append(&mut self.whole);
-        for (out, taps) in self.columns_out.iter_mut().zip(&self.columns) {
+        for (out, taps) in self.columns_out.iter_mut().zip(self.columns.iter_from(0)) {
             let mut sums = [0.0_f32; LANES];
-            for (lanes, &weight) in self.turned[taps.first..].iter().zip(&taps.weights) {
+            for (lanes, &weight) in self.turned[taps.first..].iter().zip(taps.weights) {
                 for (sum, value) in sums.iter_mut().zip(lanes) {
                     *sum += value * weight;
                 }

@@ -5,6 +5,8 @@
 //! reduced before columns, because the first pass then streams over whole rows and the second touches only what is left.
 //! Plain sums in a fixed order, no processor-specific code: two machines give the same bits.
 
+use std::ops::Range;
+
 use crate::reduce::{Filter, Target, reduce};
 
 /// Half-width of the filter in output pixels (input pixels when enlarging).
@@ -24,29 +26,87 @@ pub(crate) fn catmull_rom(x: f64) -> f64 {
 }
 
 /// For one output position: the first input position and the weights from there on, summing to 1.
-pub(crate) struct Taps {
+#[derive(Clone, Copy)]
+pub(crate) struct Taps<'a> {
     pub first: usize,
-    pub weights: Vec<f32>,
+    pub weights: &'a [f32],
+}
+
+impl Taps<'_> {
+    /// The position behind the last one that counts.
+    pub(crate) fn end(&self) -> usize {
+        self.first + self.weights.len()
+    }
+}
+
+/// The taps of every output position of an axis. They lie in one piece: small pictures come by the million, and a list
+/// for each position takes longer than the sums that it is for.
+pub(crate) struct Axis {
+    /// For each position the first input position, and where its weights end.
+    positions: Vec<(usize, usize)>,
+    weights: Vec<f32>,
+}
+
+impl Axis {
+    /// `taps` gives for each position the interval of input positions and a function of their weights, which need not sum
+    /// to 1.
+    fn new<W: Fn(usize) -> f64>(output: usize, taps: impl Fn(usize) -> (Range<usize>, W)) -> Self {
+        let (mut positions, mut weights) = (Vec::with_capacity(output), Vec::new());
+        let mut raw: Vec<f64> = Vec::new();
+        for position in 0..output {
+            let (range, weight) = taps(position);
+            let first = range.start;
+            if position == 0 {
+                // Others have as many, or one more.
+                weights.reserve(output * (range.len() + 1));
+            }
+            raw.clear();
+            raw.extend(range.map(weight));
+            let sum = raw.iter().sum::<f64>();
+            let sum = if sum == 0.0 { f64::MIN_POSITIVE } else { sum };
+            weights.extend(raw.iter().map(|weight| (weight / sum) as f32));
+            positions.push((first, weights.len()));
+        }
+        Self { positions, weights }
+    }
+
+    /// The number of output positions.
+    pub(crate) fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// The taps of an output position; none beyond the last.
+    #[inline(always)]
+    pub(crate) fn get(&self, position: usize) -> Option<Taps<'_>> {
+        let &(first, end) = self.positions.get(position)?;
+        let start = position.checked_sub(1).map_or(0, |before| self.positions[before].1);
+        Some(Taps { first, weights: &self.weights[start..end] })
+    }
+
+    /// The taps of all output positions from one on.
+    #[inline(always)]
+    pub(crate) fn iter_from(&self, start: usize) -> impl Iterator<Item = Taps<'_>> {
+        let mut at = start.checked_sub(1).map_or(0, |before| self.positions[before].1);
+        self.positions[start..].iter().map(move |&(first, end)| {
+            let weights = &self.weights[at..end];
+            at = end;
+            Taps { first, weights }
+        })
+    }
 }
 
 /// The weights of every output position for the input interval `start..start + length` of an axis of `input` samples.
-pub(crate) fn axis_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
+pub(crate) fn axis_taps(input: usize, start: f64, length: f64, output: usize) -> Axis {
     let scale = length / output as f64;
     let filter_scale = scale.max(1.0);
     let support = SUPPORT * filter_scale;
-    (0..output)
-        .map(|position| {
-            let center = start + (position as f64 + 0.5) * scale;
-            let first = (center - support + 0.5).floor().max(0.0) as usize;
-            let end = ((center + support + 0.5).floor().max(0.0) as usize).min(input);
-            let first = first.min(input - 1);
-            let end = end.max(first + 1);
-            let raw: Vec<f64> =
-                (first..end).map(|tap| catmull_rom((tap as f64 - center + 0.5) / filter_scale)).collect();
-            let sum: f64 = raw.iter().sum();
-            Taps { first, weights: raw.iter().map(|weight| (weight / sum) as f32).collect() }
-        })
-        .collect()
+    Axis::new(output, |position| {
+        let center = start + (position as f64 + 0.5) * scale;
+        // Of numbers that are not negative the whole part is the floor.
+        let first = ((center - support + 0.5).max(0.0) as usize).min(input - 1);
+        let end = ((center + support + 0.5).max(0.0) as usize).min(input).max(first + 1);
+        (first..end, move |tap| catmull_rom((tap as f64 - center + 0.5) / filter_scale))
+    })
 }
 
 /// Resizes a plane (`height * width`, row-major) to `[new_height, new_width]` with the antialiased Catmull-Rom filter.
@@ -80,37 +140,30 @@ pub(crate) fn coverage_box(mask: &[u8], [height, width]: [usize; 2], source: [f6
     let columns = area_taps(width, left, box_width, target[1]);
     let mut out = Vec::with_capacity(target[0] * target[1]);
     let mut line = vec![0.0_f32; width];
-    for row_taps in &rows {
+    for row_taps in rows.iter_from(0) {
         line.fill(0.0);
-        for (row, &weight) in mask[row_taps.first * width..].chunks_exact(width).zip(&row_taps.weights) {
+        for (row, &weight) in mask[row_taps.first * width..].chunks_exact(width).zip(row_taps.weights) {
             for (sum, &pixel) in line.iter_mut().zip(row) {
                 *sum += weight * f32::from(pixel.min(1));
             }
         }
-        out.extend(columns.iter().map(|taps| {
-            line[taps.first..].iter().zip(&taps.weights).map(|(&share, &weight)| share * weight).sum::<f32>()
+        out.extend(columns.iter_from(0).map(|taps| {
+            line[taps.first..].iter().zip(taps.weights).map(|(&share, &weight)| share * weight).sum::<f32>()
         }));
     }
     out
 }
 
 /// Box-filter weights: how much of each input sample an output pixel covers, summing to 1.
-pub(crate) fn area_taps(input: usize, start: f64, length: f64, output: usize) -> Vec<Taps> {
+pub(crate) fn area_taps(input: usize, start: f64, length: f64, output: usize) -> Axis {
     let scale = length / output as f64;
-    (0..output)
-        .map(|position| {
-            let from = (start + position as f64 * scale).clamp(0.0, input as f64);
-            let to = (start + (position + 1) as f64 * scale).clamp(0.0, input as f64);
-            let first = (from.floor() as usize).min(input - 1);
-            let end = (to.ceil() as usize).clamp(first + 1, input);
-            let raw: Vec<f64> = (first..end)
-                .map(|tap| ((tap + 1) as f64).min(to) - (tap as f64).max(from))
-                .map(|w| w.max(0.0))
-                .collect();
-            let sum: f64 = raw.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-            Taps { first, weights: raw.iter().map(|weight| (weight / sum) as f32).collect() }
-        })
-        .collect()
+    Axis::new(output, |position| {
+        let from = (start + position as f64 * scale).clamp(0.0, input as f64);
+        let to = (start + (position + 1) as f64 * scale).clamp(0.0, input as f64);
+        let first = (from as usize).min(input - 1);
+        let end = (to.ceil() as usize).clamp(first + 1, input);
+        (first..end, move |tap| (((tap + 1) as f64).min(to) - (tap as f64).max(from)).max(0.0))
+    })
 }
 
 #[cfg(test)]
