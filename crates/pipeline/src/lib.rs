@@ -1,5 +1,5 @@
-//! The stages: each a configuration and a `run` that reads some folders and writes one. This is the only crate that
-//! knows the others; it never prints, what it has to say goes through [`progress::Progress`].
+//! The stages: each a configuration and a `run` that reads some folders and writes one. This crate knows all the others
+//! but the command line; it never prints, what it has to say goes through [`progress::Progress`].
 
 pub mod assets;
 mod chart;
