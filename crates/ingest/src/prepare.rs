@@ -176,6 +176,11 @@ impl Default for PrepareConfig {
 /// both sides, no usable image at all, an output folder that holds something else, a disk that is full. Single images
 /// are never errors: see [`PrepareSummary::skipped`].
 pub fn run(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSummary> {
+    // On a thread of the pool: what cannot be shared out is done while the others decode, and by no thread of its own.
+    rayon::scope(|_| run_in_pool(config, progress))
+}
+
+fn run_in_pool(config: &PrepareConfig, progress: &dyn Progress) -> Result<PrepareSummary> {
     check(config)?;
     // Names that do not exist come first: everything else is about files.
     Sources::new(config, &Exclusions::default())?;

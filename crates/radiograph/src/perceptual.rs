@@ -22,7 +22,8 @@ pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u6
     if pixels.is_empty() || height.checked_mul(width) != Some(pixels.len()) {
         return None;
     }
-    let [small] = reduce(&pixels, [height, width], [target([height, width])]);
+    let mut small = Vec::with_capacity(SIDE * SIDE);
+    reduce(&pixels, [height, width], [(target([height, width]), &mut |rows| small.extend_from_slice(rows))]);
     hash_small(&small)
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Target {
     pub size: [usize; 2],
 }
 
+/// Receives the brightness of some rows of a result that lie together, from the top to the bottom.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(&[f32]);
+
 /// How pixels become one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filter {
@@ -53,31 +56,33 @@ impl Target {
     }
 }
 
-/// The picture of `[height, width]` at each of the sizes, clamped to `0..=1` where it is filtered. The caller has checked
-/// that no length is 0.
-pub(crate) fn reduce<const N: usize>(
-    rows: &impl Rows,
-    [height, width]: [usize; 2],
-    targets: [Target; N],
-) -> [Vec<f32>; N] {
+/// Gives the picture of `[height, width]` at each of the sizes to whoever wants it, clamped to `0..=1` where it is
+/// filtered. The caller has checked that no length is 0.
+pub(crate) fn reduce<const N: usize>(rows: &impl Rows, [height, width]: [usize; 2], targets: [(Target, Sink<'_>); N]) {
     let arch = pulp::Arch::new();
     let dimensions = [height, width];
-    let mut sums = targets.map(|target| (!target.is_whole(dimensions)).then(|| Sums::new(&target, dimensions)));
+    let mut sums = Vec::with_capacity(N);
+    for (target, sink) in targets {
+        if target.is_whole(dimensions) {
+            sink(&plane(rows, dimensions));
+        } else {
+            sums.push(Sums::new(&target, dimensions, sink));
+        }
+    }
     let mut group = vec![0.0_f32; GROUP * width];
     for first in (0..height).step_by(GROUP) {
         let count = GROUP.min(height - first);
-        if !sums.iter().flatten().any(|sums| sums.needs(first, count)) {
+        if !sums.iter().any(|sums| sums.needs(first, count)) {
             continue;
         }
         let group = &mut group[..count * width];
         for (row, line) in group.chunks_exact_mut(width).enumerate() {
             rows.read(first + row, line);
         }
-        for sums in sums.iter_mut().flatten() {
+        for sums in &mut sums {
             arch.dispatch(Add { sums, group, first });
         }
     }
-    sums.map(|sums| sums.map_or_else(|| plane(rows, dimensions), |sums| sums.out))
 }
 
 /// All rows of a picture of `[height, width]`, row-major.
@@ -90,13 +95,13 @@ pub(crate) fn plane(rows: &impl Rows, [height, width]: [usize; 2]) -> Vec<f32> {
 }
 
 /// Compiled for each kind of processor, which a closure of this size would not be.
-struct Add<'a> {
-    sums: &'a mut Sums,
+struct Add<'a, 'b> {
+    sums: &'a mut Sums<'b>,
     group: &'a [f32],
     first: usize,
 }
 
-impl pulp::NullaryFnOnce for Add<'_> {
+impl pulp::NullaryFnOnce for Add<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -106,7 +111,7 @@ impl pulp::NullaryFnOnce for Add<'_> {
 }
 
 /// A result at work.
-struct Sums {
+struct Sums<'a> {
     width: usize,
     rows: Axis,
     columns: Axis,
@@ -121,11 +126,13 @@ struct Sums {
     turned: Vec<[f32; LANES]>,
     /// Their results, likewise.
     columns_out: Vec<[f32; LANES]>,
-    out: Vec<f32>,
+    /// The same as rows.
+    rows_out: Vec<f32>,
+    sink: Sink<'a>,
 }
 
-impl Sums {
-    fn new(target: &Target, [height, width]: [usize; 2]) -> Self {
+impl<'a> Sums<'a> {
+    fn new(target: &Target, [height, width]: [usize; 2], sink: Sink<'a>) -> Self {
         let [top, left, box_height, box_width] = target.source;
         let taps = match target.filter {
             Filter::CatmullRom => axis_taps,
@@ -141,7 +148,8 @@ impl Sums {
             whole: Vec::with_capacity(LANES),
             turned: vec![[0.0; LANES]; width],
             columns_out: vec![[0.0; LANES]; target.size[1]],
-            out: Vec::with_capacity(target.size[0] * target.size[1]),
+            rows_out: vec![0.0; LANES * target.size[1]],
+            sink,
         }
     }
 
@@ -204,9 +212,7 @@ impl Sums {
     /// Reduces the whole lines along their columns.
     #[inline(always)]
     fn reduce_columns(&mut self) {
-        let start = self.out.len();
         let (num_whole, new_width) = (self.whole.len(), self.columns.len());
-        self.out.resize(start + num_whole * new_width, 0.0);
         if let [a, b, c, d, e, f, g, h] = &self.whole[..] {
             let lines = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h);
             for (out, (((((((a, b), c), d), e), f), g), h)) in self.turned.iter_mut().zip(lines) {
@@ -229,18 +235,20 @@ impl Sums {
             }
             *out = sums.map(|sum| sum.clamp(0.0, 1.0));
         }
+        let rows_out = &mut self.rows_out[..num_whole * new_width];
         let (blocks, rest) = self.columns_out.as_chunks();
         for (number, block) in blocks.iter().enumerate() {
             let turned = turned(block);
-            for (line, out) in turned.iter().zip(self.out[start..].chunks_exact_mut(new_width)) {
+            for (line, out) in turned.iter().zip(rows_out.chunks_exact_mut(new_width)) {
                 out[number * LANES..][..LANES].copy_from_slice(line);
             }
         }
-        for (lane, line) in self.out[start..].chunks_exact_mut(new_width).enumerate() {
+        for (lane, line) in rows_out.chunks_exact_mut(new_width).enumerate() {
             for (out, column) in line[blocks.len() * LANES..].iter_mut().zip(rest) {
                 *out = column[lane];
             }
         }
+        (self.sink)(rows_out);
     }
 }
 

@@ -129,7 +129,9 @@ pub(crate) fn resize_box(
     source: [f64; 4],
     target: [usize; 2],
 ) -> Vec<f32> {
-    let [out] = reduce(&pixels, [height, width], [Target { filter: Filter::CatmullRom, source, size: target }]);
+    let mut out = Vec::with_capacity(target[0] * target[1]);
+    let target = Target { filter: Filter::CatmullRom, source, size: target };
+    reduce(&pixels, [height, width], [(target, &mut |rows| out.extend_from_slice(rows))]);
     out
 }
 

@@ -3,7 +3,7 @@
 
 use crate::perceptual::{self, hash_small};
 use crate::reduce::{Filter, Rows, Target, plane, reduce};
-use crate::transform::{Fit, FitGeometry, place, to_u8};
+use crate::transform::{Fit, FitGeometry, write_u8};
 use crate::{Radiograph, SourceFormat, SourceMetadata};
 
 /// A decoded radiograph whose brightness is worked out row by row. [`Radiograph::from`] gives the same pixels as a plane
@@ -102,10 +102,20 @@ impl StoredRadiograph {
         }
         let dimensions = [self.height, self.width];
         let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
-        let [_, _, inner_height, inner_width] = geometry.target;
+        let [top, left, inner_height, inner_width] = geometry.target;
         let wanted = Target { filter: Filter::CatmullRom, source: geometry.source, size: [inner_height, inner_width] };
-        let [image, small] = reduce(&self.samples, dimensions, [wanted, perceptual::target(dimensions)]);
-        Reduced { image: place(to_u8(&image), geometry, size, 0), perceptual_hash: hash_small(&small) }
+        let mut image = vec![0; size * size];
+        let mut lines = image.chunks_exact_mut(size).skip(top).take(inner_height);
+        let mut put = |rows: &[f32]| {
+            for (row, line) in rows.chunks_exact(inner_width).zip(&mut lines) {
+                write_u8(row, &mut line[left..][..inner_width]);
+            }
+        };
+        let mut small = Vec::with_capacity(perceptual::SIDE * perceptual::SIDE);
+        let mut keep = |rows: &[f32]| small.extend_from_slice(rows);
+        reduce(&self.samples, dimensions, [(wanted, &mut put), (perceptual::target(dimensions), &mut keep)]);
+        let perceptual_hash = hash_small(&small);
+        Reduced { image, perceptual_hash }
     }
 }
 

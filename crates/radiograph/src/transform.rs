@@ -123,7 +123,7 @@ pub fn fit_square_mask(mask: &Mask, size: usize, fit: Fit) -> Vec<u8> {
 }
 
 /// Puts a resized rectangle into its square.
-pub(crate) fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
+fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
     let [top, left, inner_height, inner_width] = geometry.target;
     if (inner_height, inner_width) == (size, size) {
         return inner;
@@ -147,12 +147,17 @@ pub fn flip_horizontal<T>(pixels: &mut [T], width: usize) {
 /// `0..=1` to 8 bit, rounded to nearest; out of range is clamped, not a number is 0.
 pub fn to_u8(pixels: &[f32]) -> Vec<u8> {
     let mut out = vec![0; pixels.len()];
+    write_u8(pixels, &mut out);
+    out
+}
+
+/// As [`to_u8`], into as many bytes as there are pixels.
+pub(crate) fn write_u8(pixels: &[f32], out: &mut [u8]) {
     pulp::Arch::new().dispatch(|| {
         for (out, pixel) in out.iter_mut().zip(pixels) {
             *out = round(pixel.clamp(0.0, 1.0) * 255.0) as u8;
         }
     });
-    out
 }
 
 /// `0..=1` to 16 bit, rounded to nearest; out of range is clamped, not a number is 0.

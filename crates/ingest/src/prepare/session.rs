@@ -66,6 +66,16 @@ struct Task {
     decode: bool,
 }
 
+/// What is worked on at once.
+#[derive(Default)]
+struct Batch {
+    tasks: Vec<Task>,
+    /// Those that are to be decoded.
+    images: Vec<SourceItem>,
+    /// Files and rows that were gone through for it; 0 after the last one.
+    num_items: u64,
+}
+
 impl<'a> Session<'a> {
     pub(super) fn begin(
         config: &'a PrepareConfig,
@@ -112,21 +122,24 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Decodes a batch of images while the batch before is hashed, judged and written.
+    /// Decodes a batch of images while the batch before is judged and written and the one after is looked for. To be
+    /// called on a thread of the pool, which then decodes as well.
     pub(super) fn take_all(&mut self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<()> {
         let mut items = sources.items()?;
-        let (mut tasks, mut batch, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
-        let mut num_waiting = 0;
+        let config = self.config;
+        let (mut next, mut waiting) = (self.next_batch(&mut items), (Batch::default(), Vec::new()));
         loop {
-            let num_items = self.num_items;
-            let (next_tasks, next_batch) = self.next_batch(&mut items);
-            let num_items = self.num_items - num_items;
-            let config = self.config;
-            let waiting = (mem::replace(&mut tasks, next_tasks), batch, decoded);
-            let (next_decoded, taken) =
-                rayon::join(|| decode_all(&next_batch, config), || self.take_batch(waiting.0, waiting.1, waiting.2));
+            let batch = mem::take(&mut next);
+            let (Batch { tasks, images, num_items: num_waiting }, decoded) = waiting;
+            let (mut next_decoded, mut taken) = (Vec::new(), Ok(()));
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next_decoded = decode_all(&batch.images, config));
+                taken = self.take_batch(tasks, images, decoded);
+                if batch.num_items > 0 {
+                    next = self.next_batch(&mut items);
+                }
+            });
             taken?;
-            (batch, decoded) = (next_batch, next_decoded);
             if num_waiting > 0 {
                 let num_skipped = self.skipped.len();
                 progress.advance(
@@ -134,32 +147,30 @@ impl<'a> Session<'a> {
                     &if num_skipped == 0 { String::new() } else { format!("{num_skipped} skipped") },
                 );
             }
-            num_waiting = num_items;
-            if num_items == 0 {
+            if batch.num_items == 0 {
                 return Ok(());
             }
+            waiting = (batch, next_decoded);
         }
     }
 
     /// What comes next in the sources, with the images of it that are to be decoded.
-    fn next_batch(
-        &mut self,
-        items: &mut impl Iterator<Item = Result<SourceItem, Skipped>>,
-    ) -> (Vec<Task>, Vec<SourceItem>) {
-        let (mut tasks, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+    fn next_batch(&mut self, items: &mut impl Iterator<Item = Result<SourceItem, Skipped>>) -> Batch {
+        let mut batch = Batch::default();
         let first = self.num_items;
         // Of a part, or of what is continued, few of many items are to be decoded.
-        while batch.len() < BATCH
+        while batch.images.len() < BATCH
             && self.num_items - first < MAX_ITEMS
             && let Some(item) = items.next()
         {
-            self.sort_out(item, &mut tasks, &mut batch);
+            self.sort_out(item, &mut batch);
         }
-        (tasks, batch)
+        batch.num_items = self.num_items - first;
+        batch
     }
 
     /// What is to be decoded: nothing where an image is not of this part, is there already, or is known to be of no use.
-    fn sort_out(&mut self, item: Result<SourceItem, Skipped>, tasks: &mut Vec<Task>, batch: &mut Vec<SourceItem>) {
+    fn sort_out(&mut self, item: Result<SourceItem, Skipped>, batch: &mut Batch) {
         let number = self.num_items;
         self.num_items += 1;
         if let Some(share) = &mut self.share
@@ -176,18 +187,18 @@ impl<'a> Session<'a> {
             match self.kept.duplicate(&item.name) {
                 Some(skipped) => self.skipped.push((number, skipped)),
                 None => {
-                    tasks.push(Task { number, there: None, decode: true });
-                    batch.push(item);
+                    batch.tasks.push(Task { number, there: None, decode: true });
+                    batch.images.push(item);
                 }
             }
             return;
         };
         let lacks_mask = has_no_mask && !item.mask.is_empty();
         if lacks_mask || self.share.is_some() {
-            tasks.push(Task { number, there: Some(item.name.clone()), decode: lacks_mask });
+            batch.tasks.push(Task { number, there: Some(item.name.clone()), decode: lacks_mask });
         }
         if lacks_mask {
-            batch.push(item);
+            batch.images.push(item);
         }
     }
 
@@ -195,10 +206,10 @@ impl<'a> Session<'a> {
     fn take_batch(
         &mut self,
         tasks: Vec<Task>,
-        batch: Vec<SourceItem>,
+        images: Vec<SourceItem>,
         decoded: Vec<Result<Decoded, String>>,
     ) -> Result<()> {
-        let mut decoded = batch.into_iter().zip(decoded);
+        let mut decoded = images.into_iter().zip(decoded);
         for Task { number, there, decode } in tasks {
             if let (Some(share), Some(name)) = (&mut self.share, &there) {
                 // What was changed in an earlier session nobody knows.

@@ -276,7 +276,8 @@ impl<T: Sample> Plane<T> {
         for (row, samples) in out[..side].iter().enumerate() {
             self.strip[start + row * self.stride..][..num * side].copy_from_slice(&samples[..num * side]);
         }
-        waiting.coefficients.as_flattened_mut().fill(0);
+        // Frequencies below these are never looked at.
+        waiting.coefficients[..side * 8].as_flattened_mut().fill(0);
         (waiting.num, waiting.column) = (0, waiting.column + num);
     }
 
