@@ -86,12 +86,7 @@ impl Axis {
     /// The taps of all output positions from one on.
     #[inline(always)]
     pub(crate) fn iter_from(&self, start: usize) -> impl Iterator<Item = Taps<'_>> {
-        let mut at = start.checked_sub(1).map_or(0, |before| self.positions[before].1);
-        self.positions[start..].iter().map(move |&(first, end)| {
-            let weights = &self.weights[at..end];
-            at = end;
-            Taps { first, weights }
-        })
+        (start..self.len()).filter_map(|position| self.get(position))
     }
 }
 
