@@ -147,4 +147,31 @@ mod tests {
             assert_eq!(byte_brightness(value).to_bits(), (f32::from(value) / 255.0).to_bits());
         }
     }
+
+    /// Upright, lying and square pictures, larger and smaller than what they become and as large.
+    #[test]
+    fn rows_become_what_the_plane_of_brightness_becomes() {
+        for (height, width) in [(90, 61), (61, 90), (40, 40), (24, 24), (9, 17)] {
+            let samples = (0..height * width).map(|at| (at * 151 % 256) as u8).collect();
+            let stored = StoredRadiograph {
+                samples: Samples::Bytes(samples),
+                height,
+                width,
+                pixel_spacing_mm: None,
+                stored_bits: 8,
+                format: SourceFormat::Png,
+                metadata: SourceMetadata::default(),
+            };
+            let plane = Radiograph::from(stored.clone());
+            let hash = crate::perceptual_hash(&plane.pixels, height, width);
+            for fit in [Fit::Pad, Fit::CentreCrop, Fit::Stretch] {
+                let image = crate::fit_square(&plane, 24, fit);
+                assert_eq!(
+                    stored.reduce(24, fit),
+                    Reduced { image, perceptual_hash: hash },
+                    "{height} x {width} {fit:?}"
+                );
+            }
+        }
+    }
 }

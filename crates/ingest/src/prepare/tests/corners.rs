@@ -127,7 +127,7 @@ fn millimetres_stay_right_where_borders_are_cut_off() {
 }
 
 #[test]
-fn borders_are_those_of_the_whole_picture_when_decoding_is_reduced() {
+fn borders_and_text_are_those_of_the_whole_picture_when_decoding_is_reduced() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
     fs::create_dir_all(&source).unwrap();
@@ -154,6 +154,9 @@ fn borders_are_those_of_the_whole_picture_when_decoding_is_reduced() {
     let inside = whole.unwrap().cropped([8, 0, down * 8 - 8, columns * 8]);
     assert_eq!(cropped, fit_square(&inside, SIZE, radiograph::Fit::Pad));
     assert_eq!(made(true, true), (cropped, hash.clone()));
-    // Without the border to look for, it is reduced.
+    // Without the border to look for, it is reduced, unless it is searched for text.
     assert_ne!(made(true, false).1, hash);
+    let out = dir.path().join("text");
+    run(&PrepareConfig { reduced_decoding: true, mask_corner_text: true, ..config(&source, &out) }, &Silent).unwrap();
+    assert_eq!(rows(&out).remove(0).pixel_hash, hash);
 }
