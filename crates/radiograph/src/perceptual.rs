@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
-use crate::reduce::{Filter, Target, reduce};
+use crate::reduce::{Filter, Target, reduced};
 
 /// Side of the reduced picture.
 pub(crate) const SIDE: usize = 32;
@@ -22,9 +22,7 @@ pub fn perceptual_hash(pixels: &[f32], height: usize, width: usize) -> Option<u6
     if pixels.is_empty() || height.checked_mul(width) != Some(pixels.len()) {
         return None;
     }
-    let mut small = Vec::with_capacity(SIDE * SIDE);
-    reduce(&pixels, [height, width], [(target([height, width]), &mut |rows| small.extend_from_slice(rows))]);
-    hash_small(&small)
+    hash_small(&reduced(&pixels, [height, width], target([height, width])))
 }
 
 /// What a picture of `[height, width]` is reduced to before it is hashed.

@@ -85,6 +85,13 @@ pub(crate) fn reduce<const N: usize>(rows: &impl Rows, [height, width]: [usize; 
     }
 }
 
+/// The picture of `[height, width]` at one size, row-major; otherwise as [`reduce`].
+pub(crate) fn reduced(rows: &impl Rows, dimensions: [usize; 2], target: Target) -> Vec<f32> {
+    let mut out = Vec::with_capacity(target.size[0] * target.size[1]);
+    reduce(rows, dimensions, [(target, &mut |rows| out.extend_from_slice(rows))]);
+    out
+}
+
 /// All rows of a picture of `[height, width]`, row-major.
 pub(crate) fn plane(rows: &impl Rows, [height, width]: [usize; 2]) -> Vec<f32> {
     let mut pixels = vec![0.0; height * width];

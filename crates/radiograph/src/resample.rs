@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::reduce::{Filter, Target, reduce};
+use crate::reduce::{Filter, Target, reduced};
 
 /// Half-width of the filter in output pixels (input pixels when enlarging).
 const SUPPORT: f64 = 2.0;
@@ -124,10 +124,7 @@ pub(crate) fn resize_box(
     source: [f64; 4],
     target: [usize; 2],
 ) -> Vec<f32> {
-    let mut out = Vec::with_capacity(target[0] * target[1]);
-    let target = Target { filter: Filter::CatmullRom, source, size: target };
-    reduce(&pixels, [height, width], [(target, &mut |rows| out.extend_from_slice(rows))]);
-    out
+    reduced(&pixels, [height, width], Target { filter: Filter::CatmullRom, source, size: target })
 }
 
 /// The share of each target pixel that is inside a binary plane: exact area coverage over the box, in `0..=1`.

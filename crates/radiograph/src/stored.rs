@@ -102,20 +102,20 @@ impl StoredRadiograph {
         }
         let dimensions = [self.height, self.width];
         let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
-        let [top, left, inner_height, inner_width] = geometry.target;
+        let [_, _, inner_height, inner_width] = geometry.target;
         let wanted = Target { filter: Filter::CatmullRom, source: geometry.source, size: [inner_height, inner_width] };
         let mut image = vec![0; size * size];
-        let mut lines = image.chunks_exact_mut(size).skip(top).take(inner_height);
+        let mut lines = geometry.lines_mut(&mut image, size);
         let mut put = |rows: &[f32]| {
             for (row, line) in rows.chunks_exact(inner_width).zip(&mut lines) {
-                write_u8(row, &mut line[left..][..inner_width]);
+                write_u8(row, line);
             }
         };
         let mut small = Vec::with_capacity(perceptual::SIDE * perceptual::SIDE);
         let mut keep = |rows: &[f32]| small.extend_from_slice(rows);
         reduce(&self.samples, dimensions, [(wanted, &mut put), (perceptual::target(dimensions), &mut keep)]);
-        let perceptual_hash = hash_small(&small);
-        Reduced { image, perceptual_hash }
+        drop(lines);
+        Reduced { image, perceptual_hash: hash_small(&small) }
     }
 }
 

@@ -88,6 +88,16 @@ impl FitGeometry {
         }
         out
     }
+
+    /// The part of each line of a `size * size` square that the picture fills, from the top to the bottom.
+    pub(crate) fn lines_mut<'a, T>(
+        &self,
+        square: &'a mut [T],
+        size: usize,
+    ) -> impl Iterator<Item = &'a mut [T]> + use<'a, T> {
+        let [top, left, height, width] = self.target;
+        square.chunks_exact_mut(size).skip(top).take(height).map(move |line| &mut line[left..][..width])
+    }
 }
 
 /// The picture as a `size * size` square with values in `0..=1`, resized with the antialiased Catmull-Rom filter
@@ -124,14 +134,13 @@ pub fn fit_square_mask(mask: &Mask, size: usize, fit: Fit) -> Vec<u8> {
 
 /// Puts a resized rectangle into its square.
 fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background: T) -> Vec<T> {
-    let [top, left, inner_height, inner_width] = geometry.target;
+    let [_, _, inner_height, inner_width] = geometry.target;
     if (inner_height, inner_width) == (size, size) {
         return inner;
     }
     let mut square = vec![background; size * size];
-    for (row, line) in inner.chunks_exact(inner_width).enumerate() {
-        let start = (top + row) * size + left;
-        square[start..start + inner_width].copy_from_slice(line);
+    for (line, row) in geometry.lines_mut(&mut square, size).zip(inner.chunks_exact(inner_width)) {
+        line.copy_from_slice(row);
     }
     square
 }

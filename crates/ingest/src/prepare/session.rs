@@ -130,11 +130,12 @@ impl<'a> Session<'a> {
         let (mut next, mut waiting) = (self.next_batch(&mut items), (Batch::default(), Vec::new()));
         loop {
             let batch = mem::take(&mut next);
-            let (Batch { tasks, images, num_items: num_waiting }, decoded) = waiting;
-            let (mut next_decoded, mut taken) = (Vec::new(), Ok(()));
+            let (batch_before, decoded_before) = waiting;
+            let num_waiting = batch_before.num_items;
+            let (mut decoded, mut taken) = (Vec::new(), Ok(()));
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| next_decoded = decode_all(&batch.images, config));
-                taken = self.take_batch(tasks, images, decoded);
+                scope.spawn(|_| decoded = decode_all(&batch.images, config));
+                taken = self.take_batch(batch_before, decoded_before);
                 if batch.num_items > 0 {
                     next = self.next_batch(&mut items);
                 }
@@ -150,7 +151,7 @@ impl<'a> Session<'a> {
             if batch.num_items == 0 {
                 return Ok(());
             }
-            waiting = (batch, next_decoded);
+            waiting = (batch, decoded);
         }
     }
 
@@ -203,14 +204,9 @@ impl<'a> Session<'a> {
     }
 
     /// Takes a batch in the order of the sources.
-    fn take_batch(
-        &mut self,
-        tasks: Vec<Task>,
-        images: Vec<SourceItem>,
-        decoded: Vec<Result<Decoded, String>>,
-    ) -> Result<()> {
-        let mut decoded = images.into_iter().zip(decoded);
-        for Task { number, there, decode } in tasks {
+    fn take_batch(&mut self, batch: Batch, decoded: Vec<Result<Decoded, String>>) -> Result<()> {
+        let mut decoded = batch.images.into_iter().zip(decoded);
+        for Task { number, there, decode } in batch.tasks {
             if let (Some(share), Some(name)) = (&mut self.share, &there) {
                 // What was changed in an earlier session nobody knows.
                 share.add(number, name, self.origins.of_name(name), [false; 2])?;

@@ -276,7 +276,7 @@ impl<T: Sample> Plane<T> {
         for (row, samples) in out[..side].iter().enumerate() {
             self.strip[start + row * self.stride..][..num * side].copy_from_slice(&samples[..num * side]);
         }
-        // Frequencies below these are never looked at.
+        // What lies behind these is never looked at.
         waiting.coefficients[..side * 8].as_flattened_mut().fill(0);
         (waiting.num, waiting.column) = (0, waiting.column + num);
     }
