@@ -21,11 +21,22 @@ pub enum DecodeError {
         found: String,
     },
     /// The content starts like an image of this format but does not decode: damaged or cut short.
-    #[error("the {format} data are damaged or cut short ({detail}); copy the file again from its source")]
+    #[error(
+        "the {format} data are damaged or cut short ({detail}); copy the file again from its source, and leave it out if \
+         that changes nothing"
+    )]
     Corrupt {
         /// The format that the first bytes announce.
         format: SourceFormat,
         /// What the decoder met.
+        detail: String,
+    },
+    /// Two parts of a file say different things, so that no copy of it helps: its writer made it so.
+    #[error("the {format} file contradicts itself ({detail}); export it again from its source, or leave it out")]
+    Contradictory {
+        /// The format that the first bytes announce.
+        format: SourceFormat,
+        /// What does not agree, with both values.
         detail: String,
     },
     /// A sound file of a kind that is not read, for a stated reason.
@@ -86,6 +97,10 @@ impl DecodeError {
 
     pub(crate) fn corrupt(format: SourceFormat, detail: impl std::fmt::Display) -> Self {
         Self::Corrupt { format, detail: detail.to_string() }
+    }
+
+    pub(crate) fn contradictory(format: SourceFormat, detail: impl std::fmt::Display) -> Self {
+        Self::Contradictory { format, detail: detail.to_string() }
     }
 
     pub(crate) fn unsupported(format: SourceFormat, reason: impl Into<String>) -> Self {

@@ -31,6 +31,10 @@ fn corrupt(detail: impl std::fmt::Display) -> DecodeError {
     DecodeError::corrupt(FORMAT, detail)
 }
 
+fn contradictory(detail: impl std::fmt::Display) -> DecodeError {
+    DecodeError::contradictory(FORMAT, detail)
+}
+
 fn unsupported(reason: impl Into<String>) -> DecodeError {
     DecodeError::unsupported(FORMAT, reason)
 }
@@ -109,7 +113,7 @@ fn read_layout(dataset: &Dataset, options: &DecodeOptions) -> Result<Layout, Dec
         )));
     }
     if !(bits_stored - 1..bits_allocated).contains(&high_bit) {
-        return Err(corrupt(format_args!("high bit {high_bit} with {bits_stored} bits in {bits_allocated}")));
+        return Err(contradictory(format_args!("high bit {high_bit} with {bits_stored} bits in {bits_allocated}")));
     }
     let known = match photometric.as_str() {
         "MONOCHROME1" | "MONOCHROME2" | PALETTE => channels == 1,

@@ -1,119 +1,85 @@
-//! JPEG-LS for one grey component of 2 to 16 bit, lossless and near-lossless, after ITU-T T.87 (06/98).
+//! JPEG-LS of one or three components of 2 to 16 bits, lossless and near-lossless, after ITU-T T.87 (06/98).
 //!
-//! Written here because the codecs at hand for it need a C++ compiler, and the program is to build with Rust alone. The
-//! names of the standard (A, B, C, N, Nn, NEAR, RANGE, ...) are kept where its code segments are followed.
+//! Written here because the codecs at hand need a C++ compiler, or do not read all orders of components; the program is to
+//! build with Rust alone. The names of the standard (A, B, C, N, Nn, NEAR, RANGE, ...) are kept where its code segments are
+//! followed.
 
-use super::{corrupt, unsupported};
+mod bits;
+mod scan;
+
+use super::pixels::{Layout, Stream, Values, check_dimensions, is_luma_first};
+use super::{contradictory, corrupt, unsupported};
 use crate::DecodeError;
+use scan::{Parameters, Scan};
+
+/// Decodes a frame, lossless or near-lossless.
+pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
+    let image = read(frame, layout)?;
+    let fit = layout.fit(Stream { bits: image.bits, signed: false, lossy: image.lossy });
+    let fit = |sample: &u16| fit(i32::from(*sample));
+    match &image.planes[..] {
+        [grey] => Ok(Values::Grey(grey.iter().map(fit).collect())),
+        [luma, _, _] if is_luma_first(layout) => Ok(Values::Rgb(luma.iter().map(|sample| [fit(sample); 3]).collect())),
+        [red, green, blue] => {
+            let colors = red.iter().zip(green).zip(blue);
+            Ok(Values::Rgb(colors.map(|((r, g), b)| [fit(r), fit(g), fit(b)]).collect()))
+        }
+        other => Err(unsupported(format!("JPEG-LS with {} components; one or three are read", other.len()))),
+    }
+}
 
 /// A decoded image.
-pub(super) struct Image {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) samples: Vec<u16>,
+struct Image {
+    bits: u32,
+    /// Whether any component is near-lossless.
+    lossy: bool,
+    /// Samples of each component.
+    planes: Vec<Vec<u16>>,
 }
 
-/// Coding parameters of a scan (T.87 C.2.4.1.1 and A.2.1).
-#[derive(Debug)]
-struct Parameters {
-    max_value: i32,
-    near: i32,
-    thresholds: [i32; 3],
-    reset: i32,
-    range: i32,
-    /// Bits of a sample error that is too long for a Golomb code.
-    error_bits: u32,
-    limit: u32,
+/// A frame header (T.87 C.2.2).
+struct Frame {
+    bits: u32,
+    /// Identifiers of the components, in their order.
+    components: Vec<u8>,
 }
 
-/// `J` of T.87 A.2.1: the orders of the run-length code.
-const RUN_ORDERS: [u32; 32] =
-    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-
-impl Parameters {
-    /// From the precision and, where the stream gives them, `[MAXVAL, T1, T2, T3, RESET]` (0 means the default).
-    fn new(precision: u32, near: i32, preset: [i32; 5]) -> Result<Self, DecodeError> {
-        let [preset_max, t1, t2, t3, preset_reset] = preset;
-        let full = (1 << precision) - 1;
-        let max_value = if preset_max == 0 { full } else { preset_max };
-        if !(1..=full).contains(&max_value) || near > 255.min(max_value / 2) {
-            return Err(corrupt(format_args!("JPEG-LS with greatest value {max_value} and tolerance {near}")));
-        }
-        let clamp = |value: i32, low: i32| if value > max_value || value < low { low } else { value };
-        let defaults = if max_value >= 128 {
-            let factor = (max_value.min(4095) + 128) / 256;
-            [factor + 2 + 3 * near, factor * 4 + 3 + 5 * near, factor * 17 + 4 + 7 * near]
-        } else {
-            let factor = 256 / (max_value + 1);
-            [(3 / factor + 3 * near).max(2), (7 / factor + 5 * near).max(3), (21 / factor + 7 * near).max(4)]
+impl Frame {
+    fn read(segment: &[u8], layout: &Layout) -> Result<Self, DecodeError> {
+        let &[bits, h1, h0, w1, w0, count, ref components @ ..] = segment else {
+            return Err(corrupt("the JPEG-LS header is cut short"));
         };
-        let mut thresholds = [t1, t2, t3];
-        let mut low = near + 1;
-        for (threshold, default) in thresholds.iter_mut().zip(defaults) {
-            if *threshold == 0 {
-                *threshold = clamp(default, low);
-            } else if *threshold < low || *threshold > max_value {
-                return Err(corrupt(format_args!("a JPEG-LS threshold of {threshold}")));
-            }
-            low = *threshold;
+        if !(2..=16).contains(&bits) {
+            return Err(corrupt(format_args!("JPEG-LS samples of {bits} bits")));
         }
-        let reset = if preset_reset == 0 { 64 } else { preset_reset };
-        if reset < 3 {
-            return Err(corrupt(format_args!("a JPEG-LS reset interval of {reset}")));
+        let [height, width] = [[h1, h0], [w1, w0]].map(|pair| usize::from(u16::from_be_bytes(pair)));
+        check_dimensions(layout, width, height)?;
+        let (components, _) = components.as_chunks::<3>();
+        let count = usize::from(count);
+        if count != layout.channels {
+            let expected = layout.channels;
+            return Err(contradictory(format_args!("{count} JPEG-LS components for {expected} sample(s) per pixel")));
         }
-        let range = (max_value + 2 * near) / (2 * near + 1) + 1;
-        let bits_for = |values: i32| (values - 1).max(1).ilog2() + 1;
-        let sample_bits = bits_for(max_value + 1).max(2);
-        Ok(Self {
-            max_value,
-            near,
-            thresholds,
-            reset,
-            range,
-            error_bits: bits_for(range),
-            limit: 2 * (sample_bits + sample_bits.max(8)),
-        })
-    }
-
-    /// The region of a gradient, -4..=4 (code segment A.4).
-    fn quantize(&self, gradient: i32) -> i32 {
-        let [t1, t2, t3] = self.thresholds;
-        let size = gradient.abs();
-        let region = if size <= self.near {
-            0
-        } else if size < t1 {
-            1
-        } else if size < t2 {
-            2
-        } else if size < t3 {
-            3
-        } else {
-            4
-        };
-        region * gradient.signum()
-    }
-
-    /// The sample for a prediction and a (signed) error: dequantised, wrapped into the range, clamped (A.4.5, A.8).
-    fn reconstruct(&self, prediction: i32, error: i32) -> i32 {
-        let step = 2 * self.near + 1;
-        let mut sample = prediction + error * step;
-        if sample < -self.near {
-            sample += self.range * step;
-        } else if sample > self.max_value + self.near {
-            sample -= self.range * step;
+        if components.len() != count {
+            return Err(corrupt("the JPEG-LS header is cut short"));
         }
-        sample.clamp(0, self.max_value)
+        if components.iter().any(|component| component[1] != components[0][1]) {
+            return Err(unsupported("JPEG-LS components of different sizes; compress it again without subsampling"));
+        }
+        Ok(Self { bits: bits.into(), components: components.iter().map(|component| component[0]).collect() })
     }
 }
 
-/// Decodes a JPEG-LS image of at most `max_pixels`.
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Image, DecodeError> {
+/// Decodes an image whose size is that of the layout.
+fn read(bytes: &[u8], layout: &Layout) -> Result<Image, DecodeError> {
     let cut = || corrupt("the JPEG-LS header is cut short");
-    let word = |pair: &[u8]| i32::from(pair[0]) << 8 | i32::from(pair[1]);
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| corrupt("no JPEG-LS image"))?;
-    let mut frame: Option<(u32, usize, usize)> = None;
+    let mut frame: Option<Frame> = None;
     let mut preset = [0; 5];
-    loop {
+    let mut transform = ColorTransform::None;
+    let mut lossy = false;
+    let mut planes: Vec<Vec<u16>> = vec![Vec::new(); layout.channels];
+    while planes.iter().any(Vec::is_empty) {
         let &[0xff, marker, ref after @ ..] = rest else { return Err(cut()) };
         if marker == 0xff {
             rest = &rest[1..];
@@ -123,289 +89,128 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Image, DecodeError
         let segment = after.get(2..length).ok_or_else(cut)?;
         rest = &after[length..];
         match (marker, segment) {
-            // SOF55: precision, height, width, components.
-            (0xf7, &[precision, h1, h0, w1, w0, components, ..]) => {
-                if components != 1 {
-                    return Err(unsupported(format!("JPEG-LS with {components} components; one is read")));
-                }
-                if !(2..=16).contains(&precision) {
-                    return Err(corrupt(format_args!("JPEG-LS samples of {precision} bits")));
-                }
-                let (height, width) =
-                    (usize::from(u16::from_be_bytes([h1, h0])), usize::from(u16::from_be_bytes([w1, w0])));
-                if height == 0 || width == 0 || (height * width) as u64 > max_pixels {
-                    return Err(corrupt(format_args!("a JPEG-LS image of {width} x {height} pixels")));
-                }
-                frame = Some((u32::from(precision), height, width));
-            }
+            // SOF55.
+            (0xf7, segment) => frame = Some(Frame::read(segment, layout)?),
             // LSE 1: MAXVAL, T1, T2, T3, RESET.
             (0xf8, &[1, ref values @ ..]) if values.len() >= 10 => {
-                for (value, pair) in preset.iter_mut().zip(values.chunks_exact(2)) {
-                    *value = word(pair);
+                for (value, pair) in preset.iter_mut().zip(values.as_chunks().0) {
+                    *value = u16::from_be_bytes(*pair).into();
                 }
             }
-            (0xf8, &[kind, ..]) => return Err(unsupported(format!("JPEG-LS with parameters of kind {kind}"))),
+            (0xf8, &[kind, ..]) => {
+                return Err(unsupported(format!("JPEG-LS with parameters of kind {kind}; decompress it first")));
+            }
             (0xdd, interval) if interval.iter().any(|&byte| byte != 0) => {
-                return Err(unsupported("JPEG-LS with restart intervals"));
+                return Err(unsupported("JPEG-LS with restart intervals; decompress it first"));
             }
-            // SOS: one component with its mapping table, NEAR, interleave mode, point transform.
-            (0xda, &[components, _, table, near, _, transform]) => {
-                let (precision, height, width) = frame.ok_or_else(|| corrupt("a JPEG-LS scan before its frame"))?;
-                if components != 1 || table != 0 || transform != 0 {
-                    return Err(unsupported("JPEG-LS with mapping tables or point transforms"));
+            // APP8, with the transform that Hewlett-Packard's first codec and CharLS apply to colours.
+            (0xe8, &[b'm', b'r', b'f', b'x', kind, ..]) => {
+                transform = ColorTransform::read(kind)?;
+            }
+            // SOS: components with their mapping tables, NEAR, interleave mode, point transform.
+            (0xda, &[count, ref segment @ ..]) => {
+                let frame = frame.as_ref().ok_or_else(|| corrupt("a JPEG-LS scan before its frame"))?;
+                let (scanned, &[near, interleave, point]) =
+                    segment.split_at_checked(2 * usize::from(count)).ok_or_else(cut)?
+                else {
+                    return Err(cut());
+                };
+                let (scanned, _) = scanned.as_chunks::<2>();
+                if point != 0 || scanned.iter().any(|&[_, table]| table != 0) {
+                    return Err(unsupported("JPEG-LS with mapping tables or point transforms; decompress it first"));
                 }
-                let parameters = Parameters::new(precision, i32::from(near), preset)?;
-                let samples = Scan::new(&parameters, rest).decode(height, width)?;
-                return Ok(Image { width, height, samples });
+                let parameters = Parameters::new(frame.bits, near.into(), preset)?;
+                let mut scan = Scan::new(&parameters, rest);
+                lossy |= near > 0;
+                match (scanned, interleave) {
+                    (&[[component, _]], _) => {
+                        let index = frame.components.iter().position(|&known| known == component);
+                        let index = index.ok_or_else(|| {
+                            corrupt(format_args!("a JPEG-LS scan of component {component}, which its frame lacks"))
+                        })?;
+                        planes[index] = scan.decode(layout.height, layout.width)?;
+                    }
+                    (_, 1 | 2) if scanned.len() == planes.len() => {
+                        let by_sample = interleave == 2;
+                        planes = scan.decode_together(layout.height, layout.width, planes.len(), by_sample)?;
+                    }
+                    _ => {
+                        return Err(unsupported(format!(
+                            "a JPEG-LS scan of {count} of {} components in order {interleave}; decompress it first",
+                            planes.len()
+                        )));
+                    }
+                }
+                rest = scan.rest();
             }
-            (0xf7 | 0xf8 | 0xda, _) => return Err(cut()),
+            (0xf8 | 0xda, _) => return Err(cut()),
             _ => {}
         }
     }
+    let bits = frame.map_or(16, |frame| frame.bits);
+    transform.undo(&mut planes, bits)?;
+    Ok(Image { bits, lossy, planes })
 }
 
-/// Statistics of one context.
-#[derive(Clone, Copy)]
-struct Context {
-    /// Sum of error sizes.
-    a: i32,
-    /// Sum of errors, for the bias.
-    b: i32,
-    /// Correction of the prediction.
-    c: i32,
-    /// Occurrences.
-    n: i32,
-    /// Negative errors (run interruption only).
-    negative: i32,
+/// A reversible transform of colours, with samples wrapped around at the end of their range.
+#[derive(Clone, Copy, PartialEq)]
+enum ColorTransform {
+    None,
+    /// Differences of red and blue from green.
+    Hp1,
+    /// The difference of red from green, and of blue from the mean of both.
+    Hp2,
+    /// Differences of blue and red from green, and green with a quarter of both.
+    Hp3,
 }
 
-struct Scan<'a> {
-    parameters: &'a Parameters,
-    bits: BitReader<'a>,
-    /// 365 regular contexts and two for the ends of runs.
-    contexts: Vec<Context>,
-    run_index: usize,
-}
-
-impl<'a> Scan<'a> {
-    fn new(parameters: &'a Parameters, data: &'a [u8]) -> Self {
-        let a = ((parameters.range + 32) / 64).max(2);
-        let contexts = vec![Context { a, b: 0, c: 0, n: 1, negative: 0 }; 367];
-        Self { parameters, bits: BitReader::new(data), contexts, run_index: 0 }
-    }
-
-    fn decode(&mut self, height: usize, width: usize) -> Result<Vec<u16>, DecodeError> {
-        let mut samples = Vec::with_capacity(height * width);
-        // Lines with one neighbour more on each side. The one before the first sample is the sample above the first.
-        let (mut above, mut line) = (vec![0; width + 2], vec![0; width + 2]);
-        for _ in 0..height {
-            line[0] = above[1];
-            above[width + 1] = above[width];
-            self.decode_line(&above, &mut line, width)?;
-            samples.extend(line[1..=width].iter().map(|&sample| sample as u16));
-            std::mem::swap(&mut above, &mut line);
+impl ColorTransform {
+    fn read(kind: u8) -> Result<Self, DecodeError> {
+        match kind {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Hp1),
+            2 => Ok(Self::Hp2),
+            3 => Ok(Self::Hp3),
+            _ => Err(unsupported(format!("JPEG-LS with colour transform {kind}; decompress it first"))),
         }
-        Ok(samples)
     }
 
-    fn decode_line(&mut self, above: &[i32], line: &mut [i32], width: usize) -> Result<(), DecodeError> {
-        let near = self.parameters.near;
-        let mut x = 1;
-        while x <= width {
-            let (left, up, up_left, up_right) = (line[x - 1], above[x], above[x - 1], above[x + 1]);
-            let gradients = [up_right - up, up - up_left, up_left - left];
-            if gradients.iter().all(|gradient| gradient.abs() <= near) {
-                x = self.decode_run(above, line, x, width)?;
-            } else {
-                let [q1, q2, q3] = gradients.map(|gradient| self.parameters.quantize(gradient));
-                let context = 81 * q1 + 9 * q2 + q3;
-                let prediction = if up_left >= left.max(up) {
-                    left.min(up)
-                } else if up_left <= left.min(up) {
-                    left.max(up)
-                } else {
-                    left + up - up_left
-                };
-                line[x] = self.decode_sample(context, prediction)?;
-                x += 1;
-            }
+    fn undo(self, planes: &mut [Vec<u16>], bits: u32) -> Result<(), DecodeError> {
+        let [first, second, third] = planes else { return Ok(()) };
+        if self == Self::None {
+            return Ok(());
+        }
+        if bits != 8 && bits != 16 {
+            return Err(unsupported(format!(
+                "JPEG-LS with a colour transform of {bits} bits; 8 and 16 are read, decompress it first"
+            )));
+        }
+        let range = 1_i32 << bits;
+        let (half, quarter) = (range / 2, range / 4);
+        let wrap = |value: i32| value & (range - 1);
+        for ((first, second), third) in first.iter_mut().zip(second).zip(third) {
+            let [v1, v2, v3] = [*first, *second, *third].map(i32::from);
+            let [red, green, blue] = match self {
+                Self::None => [v1, v2, v3],
+                Self::Hp1 => [wrap(v1 + v2 - half), v2, wrap(v3 + v2 - half)],
+                Self::Hp2 => {
+                    let red = wrap(v1 + v2 - half);
+                    [red, v2, wrap(v3 + (red + v2) / 2 - half)]
+                }
+                Self::Hp3 => {
+                    let green = wrap(v1 - (v3 + v2) / 4 + quarter);
+                    [wrap(v3 + green - half), green, wrap(v2 + green - half)]
+                }
+            };
+            [*first, *second, *third] = [red, green, blue].map(|value| value as u16);
         }
         Ok(())
-    }
-
-    /// A sample in regular mode (A.4 to A.6).
-    fn decode_sample(&mut self, signed_context: i32, prediction: i32) -> Result<i32, DecodeError> {
-        let parameters = self.parameters;
-        let sign = if signed_context < 0 { -1 } else { 1 };
-        let context = &mut self.contexts[signed_context.unsigned_abs() as usize];
-        let prediction = (prediction + sign * context.c).clamp(0, parameters.max_value);
-        let order = golomb_order(context.n, context.a);
-        let mapped = self.bits.golomb(order, parameters.limit, parameters.error_bits)?;
-        let half = mapped >> 1;
-        let inverted = parameters.near == 0 && order == 0 && 2 * context.b <= -context.n;
-        let error = match (mapped & 1 == 1, inverted) {
-            (true, true) => half,
-            (false, true) => -half - 1,
-            (true, false) => -half - 1,
-            (false, false) => half,
-        };
-        context.b += error * (2 * parameters.near + 1);
-        context.a = context.a.saturating_add(error.abs());
-        if context.n == parameters.reset {
-            context.a >>= 1;
-            context.b >>= 1;
-            context.n >>= 1;
-        }
-        context.n += 1;
-        // Code segment A.13: keep the mean error of the context between -1 and 0.
-        if context.b <= -context.n {
-            context.c = (context.c - 1).max(-128);
-            context.b = (context.b + context.n).max(1 - context.n);
-        } else if context.b > 0 {
-            context.c = (context.c + 1).min(127);
-            context.b = (context.b - context.n).min(0);
-        }
-        Ok(parameters.reconstruct(prediction, sign * error))
-    }
-
-    /// A run of equal samples from `x` on and the sample that ends it (A.7); returns the position after them.
-    fn decode_run(
-        &mut self,
-        above: &[i32],
-        line: &mut [i32],
-        start: usize,
-        width: usize,
-    ) -> Result<usize, DecodeError> {
-        let value = line[start - 1];
-        let mut x = start;
-        while self.bits.read(1)? == 1 {
-            let full = 1 << RUN_ORDERS[self.run_index];
-            let length = full.min(width + 1 - x);
-            line[x..x + length].fill(value);
-            x += length;
-            if length == full {
-                self.run_index = (self.run_index + 1).min(31);
-            }
-            if x > width {
-                return Ok(x);
-            }
-        }
-        let order = RUN_ORDERS[self.run_index];
-        let length = self.bits.read(order)? as usize;
-        if x + length > width {
-            return Err(corrupt("a JPEG-LS run beyond the end of its line"));
-        }
-        line[x..x + length].fill(value);
-        x += length;
-        line[x] = self.decode_run_end(value, above[x], order)?;
-        self.run_index = self.run_index.saturating_sub(1);
-        Ok(x + 1)
-    }
-
-    /// The sample that ends a run (A.7.2).
-    fn decode_run_end(&mut self, left: i32, up: i32, run_order: u32) -> Result<i32, DecodeError> {
-        let parameters = self.parameters;
-        let alike = (left - up).abs() <= parameters.near;
-        let kind = i32::from(alike);
-        let context = &mut self.contexts[if alike { 366 } else { 365 }];
-        let size = if alike { context.a + (context.n >> 1) } else { context.a };
-        let order = golomb_order(context.n, size);
-        let mapped = self.bits.golomb(order, parameters.limit - run_order - 1, parameters.error_bits)?;
-        // Inverse of code segments A.21 and A.22.
-        let folded = mapped + kind;
-        let odd = folded & 1 == 1;
-        let magnitude = (folded + i32::from(odd)) >> 1;
-        let error = if (order != 0 || 2 * context.negative >= context.n) == odd { -magnitude } else { magnitude };
-        if error < 0 {
-            context.negative += 1;
-        }
-        context.a = context.a.saturating_add((mapped + 1 - kind) >> 1);
-        if context.n == parameters.reset {
-            context.a >>= 1;
-            context.n >>= 1;
-            context.negative >>= 1;
-        }
-        context.n += 1;
-        let prediction = if alike { left } else { up };
-        let sign = if !alike && left > up { -1 } else { 1 };
-        Ok(parameters.reconstruct(prediction, sign * error))
-    }
-}
-
-/// The order of the Golomb code for a context (code segment A.10). Bounded, so that damaged data cannot shift too far.
-fn golomb_order(occurrences: i32, size: i32) -> u32 {
-    (0..24).find(|&order| i64::from(occurrences) << order >= i64::from(size)).unwrap_or(24)
-}
-
-/// Reads bits, most significant first. After a byte of 255 the next one holds only seven (A.1, bit stuffing); one with
-/// its top bit set is a marker, the end of the data.
-struct BitReader<'a> {
-    data: &'a [u8],
-    position: usize,
-    buffer: u64,
-    available: u32,
-    after_ff: bool,
-}
-
-impl<'a> BitReader<'a> {
-    fn new(data: &'a [u8]) -> Self {
-        Self { data, position: 0, buffer: 0, available: 0, after_ff: false }
-    }
-
-    /// Tops up the buffer to more than 48 bits, or to what is left.
-    fn fill(&mut self) {
-        while self.available <= 48 {
-            let Some(&byte) = self.data.get(self.position) else { return };
-            if self.after_ff && byte & 0x80 != 0 {
-                return;
-            }
-            let bits = if self.after_ff { 7 } else { 8 };
-            self.buffer = self.buffer << bits | u64::from(byte);
-            self.available += bits;
-            self.after_ff = byte == 0xff;
-            self.position += 1;
-        }
-    }
-
-    /// The next `count <= 32` bits.
-    fn read(&mut self, count: u32) -> Result<u32, DecodeError> {
-        if self.available < count {
-            self.fill();
-        }
-        self.available = self.available.checked_sub(count).ok_or_else(|| corrupt("the JPEG-LS data are cut short"))?;
-        Ok((self.buffer >> self.available & ((1 << count) - 1)) as u32)
-    }
-
-    /// A value in the limited-length Golomb code of an order (A.5.3).
-    fn golomb(&mut self, order: u32, limit: u32, error_bits: u32) -> Result<i32, DecodeError> {
-        let longest = limit - error_bits - 1;
-        let mut zeros = 0;
-        while self.read(1)? == 0 {
-            zeros += 1;
-            if zeros > longest {
-                return Err(corrupt("an impossible JPEG-LS code"));
-            }
-        }
-        let value = if zeros < longest { zeros << order | self.read(order)? } else { self.read(error_bits)? + 1 };
-        // No error is larger than twice the range of 16-bit samples.
-        i32::try_from(value).ok().filter(|&value| value < 1 << 18).ok_or_else(|| corrupt("an impossible JPEG-LS error"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The default thresholds of T.87, table C.3, for 8 and 12 bits.
-    #[test]
-    fn defaults_follow_the_standard() {
-        let of = |bits, near| Parameters::new(bits, near, [0; 5]).unwrap();
-        assert_eq!(of(8, 0).thresholds, [3, 7, 21]);
-        assert_eq!(of(12, 0).thresholds, [18, 67, 276]);
-        assert_eq!((of(8, 0).range, of(8, 0).error_bits, of(8, 0).limit), (256, 8, 32));
-        assert_eq!((of(8, 3).range, of(8, 3).error_bits), (38, 6));
-        assert_eq!((of(16, 0).limit, of(12, 0).limit), (64, 48));
-    }
 
     /// The worked example of T.87 annex H.3: a 4 x 4 image of 8 bits, with its coded bytes.
     #[test]
@@ -416,10 +221,11 @@ mod tests {
             0x57, 0x40, 0x00, 0x00, 0x6e, 0xe6, 0x00, 0x00, 0x01, 0xbc, 0x18, 0x00, 0x00, 0x05, 0xd8, 0x00, 0x00, 0x91,
             0x60, 0xff, 0xd9,
         ];
-        let image = decode(&bytes, 16).unwrap();
-        assert_eq!(image.samples, [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]);
+        let layout = Layout { height: 4, width: 4, ..Layout::grey(8) };
+        let image = read(&bytes, &layout).unwrap();
+        assert_eq!(image.planes, [[0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]]);
         for length in 0..bytes.len() - 4 {
-            assert!(decode(&bytes[..length], 16).is_err(), "cut to {length} bytes");
+            assert!(read(&bytes[..length], &layout).is_err(), "cut to {length} bytes");
         }
     }
 }

@@ -6,15 +6,15 @@ use jxl::api::{
 };
 use jxl::error::Error;
 
-use super::pixels::{Layout, Values, check_dimensions};
+use super::pixels::{Layout, Stream, Values, check_dimensions};
 use super::{corrupt, unsupported};
 use crate::DecodeError;
 
 /// Bytes of a sample as it is asked for.
 const BYTES: usize = 2;
 
-/// Decodes a frame, lossless or lossy.
-pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
+/// Decodes a frame, lossless or lossy; the transfer syntax says whether it may be the latter.
+pub(super) fn decode(frame: &[u8], layout: &Layout, may_be_lossy: bool) -> Result<Values, DecodeError> {
     let refuse = |error: Error| match error {
         Error::ImageSizeTooLarge(width, height) => {
             check_dimensions(layout, width, height).err().unwrap_or_else(|| corrupt("JPEG XL layers beyond the image"))
@@ -47,6 +47,8 @@ pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeErro
         }
         JxlBitDepth::Float { .. } => return Err(unsupported("JPEG XL samples in floating point; integers are read")),
     };
+    // Samples in the colour space XYB are lossy whatever the transfer syntax says.
+    let lossy = may_be_lossy || !info.uses_original_profile;
     let extra_channel_format = vec![None; info.extra_channels.len()];
     let is_grey = decoder.current_pixel_format().is_some_and(|format| format.color_type.is_grayscale());
     let color_type = if is_grey { JxlColorType::Grayscale } else { JxlColorType::Rgb };
@@ -69,7 +71,7 @@ pub(super) fn decode(frame: &[u8], layout: &Layout) -> Result<Values, DecodeErro
             Event::BasicInfo | Event::FrameHeader => {}
         }
     }
-    let mask = layout.max_value() as u16;
-    let samples: Vec<u16> = bytes.as_chunks().0.iter().map(|&pair| u16::from_ne_bytes(pair) & mask).collect();
+    let fit = layout.fit(Stream { bits: bits.into(), signed: false, lossy });
+    let samples: Vec<u16> = bytes.as_chunks().0.iter().map(|&pair| fit(u16::from_ne_bytes(pair).into())).collect();
     Ok(if is_grey { Values::Grey(samples) } else { Values::Rgb(samples.as_chunks().0.to_vec()) })
 }

@@ -1,6 +1,6 @@
 //! DICOM's run-length encoding (PS3.5, annex G): byte planes, each packed as PackBits.
 
-use super::corrupt;
+use super::{contradictory, corrupt};
 use crate::DecodeError;
 
 /// Decodes a frame to one plane of words per channel.
@@ -15,7 +15,7 @@ pub(super) fn decode(
     let bytes_per_sample = (bits_allocated / 8) as usize;
     let segments = words[0];
     if segments != bytes_per_sample * channels || segments > 15 {
-        return Err(corrupt(format_args!(
+        return Err(contradictory(format_args!(
             "{segments} RLE segments for {channels} channel(s) of {bits_allocated} bits"
         )));
     }
