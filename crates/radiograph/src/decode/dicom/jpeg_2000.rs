@@ -30,21 +30,37 @@ pub(super) fn decode(
         Stream { bits: components.bits, signed: components.signed, lossy: may_be_lossy || markers.irreversible };
     // Components that were not mixed are what the header says, brightness first among them.
     let luma_first = is_luma_first(layout) && !markers.mixes_colors && components.same_sampling;
-    let codestream = markers.complete(codestream);
     // The capabilities, which precede the grid, say whether blocks are coded after part 15 (ISO/IEC 15444-15, A.3).
-    if codestream[6] & 0x40 != 0 {
-        if !components.same_sampling {
-            return Err(unsupported(
-                "high-throughput JPEG 2000 components of different sizes; compress it again without subsampling",
-            ));
-        }
-        return Ok((high_throughput(&codestream, layout, stream, luma_first)?, 1));
+    let is_high_throughput = codestream[6] & 0x40 != 0;
+    if is_high_throughput && !components.same_sampling {
+        return Err(unsupported(
+            "high-throughput JPEG 2000 components of different sizes; compress it again without subsampling",
+        ));
     }
+    let decode = |is_padded| {
+        let codestream = markers.complete(codestream, is_padded);
+        if is_high_throughput {
+            Ok((high_throughput(&codestream, layout, stream, luma_first)?, 1))
+        } else {
+            part_1(&codestream, layout, stream, luma_first, reduction)
+        }
+    };
+    decode(false).or_else(|error| if markers.may_be_padded(codestream) { decode(true) } else { Err(error) })
+}
+
+/// Decodes a checked codestream whose blocks are coded after part 1 of the standard. Its samples have at most 16 bits.
+fn part_1(
+    codestream: &[u8],
+    layout: &Layout,
+    stream: Stream,
+    luma_first: bool,
+    reduction: usize,
+) -> Result<(Values, usize), DecodeError> {
     // The decoder divides and rounds down.
     let smallest = |length: usize| (length / reduction).max(1) as u32;
     let target_resolution = (reduction > 1).then(|| (smallest(layout.width), smallest(layout.height)));
     let settings = hayro_jpeg2000::DecodeSettings { strict: true, target_resolution, ..Default::default() };
-    let image = hayro_jpeg2000::Image::new(&codestream, &settings).map_err(corrupt)?;
+    let image = hayro_jpeg2000::Image::new(codestream, &settings).map_err(corrupt)?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     let is_reduced = |by: &usize| [layout.height, layout.width].map(|length| length.div_ceil(*by)) == [height, width];
     let reduced = [1, 2, 4, 8].into_iter().take_while(|&by| by <= reduction).find(is_reduced).unwrap_or(1);

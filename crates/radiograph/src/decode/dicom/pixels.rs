@@ -262,7 +262,8 @@ impl Pairs {
                 2 * count
             )));
         }
-        Ok(if run % 2 == 0 || found >= by_rows {
+        // The last pair of an image without completed rows may itself be completed.
+        Ok(if run % 2 == 0 || found > 2 * count + 2 * (count % 2) {
             Self { run, num_words: by_rows }
         } else {
             Self { run: count, num_words: 2 * count }

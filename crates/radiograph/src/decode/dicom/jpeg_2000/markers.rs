@@ -33,16 +33,23 @@ pub(super) struct Markers {
 }
 
 impl Markers {
-    /// The codestream as decoders want it: each tile-part with its length, and a marker at the end.
-    pub(super) fn complete<'a>(&self, codestream: &'a [u8]) -> Cow<'a, [u8]> {
+    /// Whether nothing says where the data end, so that their last byte may be the one that makes their length even.
+    pub(super) fn may_be_padded(&self, codestream: &[u8]) -> bool {
+        self.unmeasured.is_some() && self.open_end.is_some() && codestream.ends_with(&[0])
+    }
+
+    /// The codestream as decoders want it: each tile-part with its length, and a marker at the end. Without its last
+    /// byte, if that is padding.
+    pub(super) fn complete<'a>(&self, codestream: &'a [u8], is_padded: bool) -> Cow<'a, [u8]> {
         if self.unmeasured.is_none() && self.open_end.is_none() {
             return Cow::Borrowed(codestream);
         }
-        let mut codestream = codestream[..self.open_end.unwrap_or(codestream.len())].to_vec();
+        let padding = usize::from(is_padded);
+        let mut codestream = codestream[..self.open_end.map_or(codestream.len(), |end| end - padding)].to_vec();
         if let Some([start, end]) = self.unmeasured
             && let Some(length) = codestream.get_mut(start + 6..start + 10)
         {
-            length.copy_from_slice(&((end - start) as u32).to_be_bytes());
+            length.copy_from_slice(&((end - padding - start) as u32).to_be_bytes());
         }
         if self.open_end.is_some() {
             codestream.extend(EOC.to_be_bytes());
@@ -67,17 +74,16 @@ pub(super) fn read(codestream: &[u8], layout: &Layout, num_tiles: usize) -> Resu
     // Behind the start; and where the tile-part begins and ends that is being read.
     let (mut at, mut part) = (2_usize, None);
     loop {
-        let Some(marker) = word(at) else {
-            // All tile-parts are there and nothing behind them, but a byte that makes the length even.
+        // All tile-parts are there, and nothing behind them but what makes the length even.
+        if part.is_none() && codestream.get(at..).is_some_and(|rest| rest.iter().all(|&byte| byte == 0)) {
             let is_whole = |tile: &Parts| tile.found > 0 && tile.found >= tile.announced;
-            if part.is_none() && codestream.get(at..).is_some_and(|rest| matches!(rest, [] | [0])) {
-                if tiles.iter().all(is_whole) {
-                    markers.open_end = Some(at);
-                    return Ok(markers);
-                }
+            if !tiles.iter().all(is_whole) {
+                return Err(corrupt("JPEG 2000 tile-parts are missing"));
             }
-            return Err(corrupt("the JPEG 2000 codestream is cut short"));
-        };
+            markers.open_end = Some(at);
+            return Ok(markers);
+        }
+        let marker = word(at).ok_or_else(|| corrupt("the JPEG 2000 codestream is cut short"))?;
         if marker == EOC {
             let missing = tiles.iter().filter(|tile| tile.found == 0).count();
             if missing > 0 {
