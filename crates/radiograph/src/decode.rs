@@ -2,14 +2,14 @@
 //!
 //! Hospital exports are full of surprises (`.dcm` files that are JPEG, thumbnails without an ending, half-copied
 //! files), so every failure is a sentence and none a panic: the decoders are pure Rust, and a panic inside one is
-//! caught and reported as damage.
+//! caught and reported as a failure of that decoder.
 
 mod dicom;
+mod guard;
 mod jpeg;
 mod png;
 
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use dicom::directory::dicom_directory;
@@ -124,9 +124,7 @@ pub fn decode_stored(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
         SourceFormat::Jpeg => jpeg::decode(bytes, options),
         _ => dicom::decode(bytes, options),
     };
-    // The decoders are meant not to panic; where one does, the file is at fault and the next must still be read.
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(DecodeError::corrupt(format, "the decoder gave up on contradictory data")))
+    guard::guarded(format, decode)
 }
 
 /// Reads the bytes of an image file for [`decode_bytes`], as far as they may be one: a stray file is not read beyond the

@@ -39,6 +39,19 @@ pub enum DecodeError {
         /// What does not agree, with both values.
         detail: String,
     },
+    /// A decoder came to an end by a panic: a fault of the decoder, whatever the file is.
+    #[error(
+        "the decoder {decoder} gave up on this {format} ({detail}), which is a fault of that decoder; check the image \
+         with another program, and convert it to another kind there"
+    )]
+    DecoderFailed {
+        /// The format that the first bytes announce.
+        format: SourceFormat,
+        /// The crate and its version.
+        decoder: String,
+        /// The message of the panic.
+        detail: String,
+    },
     /// A sound file of a kind that is not read, for a stated reason.
     #[error("this {format} is not supported: {reason}")]
     Unsupported {

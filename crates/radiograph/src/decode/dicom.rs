@@ -6,6 +6,7 @@
 mod dataset;
 pub(super) mod directory;
 mod grey;
+mod jpeg;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;

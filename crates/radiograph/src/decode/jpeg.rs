@@ -1,15 +1,14 @@
-//! JPEG files: baseline, extended and progressive, grey and colour.
+//! JPEG streams, of files of their own and within DICOM: baseline, extended, progressive and lossless, grey and colour.
 
 mod cosine;
-pub(super) mod header;
+mod header;
 mod huffman;
+mod lossless;
+mod scans;
 mod sequential;
 
-use header::{Header, Refusal};
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use cosine::Sample;
+pub(super) use header::{Colours, Process, Refusal, Stream};
 
 use super::{DecodeOptions, finish_plain, luma};
 use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
@@ -19,77 +18,91 @@ const FORMAT: SourceFormat = SourceFormat::Jpeg;
 /// Decodes a JPEG file. Orientation tags of cameras are ignored: radiograph exports do not carry them.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     check_complete(bytes)?;
-    let decoded = match header::read_header(bytes) {
-        Ok(header) if header.is_luma_first => {
-            options.check_size(FORMAT, header.height as u64, header.width as u64)?;
-            decode_luma(bytes, &header, options.reduction(header.height, header.width))
-        }
-        Ok(_) => Err(Refusal::OtherKind),
-        Err(refusal) => Err(refusal),
+    let refuse = |refusal| match refusal {
+        Refusal::Unsupported(reason) => DecodeError::unsupported(FORMAT, reason),
+        Refusal::Corrupt(detail) => DecodeError::corrupt(FORMAT, detail),
     };
-    let (samples, height, width, stored_bits) = match decoded {
-        Ok(decoded) => decoded,
-        Err(Refusal::Corrupt(detail)) => return Err(DecodeError::corrupt(FORMAT, detail)),
-        Err(Refusal::OtherKind) => decode_other(bytes, options)?,
+    let mut stream = Stream::read(bytes).map_err(refuse)?;
+    let (height, width, bits) = (stream.frame.height, stream.frame.width, stream.frame.bits);
+    options.check_size(FORMAT, height as u64, width as u64)?;
+    let colours = stream.colours(None).map_err(refuse)?;
+    let reduction = stream.reduction(options.reduction(height, width));
+    let max = (1_u32 << bits) - 1;
+    // Damaged lossless data may have any value.
+    let last = if stream.frame.process == Process::Lossless { u16::MAX } else { max as u16 };
+    let samples = match stream.decode(colours, reduction).map_err(refuse)? {
+        Planes::Bytes(planes) => match <[Vec<u8>; 3]>::try_from(planes) {
+            Ok(planes) => brightness(&planes, max),
+            Err(planes) => Samples::Bytes(planes.into_iter().next().unwrap_or_default()),
+        },
+        Planes::Words(planes) => match <[Vec<u16>; 3]>::try_from(planes) {
+            Ok(planes) => brightness(&planes, max),
+            Err(planes) => {
+                let brightness = (0..=last).map(|value| (f32::from(value) / max as f32).min(1.0)).collect();
+                Samples::Words { values: planes.into_iter().next().unwrap_or_default(), brightness }
+            }
+        },
     };
     let picture = StoredRadiograph {
         samples,
-        height,
-        width,
+        height: height.div_ceil(reduction),
+        width: width.div_ceil(reduction),
         pixel_spacing_mm: None,
-        stored_bits,
+        stored_bits: bits as u8,
         format: FORMAT,
         metadata: SourceMetadata::default(),
     };
     Ok(finish_plain(picture, options))
 }
 
-/// Samples, height, width, bits.
-type Decoded = (Samples, usize, usize, u8);
-
-/// The usual kinds, whose first component is brightness.
-fn decode_luma(bytes: &[u8], header: &Header, reduction: usize) -> Result<Decoded, Refusal> {
-    let samples = if header.bits == 8 {
-        Samples::Bytes(header.decode(bytes, reduction)?)
-    } else {
-        let brightness = (0..4096_u16).map(|value| f32::from(value) / 4095.0).collect();
-        Samples::Words { values: header.decode(bytes, reduction)?, brightness }
+/// The brightness of red, green and blue up to `max`.
+fn brightness<T: Copy + Into<u32>>([red, green, blue]: &[Vec<T>; 3], max: u32) -> Samples {
+    let colours = red.iter().zip(green).zip(blue);
+    let brightness = |((&red, &green), &blue): ((&T, &T), &T)| {
+        luma([red, green, blue].map(|sample| sample.into().min(max)), f64::from(max))
     };
-    let (height, width) = (header.height.div_ceil(reduction), header.width.div_ceil(reduction));
-    Ok((samples, height, width, header.bits as u8))
+    Samples::Brightness(colours.map(brightness).collect())
 }
 
-/// Progressive pictures, and those whose brightness is worked out from colours; always at full size.
-fn decode_other(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
-    let corrupt = |error: zune_jpeg::errors::DecodeErrors| DecodeError::corrupt(FORMAT, error);
-    let settings = DecoderOptions::default().set_strict_mode(true).set_max_width(65_535).set_max_height(65_535);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), settings);
-    decoder.decode_headers().map_err(corrupt)?;
-    let no_header = || DecodeError::corrupt(FORMAT, "no image header");
-    let (width, height) = decoder.dimensions().ok_or_else(no_header)?;
-    options.check_size(FORMAT, height as u64, width as u64)?;
-    // The luma channel is stored as such in the usual encodings; colour is only computed where it is not.
-    let output = match decoder.input_colorspace().ok_or_else(no_header)? {
-        ColorSpace::Luma | ColorSpace::YCbCr => ColorSpace::Luma,
-        ColorSpace::RGB => ColorSpace::RGB,
-        other => {
-            let reason = format!("its colours are {other:?} (made for printing); save it as grey or RGB");
-            return Err(DecodeError::unsupported(FORMAT, reason));
-        }
-    };
-    decoder.set_options(settings.jpeg_set_out_colorspace(output));
-    let samples = decoder.decode().map_err(corrupt)?;
-    let samples = match output {
-        ColorSpace::RGB => Samples::Brightness(
-            samples.as_chunks().0.iter().map(|&rgb: &[u8; 3]| luma(rgb.map(u32::from), 255.0)).collect(),
-        ),
-        _ => Samples::Bytes(samples),
-    };
-    if samples.len() != height * width {
-        let found = samples.len();
-        return Err(DecodeError::corrupt(FORMAT, format_args!("{found} pixels instead of {width} x {height}")));
+/// The samples of brightness alone, or of red, green and blue, each row-major.
+pub(super) enum Planes {
+    /// Of 8 bits, with cosine transform.
+    Bytes(Vec<Vec<u8>>),
+    /// Of 12 bits with cosine transform, or lossless.
+    Words(Vec<Vec<u16>>),
+}
+
+impl Stream<'_> {
+    /// By how much the image is reduced on the way where `wanted` is: lossless ones are not.
+    pub(super) fn reduction(&self, wanted: usize) -> usize {
+        if self.frame.process == Process::Lossless { 1 } else { wanted }
     }
-    Ok((samples, height, width, 8))
+
+    /// Decodes the image, of components that are `colours`, reduced by 1, 2, 4 or 8 (its sides rounded up).
+    pub(super) fn decode(&mut self, colours: Colours, reduction: usize) -> Result<Planes, Refusal> {
+        let num_planes = if colours == Colours::Rgb { 3 } else { 1 };
+        Ok(match (self.frame.process, self.frame.bits) {
+            (Process::Lossless, _) => Planes::Words(self.decode_lossless(num_planes)?),
+            (_, 8) => Planes::Bytes(self.decode_blocks(num_planes, reduction)?),
+            _ => Planes::Words(self.decode_blocks(num_planes, reduction)?),
+        })
+    }
+
+    /// Nearly every radiograph that is a JPEG is sequential, and of brightness at full resolution before all else: that
+    /// needs no memory for coefficients.
+    fn decode_blocks<T: Sample>(&mut self, num_planes: usize, reduction: usize) -> Result<Vec<Vec<T>>, Refusal> {
+        if self.frame.process == Process::Sequential && num_planes == 1 {
+            while self.scan.components.iter().all(|scanned| scanned.number != 0) {
+                if !self.next_scan()? {
+                    return header::corrupt("the scan of its brightness is missing");
+                }
+            }
+            if self.scan.components[0].number == 0 && self.has_first_at_full_resolution() {
+                return Ok(vec![self.decode_brightness(reduction)?]);
+            }
+        }
+        self.decode_scans(num_planes, reduction)
+    }
 }
 
 /// A decoder fills the missing part of a cut file with grey, so the end mark is looked for first. Within the compressed

@@ -1,17 +1,8 @@
 //! Pixel data of every supported transfer syntax to stored values.
 
-use jpeg_decoder::{ColorTransform, PixelFormat};
-
-use super::super::jpeg::header::{self, Refusal};
 use super::dataset::Dataset;
-use super::{contradictory, corrupt, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
+use super::{contradictory, corrupt, jpeg, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
 use crate::DecodeError;
-
-/// JPEG baseline, 8 bits.
-const BASELINE: &str = "1.2.840.10008.1.2.4.50";
-
-/// JPEG extended, 8 and 12 bits.
-const EXTENDED: &str = "1.2.840.10008.1.2.4.51";
 
 /// The transfer syntaxes that do not compress pixels.
 const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -146,16 +137,28 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Re
                 _ => return Err(corrupt(format_args!("{} RLE planes", planes.len()))),
             }
         }
-        // JPEG baseline, extended, lossless, lossless with first-order prediction.
-        BASELINE | EXTENDED | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => {
-            let luma = if uid == BASELINE || uid == EXTENDED { luma_of_jpeg(&frame, layout, reduction)? } else { None };
-            match luma {
-                Some(values) => {
-                    reduced = reduction;
-                    values
-                }
-                None => jpeg(&frame, layout)?,
-            }
+        // JPEG baseline, extended, progressive, lossless; the retired ones are refused by what the stream says.
+        "1.2.840.10008.1.2.4.50"
+        | "1.2.840.10008.1.2.4.51"
+        | "1.2.840.10008.1.2.4.52"
+        | "1.2.840.10008.1.2.4.53"
+        | "1.2.840.10008.1.2.4.54"
+        | "1.2.840.10008.1.2.4.55"
+        | "1.2.840.10008.1.2.4.56"
+        | "1.2.840.10008.1.2.4.57"
+        | "1.2.840.10008.1.2.4.58"
+        | "1.2.840.10008.1.2.4.59"
+        | "1.2.840.10008.1.2.4.60"
+        | "1.2.840.10008.1.2.4.61"
+        | "1.2.840.10008.1.2.4.62"
+        | "1.2.840.10008.1.2.4.63"
+        | "1.2.840.10008.1.2.4.64"
+        | "1.2.840.10008.1.2.4.65"
+        | "1.2.840.10008.1.2.4.66"
+        | "1.2.840.10008.1.2.4.70" => {
+            let (values, by) = jpeg::decode(&frame, layout, reduction)?;
+            reduced = by;
+            values
         }
         "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => jpeg_ls::decode(&frame, layout)?,
         // JPEG 2000 and high-throughput JPEG 2000, lossless and lossy; a codestream says itself which it is.
@@ -285,59 +288,4 @@ pub(super) fn check_dimensions(layout: &Layout, width: usize, height: usize) -> 
     Err(contradictory(format_args!(
         "the compressed image has {width} x {height} pixels, the header says {expected_width} x {expected_height}"
     )))
-}
-
-/// Baseline and extended JPEG of one component; `None` for others.
-fn luma_of_jpeg(frame: &[u8], layout: &Layout, reduction: usize) -> Result<Option<Values>, DecodeError> {
-    let decode = || {
-        let header = header::read_header(frame)?;
-        if header.num_components != 1 || layout.channels != 1 {
-            return Err(Refusal::OtherKind);
-        }
-        if let Err(error) = check_dimensions(layout, header.width, header.height) {
-            return Ok(Err(error));
-        }
-        let mask = layout.max_value() as u16;
-        Ok(Ok(match header.bits {
-            8 => header.decode::<u8>(frame, reduction)?.iter().map(|&value| u16::from(value) & mask).collect(),
-            _ => header.decode::<u16>(frame, reduction)?.iter().map(|&value| value & mask).collect(),
-        }))
-    };
-    match decode() {
-        Ok(values) => values.map(Values::Grey).map(Some),
-        Err(Refusal::OtherKind) => Ok(None),
-        Err(Refusal::Corrupt(detail)) => Err(corrupt(detail)),
-    }
-}
-
-/// JPEG of several components (8 bit) or lossless (up to 16 bit).
-fn jpeg(frame: &[u8], layout: &Layout) -> Result<Values, DecodeError> {
-    let refuse = |error: jpeg_decoder::Error| match error {
-        jpeg_decoder::Error::Unsupported(feature) => {
-            unsupported(format!("its pixels use a JPEG feature that is not read ({feature:?}); decompress it first"))
-        }
-        other => corrupt(other),
-    };
-    let mut decoder = jpeg_decoder::Decoder::new(frame);
-    decoder.read_info().map_err(refuse)?;
-    let info = decoder.info().ok_or_else(|| corrupt("a JPEG without an image header"))?;
-    check_dimensions(layout, usize::from(info.width), usize::from(info.height))?;
-    if layout.channels == 3 && layout.photometric == "RGB" {
-        // Writers often omit the marker that says so; the DICOM header knows better.
-        decoder.set_color_transform(ColorTransform::None);
-    }
-    let bytes = decoder.decode().map_err(refuse)?;
-    let mask = layout.max_value() as u16;
-    match info.pixel_format {
-        PixelFormat::L8 => Ok(Values::Grey(bytes.iter().map(|&byte| u16::from(byte) & mask).collect())),
-        PixelFormat::L16 => {
-            let words = bytes.as_chunks().0.iter();
-            Ok(Values::Grey(words.map(|&pair| u16::from_ne_bytes(pair) & mask).collect()))
-        }
-        PixelFormat::RGB24 => {
-            let colors = bytes.as_chunks().0.iter();
-            Ok(Values::Rgb(colors.map(|&rgb: &[u8; 3]| rgb.map(u16::from)).collect()))
-        }
-        PixelFormat::CMYK32 => Err(unsupported("its pixels are CMYK; convert it to MONOCHROME2")),
-    }
 }

@@ -137,6 +137,46 @@ impl Table {
     }
 }
 
+/// A table of codes for the differences of lossless samples.
+pub(super) struct Differences<'a> {
+    table: &'a Table,
+    /// For each of the next [`LOOKUP_BITS`] bits: difference, bits of code and difference; no bits where they do not fit.
+    short: Box<[(i16, u8); 1 << LOOKUP_BITS]>,
+}
+
+impl<'a> Differences<'a> {
+    /// Those of a table whose symbols are numbers of bits.
+    pub(super) fn of(table: &'a Table) -> Self {
+        let mut short = Box::new([(0, 0); 1 << LOOKUP_BITS]);
+        for (bits, found) in (0_u32..).zip(short.iter_mut()) {
+            let (size, length) = table.short[bits as usize];
+            let (size, length) = (u32::from(size), u32::from(length));
+            if length > 0 && length + size <= LOOKUP_BITS {
+                let value = bits >> (LOOKUP_BITS - length - size) & ((1 << size) - 1);
+                *found = (extend(value, size) as i16, (length + size) as u8);
+            }
+        }
+        Self { table, short }
+    }
+
+    /// Reads a difference modulo 2^16 (T.81, H.1.2.2); `None` for bits that mean nothing.
+    #[inline(always)]
+    pub(super) fn read(&self, bits: &mut Bits<'_>) -> Option<u16> {
+        bits.ensure();
+        let (difference, length) = self.short[bits.peek(LOOKUP_BITS) as usize];
+        if length > 0 {
+            bits.skip(u32::from(length));
+            return Some(difference as u16);
+        }
+        match u32::from(self.table.read(bits)?) {
+            size @ 0..16 => Some(extend(bits.take(size), size) as u16),
+            // The only difference of its size: no bits follow.
+            16 => Some(1 << 15),
+            _ => None,
+        }
+    }
+}
+
 /// A table of codes for AC coefficients.
 pub(super) struct AcTable {
     table: Table,

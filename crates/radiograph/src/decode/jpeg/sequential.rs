@@ -5,7 +5,7 @@
 //! here the colours are passed over, and a picture that will be made small need not be made large first.
 
 use super::cosine::{Blocks, Coefficients, LANES, Sample, transform};
-use super::header::{Component, Header, MAX_COMPONENTS, ORDER, Refusal, corrupt};
+use super::header::{MAX_COMPONENTS, ORDER, Refusal, Scanned, Stream, corrupt};
 use super::huffman::{AcTable, Bits, END_OF_BLOCK, PADDING, Table, extend};
 
 /// `[row * 8 + column]` of the coefficients in the order of the file (T.81, figure A.6), and the last place for whatever
@@ -20,21 +20,18 @@ const ZIGZAG: [u8; 256] = {
     places
 };
 
-impl Header {
-    /// The brightness of each pixel, row-major, of the picture reduced by 1, 2, 4 or 8 (its sides rounded up): of `T` for
-    /// the header's bits.
-    pub(crate) fn decode<T: Sample>(&self, bytes: &[u8], reduction: usize) -> Result<Vec<T>, Refusal> {
+impl Stream<'_> {
+    /// The brightness of each pixel, row-major, of the image reduced by 1, 2, 4 or 8 (its sides rounded up): of `T` for
+    /// the header's bits. The scan has the first component at full resolution before all others.
+    pub(super) fn decode_brightness<T: Sample>(&self, reduction: usize) -> Result<Vec<T>, Refusal> {
         let side = 8 / reduction;
-        if self.components[0].sampling != self.finest {
-            // Brightness at less than full resolution.
-            return Err(Refusal::OtherKind);
-        }
+        let scan = self.scan_components()?;
         // A scan of one component has its blocks one by one, whatever its sampling (T.81, A.2.2).
-        let [across, down] = if self.components.len() == 1 { [1, 1] } else { self.finest };
-        let units = [self.width.div_ceil(8 * across), self.height.div_ceil(8 * down)];
-        let [height, width] = [self.height, self.width].map(|length| length.div_ceil(reduction));
+        let [across, down] = if scan.len() == 1 { [1, 1] } else { self.frame.finest() };
+        let units = [self.frame.width.div_ceil(8 * across), self.frame.height.div_ceil(8 * down)];
+        let [height, width] = [self.frame.height, self.frame.width].map(|length| length.div_ceil(reduction));
         let stride = units[0] * across * side;
-        let quantization = &self.quantization[self.components[0].quantization];
+        let quantization = &self.quantization[self.frame.components[0].quantization];
         let mut plane = Plane {
             arch: pulp::Arch::new(),
             places: ZIGZAG.map(|place| Place { number: place, factor: quantization[usize::from(place)] }),
@@ -46,8 +43,7 @@ impl Header {
             width,
             samples: Vec::with_capacity(height * width),
         };
-        let scan = self.scan();
-        let mut segments = Segments { bytes: bytes.get(self.scan..).unwrap_or_default(), data: Vec::new() };
+        let mut segments = Segments::new(self.data());
         let interval = if self.restart_interval == 0 { units[0] * units[1] } else { self.restart_interval };
         let (mut unit, mut column) = (0, 0);
         while unit < units[0] * units[1] {
@@ -67,7 +63,7 @@ impl Header {
                     plane.finish_strip(height);
                 }
                 if bits.is_overdrawn() {
-                    return corrupt("its data end before the picture does");
+                    return corrupt("its data end before the image does");
                 }
             }
             unit = end;
@@ -75,14 +71,18 @@ impl Header {
         Ok(plane.samples)
     }
 
-    /// The components with what decoding them needs.
-    fn scan(&self) -> Vec<ScanComponent<'_>> {
-        let component = |component: &Component| {
-            let (dc, ac) = (self.tables.dc[component.dc].as_ref()?, self.tables.ac[component.ac].as_deref()?);
-            Some(ScanComponent { dc, ac, num_blocks: component.sampling.iter().product() })
+    /// The components of a sequential scan with what decoding them needs.
+    fn scan_components(&self) -> Result<Vec<ScanComponent<'_>>, Refusal> {
+        let component = |scanned: &Scanned| {
+            let dc = self.tables.dc.get(scanned.dc)?.as_ref()?;
+            let ac = self.tables.ac.get(scanned.ac)?.as_deref()?;
+            let num_blocks = self.frame.components[scanned.number].sampling.iter().product();
+            Some(ScanComponent { dc, ac, num_blocks })
         };
-        // The header was not accepted where a table is missing.
-        self.components.iter().filter_map(component).collect()
+        match self.scan.components.iter().map(component).collect() {
+            Some(components) => Ok(components),
+            None => corrupt("a Huffman table is missing"),
+        }
     }
 }
 
@@ -137,7 +137,7 @@ fn decode_unit<T: Sample>(
 
 /// Reads the coefficients of a block (T.81, F.2.2), `None` for bits that mean nothing.
 #[inline(always)]
-fn read_block(
+pub(super) fn read_block(
     bits: &mut Bits<'_>,
     dc: &Table,
     ac: &AcTable,
@@ -189,14 +189,19 @@ fn read_block(
 }
 
 /// The data between restart marks, one after the other, without the zeros after `FF` and padded.
-struct Segments<'a> {
+pub(super) struct Segments<'a> {
     bytes: &'a [u8],
-    data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
-impl Segments<'_> {
+impl<'a> Segments<'a> {
+    /// Those that `bytes` begin with.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, data: Vec::new() }
+    }
+
     /// The next segment; false after the last one.
-    fn next(&mut self) -> bool {
+    pub(super) fn next(&mut self) -> bool {
         self.data.clear();
         if self.bytes.is_empty() {
             return false;
