@@ -1,17 +1,22 @@
 //! DICOM images: header, pixel data in the usual transfer syntaxes, and the chain from stored values to brightness.
 //!
-//! The data set is read as a stream of tokens with only the needed attributes kept: a damaged length can then ask for
-//! no memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
+//! The data set is walked element by element with only the needed attributes kept: a damaged length can then ask for no
+//! memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
 
 mod dataset;
 pub(super) mod directory;
+mod elements;
+mod file;
 mod grey;
+mod groups;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
 mod pixels;
 mod rle;
 pub(super) mod segmentation;
+mod segmented;
+mod syntax;
 
 use dicom_dictionary_std::tags;
 
@@ -25,10 +30,18 @@ const FORMAT: SourceFormat = SourceFormat::Dicom;
 /// The photometric interpretation of images whose stored values are numbers of colours.
 const PALETTE: &str = "PALETTE COLOR";
 
-pub(super) use dataset::starts_without_preamble;
+pub(super) use file::starts_without_preamble;
 
 fn corrupt(detail: impl std::fmt::Display) -> DecodeError {
     DecodeError::corrupt(FORMAT, detail)
+}
+
+/// Elements that no reading makes sense of. They may be as their writer left them, so another copy need not help.
+fn contradictory(detail: impl std::fmt::Display) -> DecodeError {
+    unsupported(format!(
+        "its elements contradict each other ({detail}); copy it again, or write it anew with a tool that repairs it, such \
+         as gdcmconv"
+    ))
 }
 
 fn unsupported(reason: impl Into<String>) -> DecodeError {
