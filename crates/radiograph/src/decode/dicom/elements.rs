@@ -332,7 +332,12 @@ impl<'a> Reader<'a> {
         let is_usual = encoding.explicit == known.is_some()
             && !(known == Some(Form::Long) && reserved != [0, 0])
             && !(known.is_some() && is_odd);
-        if is_usual && usual.length.is_none_or(|length| length <= limit.saturating_sub(usual.start)) {
+        // A short element may be an implicit one whose length looks like a representation.
+        let is_sound = match usual.form {
+            Form::Short => self.is_followed(tag, &usual, limit, encoding),
+            _ => usual.length.is_none_or(|length| length <= limit.saturating_sub(usual.start)),
+        };
+        if is_usual && is_sound {
             return usual;
         }
         // GDCM calls long representations with a short length VR16; empty ones show by the element that follows.
