@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -324,18 +324,22 @@ fn little_endian(element: &Element<'_>) -> Vec<u8> {
     value
 }
 
-/// Whether values are numbers of 16 bits: all that are wanted of the group of images but these.
+/// Whether values are numbers of 16 bits. All others that are kept are text.
 fn is_words(tag: Tag) -> bool {
-    let is_text = matches!(
+    const OF_PALETTES: RangeInclusive<u16> = 0x1101..=0x1223;
+    matches!(
         tag,
-        tags::PHOTOMETRIC_INTERPRETATION
-            | tags::NUMBER_OF_FRAMES
-            | tags::PIXEL_SPACING
-            | tags::WINDOW_CENTER
-            | tags::WINDOW_WIDTH
-            | tags::RESCALE_INTERCEPT
-            | tags::RESCALE_SLOPE
-            | tags::VOILUT_FUNCTION
-    );
-    tag.group() == 0x0028 && !is_text
+        tags::SAMPLES_PER_PIXEL
+            | tags::PLANAR_CONFIGURATION
+            | tags::ROWS
+            | tags::COLUMNS
+            | tags::BITS_ALLOCATED
+            | tags::BITS_STORED
+            | tags::HIGH_BIT
+            | tags::PIXEL_REPRESENTATION
+            | tags::PIXEL_PADDING_VALUE
+            | tags::PIXEL_PADDING_RANGE_LIMIT
+            | tags::LUT_DESCRIPTOR
+            | tags::LUT_DATA
+    ) || (tag.group() == 0x0028 && OF_PALETTES.contains(&tag.element()))
 }

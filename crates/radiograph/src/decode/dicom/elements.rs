@@ -350,9 +350,8 @@ impl<'a> Reader<'a> {
             // Representations of the future are long.
             None if is_upper(representation) && reserved == [0, 0] => &[Form::Long, Form::Short, Form::Implicit],
             None if is_upper(representation) => &[Form::Short, Form::Implicit],
-            None if encoding.explicit && reserved == [0, 0] => &[Form::Implicit, Form::Long, Form::Short],
-            None if encoding.explicit => &[Form::Implicit, Form::Short],
-            None => &[Form::Implicit],
+            None if reserved == [0, 0] => &[Form::Implicit, Form::Long, Form::Short],
+            None => &[Form::Implicit, Form::Short],
         };
         let candidates = candidates.iter().map(|&form| header(form));
         let mut sound = candidates.filter(|header| self.is_followed(tag, header, limit, encoding));
