@@ -1,4 +1,4 @@
-"""Writes small valid archives and tables to begin fuzzing from: `python3 fuzz/seeds.py fuzz/corpus`."""
+"""Writes small valid archives, tables and DICOM files to begin fuzzing from: `python3 fuzz/seeds.py fuzz/corpus`."""
 
 import gzip
 import io
@@ -138,8 +138,81 @@ def tables():
     yield "nih-gzipped", SEPARATOR.encode().join([letter.encode() + packed[0], *(file.encode() for file in files[1:])])
 
 
+def put(tag, kind, value, coding="explicit"):
+    """An element, with its length unless the value is of undefined length (a list of items)."""
+    order = ">" if coding == "big" else "<"
+    length = 0xFFFFFFFF if isinstance(value, list) else len(value)
+    head = struct.pack(order + "HH", *tag)
+    if coding == "implicit":
+        head += struct.pack("<I", length)
+    elif kind in (b"OB", b"OW", b"SQ", b"UN"):
+        head += kind + b"\0\0" + struct.pack(order + "I", length)
+    else:
+        head += kind + struct.pack(order + "H", length)
+    if not isinstance(value, list):
+        return head + value
+    order = "<" if kind == b"UN" else order
+    # Fragments have a length, items of a sequence do not.
+    for item in value:
+        if tag[0] == 0x7FE0:
+            head += struct.pack(order + "HHI", 0xFFFE, 0xE000, len(item)) + item
+        else:
+            head += struct.pack(order + "HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + item
+            head += struct.pack(order + "HHI", 0xFFFE, 0xE00D, 0)
+    return head + struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0)
+
+
+def data_set(coding, extra=b"", behind=b"", photometric=b"MONOCHROME2 ", pixels=bytes(range(12)), first=0):
+    """An image of 4 x 3 pixels; from one element on, implicit."""
+    word = lambda value: struct.pack(">H" if coding == "big" else "<H", value)
+    elements = [
+        ((0x08, 0x16), b"UI", b"1.2.840.10008.5.1.4.1.1.1\0"),
+        ((0x10, 0x20), b"LO", b"P1"),
+        ((0x28, 0x02), b"US", word(1)),
+        ((0x28, 0x04), b"CS", photometric),
+        ((0x28, 0x10), b"US", word(3)),
+        ((0x28, 0x11), b"US", word(4)),
+        ((0x28, 0x100), b"US", word(8)),
+        ((0x28, 0x101), b"US", word(8)),
+        ((0x28, 0x103), b"US", word(0)),
+    ]
+    codings = ["implicit" if first and at >= first else coding for at in range(len(elements) + 1)]
+    start, *rest = [put(*element, coding) for element, coding in zip(elements, codings)]
+    return start + extra + b"".join(rest) + behind + put((0x7FE0, 0x10), b"OB", pixels, codings[-1])
+
+
+def dicom():
+    def with_meta(syntax, body, coding="explicit"):
+        uid = syntax + b"\0" * (len(syntax) % 2)
+        return bytes(128) + b"DICM" + put((2, 0x10), b"UI", uid, coding) + body
+
+    explicit, implicit, big = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2"
+    deflated = b"1.2.840.10008.1.2.1.99"
+    private = put((9, 0x1011), b"", b"AB", "implicit")
+    nested = put((8, 0x1115), b"", [private, b""], "implicit")
+    for name, coding, syntax in [("explicit", "explicit", explicit), ("big", "big", big)]:
+        for kind, items in [("private", [private]), ("nested", [nested]), ("empty", [b""]), ("none", [])]:
+            yield f"un-{kind}-{name}.dcm", with_meta(syntax, data_set(coding, put((9, 0x1010), b"UN", items, coding)))
+    for claimed in (explicit, implicit, big):
+        for coding in ("explicit", "implicit", "big"):
+            yield f"says-{claimed.decode()}-is-{coding}.dcm", with_meta(claimed, data_set(coding))
+    yield "switches.dcm", with_meta(explicit, data_set("explicit", first=4))
+    yield "implicit-meta.dcm", with_meta(explicit, data_set("explicit"), "implicit")
+    yield "bare-big.dcm", data_set("big")
+    yield "zlib.dcm", with_meta(deflated, zlib.compress(data_set("explicit")))
+    yield "in-fragments.dcm", with_meta(explicit, data_set("explicit", pixels=[b"", bytes(12)]))
+    window = put((0x28, 0x1050), b"DS", b"5 ") + put((0x28, 0x1051), b"DS", b"9 ")
+    groups = put((0x5200, 0x9229), b"SQ", [put((0x28, 0x9132), b"SQ", [window])])
+    yield "groups.dcm", with_meta(explicit, data_set("explicit", behind=groups))
+    descriptors = [put((0x28, 0x1100 + color), b"US", struct.pack("<HHH", 12, 0, 16)) for color in (1, 2, 3)]
+    segments = struct.pack("<14H", 0, 2, 5, 900, 1, 3, 60000, 2, 2, 0, 0, 1, 2, 9)
+    tables = [put((0x28, 0x1220 + color), b"OW", segments) for color in (1, 2, 3)]
+    palette = b"".join(descriptors + tables)
+    yield "segmented.dcm", with_meta(explicit, data_set("explicit", behind=palette, photometric=b"PALETTE COLOR "))
+
+
 if __name__ == "__main__":
-    for target, inputs in [("archive", archives()), ("tables", tables())]:
+    for target, inputs in [("archive", archives()), ("tables", tables()), ("dicom", dicom())]:
         folder = pathlib.Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

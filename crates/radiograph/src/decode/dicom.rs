@@ -1,18 +1,23 @@
 //! DICOM images: header, pixel data in the usual transfer syntaxes, and the chain from stored values to brightness.
 //!
-//! The data set is read as a stream of tokens with only the needed attributes kept: a damaged length can then ask for
-//! no memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
+//! The data set is walked element by element with only the needed attributes kept: a damaged length can then ask for no
+//! memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
 
 mod dataset;
 pub(super) mod directory;
+mod elements;
+mod file;
 mod grey;
 mod jpeg;
+mod groups;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
 mod pixels;
 mod rle;
 pub(super) mod segmentation;
+mod segmented;
+mod syntax;
 
 use dicom_dictionary_std::tags;
 
@@ -26,7 +31,7 @@ const FORMAT: SourceFormat = SourceFormat::Dicom;
 /// The photometric interpretation of images whose stored values are numbers of colours.
 const PALETTE: &str = "PALETTE COLOR";
 
-pub(super) use dataset::starts_without_preamble;
+pub(super) use file::starts_without_preamble;
 
 fn corrupt(detail: impl std::fmt::Display) -> DecodeError {
     DecodeError::corrupt(FORMAT, detail)

@@ -1,21 +1,20 @@
-//! Reads the few attributes that a picture needs from a DICOM data set, token by token.
+//! Keeps the few attributes that an image needs from a DICOM data set.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read as _};
+use std::ops::{Range, RangeInclusive};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_encoding::transfer_syntax::{Codec, Endianness, TransferSyntaxIndex as _};
-use dicom_parser::StatefulDecode as _;
-use dicom_parser::dataset::LazyDataToken;
-use dicom_parser::dataset::lazy_read::LazyDataSetReader;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
-use super::{corrupt, unsupported};
+use super::elements::{Element, Event, Fragments, Reader};
+use super::file::File;
+use super::groups::{Found, Place, merged, place};
+use super::{corrupt, segmented, syntax, unsupported};
 use crate::{DecodeError, DecodeOptions};
 
 /// Attributes kept from the root of the data set. Whatever is not listed is skipped unread.
-const WANTED: [Tag; 30] = [
+const WANTED: [Tag; 32] = [
     tags::PATIENT_ID,
     tags::VIEW_POSITION,
     tags::IMAGER_PIXEL_SPACING,
@@ -38,6 +37,9 @@ const WANTED: [Tag; 30] = [
     tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     tags::WINDOW_CENTER,
     tags::WINDOW_WIDTH,
     tags::RESCALE_INTERCEPT,
@@ -45,27 +47,7 @@ const WANTED: [Tag; 30] = [
     tags::VOILUT_FUNCTION,
     tags::MODALITY_LUT_SEQUENCE,
     tags::VOILUT_SEQUENCE,
-    tags::PIXEL_DATA,
 ];
-
-const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
-const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
-
-/// Whether bytes without the 128-byte preamble begin like DICOM all the same: `DICM`, a file meta group, or a bare data
-/// set that starts with group 0008 as old archives wrote it.
-pub(in super::super) fn starts_without_preamble(bytes: &[u8]) -> bool {
-    match *bytes {
-        [b'D', b'I', b'C', b'M', ..] => true,
-        // (0002,0000) FileMetaInformationGroupLength, explicit.
-        [0x02, 0x00, 0x00, 0x00, b'U', b'L', ..] => true,
-        // (0008,0000..0018) explicit with a known representation, or implicit with a short length.
-        [0x08, 0x00, element, 0x00, first, second, third, fourth, ..] if element <= 0x18 => {
-            let explicit = matches!(&[first, second], b"UL" | b"CS" | b"UI" | b"DA" | b"SH");
-            explicit || (second == 0 && third == 0 && fourth == 0 && (2..=64).contains(&first))
-        }
-        _ => false,
-    }
-}
 
 /// A look-up table from `ModalityLUTSequence` or `VOILUTSequence`.
 pub(super) struct LookupTable {
@@ -76,189 +58,130 @@ pub(super) struct LookupTable {
 }
 
 /// The wanted attributes of a data set.
-pub(super) struct Dataset {
+pub(super) struct Dataset<'a> {
     /// UID of the transfer syntax.
     pub(super) transfer_syntax: String,
     /// Name of the transfer syntax, for messages.
-    pub(super) transfer_syntax_name: String,
-    /// Whether numbers in values are stored with the high byte first.
+    pub(super) transfer_syntax_name: &'static str,
+    /// Whether native pixel data are stored with the high byte first.
     pub(super) big_endian: bool,
-    /// Raw values at the root.
+    /// Raw values of the root, or of the functional groups; numbers in little endian, however the file has them.
     values: BTreeMap<Tag, Vec<u8>>,
-    /// Raw values of the first item of the look-up table sequences.
+    /// Raw values of the first item of the look-up table sequences, likewise.
     table_values: BTreeMap<(Tag, Tag), Vec<u8>>,
-    /// Encapsulated pixel data, without the offset table.
-    fragments: Option<Vec<Vec<u8>>>,
+    pixels: Option<Pixels>,
+    /// What the pixel data are a part of.
+    body: Cow<'a, [u8]>,
 }
 
-impl Dataset {
+/// Where the pixel data are.
+enum Pixels {
+    Native(Range<usize>),
+    /// Fragments, without the offset table.
+    Encapsulated(Vec<Range<usize>>),
+}
+
+impl<'a> Dataset<'a> {
     /// Reads the data set up to and including the pixel data.
-    pub(super) fn read(file: &[u8], options: &DecodeOptions) -> Result<Self, DecodeError> {
+    pub(super) fn read(file: &'a [u8], options: &DecodeOptions) -> Result<Self, DecodeError> {
         Self::read_only(file, &WANTED, options)
     }
 
     /// [`Dataset::read`] that keeps other attributes of the root.
-    pub(super) fn read_only(file: &[u8], wanted: &[Tag], options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let (uid, body) = read_file_meta(file)?;
-        let syntax = TransferSyntaxRegistry.get(&uid).ok_or_else(|| {
-            unsupported(format!("transfer syntax {uid} is unknown; convert it to explicit little endian"))
-        })?;
-        let inflated;
-        let body = match syntax.codec() {
-            Codec::Dataset(Some(adapter)) => {
-                // A deflated file can hold any size: nothing beyond what its pixels may need is unpacked.
-                let limit = options.max_bytes();
-                let mut unpacked = Vec::new();
-                let reader = adapter.adapt_reader(Box::new(body));
-                reader.take(limit.saturating_add(1)).read_to_end(&mut unpacked).map_err(corrupt)?;
-                if unpacked.len() as u64 > limit {
-                    return Err(options.too_many_bytes());
+    pub(super) fn read_only(file: &'a [u8], wanted: &[Tag], options: &DecodeOptions) -> Result<Self, DecodeError> {
+        let File { transfer_syntax, name, encoding, body } = File::open(file, options)?;
+        let mut reader = Reader::new(&body, encoding);
+        let mut found = Found::default();
+        let (mut pixels, mut big_endian) = (None, encoding.big_endian);
+        while let Some(event) = reader.next()? {
+            let is_root = reader.path().len() == usize::from(matches!(event, Event::Sequence(_)));
+            let (Event::Sequence(tag) | Event::Value(Element { tag, .. })) = event;
+            if is_root && tag == tags::DIRECTORY_RECORD_SEQUENCE {
+                return Err(unsupported(
+                    "it is the directory of a medium (DICOMDIR), which names images and holds none; give the \
+                     folder that it lies in",
+                ));
+            }
+            let Event::Value(element) = event else {
+                if is_root && tag > tags::PIXEL_DATA {
+                    break;
                 }
-                inflated = unpacked;
-                &inflated[..]
+                continue;
+            };
+            if is_root && tag == tags::PIXEL_DATA {
+                big_endian = element.big_endian;
+                pixels = Some(Pixels::of(&element, &body, &transfer_syntax)?);
+                break;
             }
-            Codec::Dataset(None) => {
-                return Err(unsupported(format!(
-                    "transfer syntax {} ({uid}); convert it to explicit little endian",
-                    syntax.name()
-                )));
+            match place(reader.path(), tag) {
+                Place::Sequence => reader.enter(&element)?,
+                Place::Value(values) if !is_root || wanted.contains(&tag) => {
+                    found[values].values.insert(tag, little_endian(&element));
+                }
+                Place::Table(values, table) => {
+                    found[values].tables.insert((table, tag), little_endian(&element));
+                }
+                Place::Value(_) | Place::Nowhere => {}
             }
-            _ => body,
-        };
+        }
+        let values = merged(found);
         let mut dataset = Self {
-            transfer_syntax: uid,
-            transfer_syntax_name: syntax.name().to_string(),
-            big_endian: syntax.endianness() == Endianness::Big,
-            values: BTreeMap::new(),
-            table_values: BTreeMap::new(),
-            fragments: None,
+            transfer_syntax,
+            transfer_syntax_name: name,
+            big_endian,
+            values: values.values,
+            table_values: values.tables,
+            pixels,
+            body,
         };
-        let reader = LazyDataSetReader::new_with_ts(Cursor::new(body), syntax).map_err(corrupt)?;
-        dataset.walk(reader, wanted, body.len() as u64)?;
+        dataset.believe_pixels();
         Ok(dataset)
     }
 
-    /// Keeps the wanted values from a stream of tokens; stops after the pixel data.
-    fn walk<R>(
-        &mut self,
-        mut reader: LazyDataSetReader<dicom_parser::DynStatefulDecoder<R>>,
-        wanted: &[Tag],
-        length: u64,
-    ) -> Result<(), DecodeError>
-    where
-        R: std::io::Read + std::io::Seek,
-    {
-        // Open sequences with the number of items begun in each.
-        let mut open: Vec<(Tag, u32)> = Vec::new();
-        let mut fragments: Option<Vec<Vec<u8>>> = None;
-        while let Some(token) = reader.advance() {
-            let token = token.map_err(corrupt)?;
-            match token {
-                LazyDataToken::SequenceStart { tag, .. } => {
-                    if open.is_empty() && tag > tags::PIXEL_DATA {
-                        return Ok(());
-                    }
-                    if open.is_empty() && tag == tags::DIRECTORY_RECORD_SEQUENCE {
-                        return Err(unsupported(
-                            "it is the directory of a medium (DICOMDIR), which names images and holds none; give the \
-                             folder that it lies in",
-                        ));
-                    }
-                    open.push((tag, 0));
-                }
-                LazyDataToken::PixelSequenceStart => {
-                    if open.is_empty() {
-                        fragments = Some(Vec::new());
-                    }
-                    open.push((tags::PIXEL_DATA, 0));
-                }
-                LazyDataToken::ItemStart { .. } => {
-                    if let Some((_, items)) = open.last_mut() {
-                        *items += 1;
-                    }
-                }
-                LazyDataToken::SequenceEnd => {
-                    open.pop();
-                    if open.is_empty() && fragments.is_some() {
-                        self.fragments = fragments;
-                        return Ok(());
-                    }
-                }
-                LazyDataToken::LazyValue { header, ref decoder } => {
-                    let tag = header.tag;
-                    let left = length.saturating_sub(decoder.position());
-                    let size =
-                        header.len.get().map(u64::from).ok_or_else(|| corrupt(format_args!("{tag} has no length")))?;
-                    if size > left {
-                        return Err(corrupt(format_args!(
-                            "{tag} should have {size} bytes, the file has only {left} left"
-                        )));
-                    }
-                    let place = match open[..] {
-                        [] if wanted.contains(&tag) => Some(self.values.entry(tag).or_default()),
-                        [(sequence @ (tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE), 1)]
-                            if matches!(tag, tags::LUT_DESCRIPTOR | tags::LUT_DATA) =>
-                        {
-                            Some(self.table_values.entry((sequence, tag)).or_default())
-                        }
-                        _ => None,
-                    };
-                    match place {
-                        Some(place) => {
-                            place.clear();
-                            token.read_value_into(place).map_err(corrupt)?;
-                        }
-                        None => token.skip().map_err(corrupt)?,
-                    }
-                    if open.is_empty() && tag == tags::PIXEL_DATA {
-                        return Ok(());
-                    }
-                }
-                LazyDataToken::LazyItemValue { len, ref decoder } => {
-                    let left = length.saturating_sub(decoder.position());
-                    if u64::from(len) > left {
-                        return Err(corrupt(format_args!(
-                            "a part of the pixel data should have {len} bytes, the file has only {left} left"
-                        )));
-                    }
-                    // The first item is the offset table, which a single frame does not need.
-                    match (&mut fragments, &open[..]) {
-                        (Some(fragments), [(_, items)]) if *items > 1 => {
-                            let mut fragment = Vec::with_capacity(len as usize);
-                            token.read_value_into(&mut fragment).map_err(corrupt)?;
-                            fragments.push(fragment);
-                        }
-                        _ => token.skip().map_err(corrupt)?,
-                    }
-                }
-                _ => {}
-            }
+    /// Pixel data in fragments under a transfer syntax that does not compress are what they are by their first bytes:
+    /// a compressed frame, or native ones in parts (PS3.5, A.4.11).
+    fn believe_pixels(&mut self) {
+        let Some(Pixels::Encapsulated(fragments)) = &self.pixels else { return };
+        if !syntax::is_uncompressed(&self.transfer_syntax) {
+            return;
         }
-        if fragments.is_some() {
-            return Err(corrupt("the compressed pixel data have no end"));
+        let first = fragments.first().and_then(|fragment| self.body.get(fragment.clone())).unwrap_or_default();
+        if let Some(uid) = syntax::of_frame(first) {
+            self.transfer_syntax = uid.to_string();
+            self.transfer_syntax_name = syntax::name(uid).unwrap_or_default();
+        } else if let [fragment] = &fragments[..] {
+            self.pixels = Some(Pixels::Native(fragment.clone()));
+        } else {
+            let joined = self.encapsulated_frame().unwrap_or_default().into_owned();
+            self.pixels = Some(Pixels::Native(0..joined.len()));
+            self.body = Cow::Owned(joined);
         }
-        if !open.is_empty() {
-            return Err(corrupt("the file ends within a sequence"));
-        }
-        Ok(())
     }
 
     /// Whether there are pixel data of either kind.
     pub(super) fn has_pixel_data(&self) -> bool {
-        self.fragments.is_some() || self.values.contains_key(&tags::PIXEL_DATA)
+        self.pixels.is_some()
     }
 
     /// The native (not encapsulated) pixel data.
     pub(super) fn native_pixels(&self) -> Option<&[u8]> {
-        self.values.get(&tags::PIXEL_DATA).map(Vec::as_slice)
+        match &self.pixels {
+            Some(Pixels::Native(place)) => self.body.get(place.clone()),
+            _ => None,
+        }
     }
 
     /// The encapsulated pixel data of the only frame in one piece.
-    pub(super) fn encapsulated_frame(&self) -> Option<Vec<u8>> {
-        self.fragments.as_ref().map(|fragments| fragments.concat())
+    pub(super) fn encapsulated_frame(&self) -> Option<Cow<'_, [u8]>> {
+        let Some(Pixels::Encapsulated(fragments)) = &self.pixels else { return None };
+        let mut parts = fragments.iter().filter_map(|fragment| self.body.get(fragment.clone()));
+        Some(match fragments.len() {
+            0 | 1 => Cow::Borrowed(parts.next().unwrap_or_default()),
+            _ => Cow::Owned(parts.collect::<Vec<_>>().concat()),
+        })
     }
 
-    /// A value as it is stored.
+    /// A value as it is stored, except that numbers are in little endian.
     pub(super) fn raw(&self, tag: Tag) -> Option<&[u8]> {
         self.values.get(&tag).map(Vec::as_slice)
     }
@@ -296,20 +219,44 @@ impl Dataset {
 
     /// The red, green and blue tables of a palette.
     pub(super) fn palette(&self) -> Result<[LookupTable; 3], DecodeError> {
-        let color = |descriptor, data| {
-            let (Some(descriptor), Some(data)) = (self.raw(descriptor), self.raw(data)) else {
-                return Err(unsupported(
-                    "a palette image without the tables of its three colours (segmented ones are not read); convert it \
-                     to RGB or MONOCHROME2",
-                ));
-            };
-            self.table(descriptor, data)
+        let color = |descriptor, data, segmented| match (self.raw(descriptor), self.raw(data), self.raw(segmented)) {
+            (Some(descriptor), Some(data), _) => self.table(descriptor, data),
+            (Some(descriptor), None, Some(segments)) => self.table(descriptor, &self.expanded(descriptor, segments)?),
+            _ => Err(unsupported(
+                "a palette image without the tables of its three colours; convert it to RGB or MONOCHROME2",
+            )),
         };
         Ok([
-            color(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
-            color(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
-            color(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
+            color(
+                tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            )?,
+            color(
+                tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            )?,
+            color(
+                tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            )?,
         ])
+    }
+
+    /// The data of a table whose segments are given, with two bytes for each entry.
+    fn expanded(&self, descriptor: &[u8], segments: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let (words, _) = descriptor.as_chunks();
+        let word = |at: usize| words.get(at).map_or(0, |&pair| self.word(pair));
+        let count = if word(0) == 0 { 1 << 16 } else { usize::from(word(0)) };
+        let (bytes_per_entry, data) = if word(2) == 8 {
+            (1, segments.iter().map(|&byte| u16::from(byte)).collect::<Vec<_>>())
+        } else {
+            (2, segments.as_chunks().0.iter().map(|&pair| self.word(pair)).collect())
+        };
+        let entries = segmented::expand(&data, bytes_per_entry, count)?;
+        Ok(entries.iter().flat_map(|entry| entry.to_le_bytes()).collect())
     }
 
     /// A table from its stored descriptor and entries.
@@ -335,42 +282,64 @@ impl Dataset {
         Ok(LookupTable { descriptor: [count, first, bits], entries })
     }
 
-    /// A 16-bit number in the byte order of the data set.
+    /// A 16-bit number of a kept value.
     pub(super) fn word(&self, pair: [u8; 2]) -> u16 {
-        if self.big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+        u16::from_le_bytes(pair)
     }
 }
 
-/// The transfer syntax from the file meta group (always explicit little endian), and the data set behind it.
-pub(super) fn read_file_meta(file: &[u8]) -> Result<(String, &[u8]), DecodeError> {
-    let mut rest = match file {
-        _ if file.get(128..132) == Some(b"DICM") => &file[132..],
-        [b'D', b'I', b'C', b'M', rest @ ..] => rest,
-        _ => file,
-    };
-    let mut uid = None;
-    while let &[0x02, 0x00, element_low, element_high, first, second, ref after @ ..] = rest {
-        let cut = || corrupt("the file ends within its file meta group");
-        // These representations have a reserved field and a 32-bit length.
-        let long = matches!(&[first, second], b"OB" | b"OW" | b"SQ" | b"UN" | b"UT" | b"OF" | b"UC" | b"UR");
-        let (length, value) = if long {
-            let &[_, _, a, b, c, d, ref value @ ..] = after else { return Err(cut()) };
-            (u32::from_le_bytes([a, b, c, d]) as usize, value)
-        } else {
-            let &[a, b, ref value @ ..] = after else { return Err(cut()) };
-            (usize::from(u16::from_le_bytes([a, b])), value)
-        };
-        let (value, next) = value.split_at_checked(length).ok_or_else(cut)?;
-        if (element_low, element_high) == (0x10, 0x00) {
-            let text = String::from_utf8_lossy(value);
-            uid = Some(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_string());
+impl Pixels {
+    /// The places of pixel data within the body.
+    fn of(element: &Element<'_>, body: &[u8], transfer_syntax: &str) -> Result<Self, DecodeError> {
+        let value = element.at..element.at + element.value.len();
+        let is_compressed = !syntax::is_uncompressed(transfer_syntax);
+        // Fragments and frames of a compressed image are such with a defined length, too.
+        let has_items = element.is_encapsulated || (is_compressed && element.value.starts_with(&[0xfe, 0xff, 0, 0xe0]));
+        if !has_items {
+            let is_frame = is_compressed && syntax::of_frame(element.value).is_some();
+            return Ok(if is_frame { Self::Encapsulated(vec![value]) } else { Self::Native(value) });
         }
-        rest = next;
+        let mut walk = Fragments::new(element.value, element.is_encapsulated);
+        let mut fragments = Vec::new();
+        while let Some(fragment) = walk.next()? {
+            fragments.push(element.at + fragment.start..element.at + fragment.end);
+        }
+        // The first item is the offset table, which a single frame does not need; some writers leave it out.
+        let is_table = match &fragments[..] {
+            [] => false,
+            [only] => only.is_empty(),
+            [first, ..] => body.get(first.clone()).and_then(syntax::of_frame).is_none(),
+        };
+        fragments.drain(..usize::from(is_table));
+        Ok(Self::Encapsulated(fragments))
     }
-    // A bare data set says by its first element whether representations are written out.
-    let guessed = || match rest {
-        [_, _, _, _, b'A'..=b'Z', b'A'..=b'Z', ..] => EXPLICIT_LITTLE_ENDIAN.to_string(),
-        _ => IMPLICIT_LITTLE_ENDIAN.to_string(),
-    };
-    Ok((uid.unwrap_or_else(guessed), rest))
+}
+
+/// A value with its numbers in little endian.
+fn little_endian(element: &Element<'_>) -> Vec<u8> {
+    let mut value = element.value.to_vec();
+    if element.big_endian && is_words(element.tag) {
+        value.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.reverse());
+    }
+    value
+}
+
+/// Whether values are numbers of 16 bits. All others that are kept are text.
+fn is_words(tag: Tag) -> bool {
+    const OF_PALETTES: RangeInclusive<u16> = 0x1101..=0x1223;
+    matches!(
+        tag,
+        tags::SAMPLES_PER_PIXEL
+            | tags::PLANAR_CONFIGURATION
+            | tags::ROWS
+            | tags::COLUMNS
+            | tags::BITS_ALLOCATED
+            | tags::BITS_STORED
+            | tags::HIGH_BIT
+            | tags::PIXEL_REPRESENTATION
+            | tags::PIXEL_PADDING_VALUE
+            | tags::PIXEL_PADDING_RANGE_LIMIT
+            | tags::LUT_DESCRIPTOR
+            | tags::LUT_DATA
+    ) || (tag.group() == 0x0028 && OF_PALETTES.contains(&tag.element()))
 }

@@ -1,18 +1,12 @@
 //! DICOMDIR: the directory of a medium, as hospitals burn it on discs. It names the files of the medium and, beside them,
 //! patients and dates, of which nothing is kept.
 
-use std::io::Cursor;
-
 use dicom_dictionary_std::tags;
-use dicom_encoding::transfer_syntax::TransferSyntaxIndex as _;
-use dicom_parser::StatefulDecode as _;
-use dicom_parser::dataset::LazyDataToken;
-use dicom_parser::dataset::lazy_read::LazyDataSetReader;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
-use super::dataset::read_file_meta;
-use super::{corrupt, unsupported};
-use crate::DecodeError;
+use super::elements::{Event, Open, Reader};
+use super::file::File;
+use super::{syntax, unsupported};
+use crate::{DecodeError, DecodeOptions};
 
 /// The files that a DICOMDIR names, in its order, relative to its folder with `/` between folders; `None` for a DICOM
 /// file of another kind.
@@ -20,47 +14,30 @@ use crate::DecodeError;
 /// # Errors
 /// A file that is damaged, cut short or no DICOM.
 pub fn dicom_directory(bytes: &[u8]) -> Result<Option<Vec<String>>, DecodeError> {
-    let (uid, body) = read_file_meta(bytes)?;
-    let syntax = TransferSyntaxRegistry
-        .get(&uid)
-        .filter(|syntax| syntax.is_codec_free())
-        .ok_or_else(|| unsupported(format!("a directory in transfer syntax {uid}; export the files anew")))?;
-    let mut reader = LazyDataSetReader::new_with_ts(Cursor::new(body), syntax).map_err(corrupt)?;
-    let mut files = None;
-    let mut depth = 0_u32;
-    while let Some(token) = reader.advance() {
-        let token = token.map_err(corrupt)?;
-        match token {
-            LazyDataToken::SequenceStart { tag, .. } => {
-                if depth == 0 && tag == tags::DIRECTORY_RECORD_SEQUENCE {
-                    files.get_or_insert_with(Vec::new);
-                }
-                depth += 1;
-            }
-            LazyDataToken::PixelSequenceStart => depth += 1,
-            LazyDataToken::SequenceEnd => depth = depth.saturating_sub(1),
-            LazyDataToken::LazyValue { header, ref decoder } => {
-                let left = (body.len() as u64).saturating_sub(decoder.position());
-                let size = header.len.get().map_or(u64::MAX, u64::from);
-                if size > left {
-                    return Err(corrupt(format_args!("{} reaches beyond the end of the file", header.tag)));
-                }
-                match &mut files {
-                    Some(files) if depth == 1 && header.tag == tags::REFERENCED_FILE_ID => {
-                        let mut value = Vec::new();
-                        token.read_value_into(&mut value).map_err(corrupt)?;
-                        files.push(path(&value));
-                    }
-                    _ => token.skip().map_err(corrupt)?,
+    let file = File::open(bytes, &DecodeOptions::default())?;
+    let uid = &file.transfer_syntax;
+    if !syntax::is_uncompressed(uid) || matches!(file.body, std::borrow::Cow::Owned(_)) {
+        return Err(unsupported(format!("a directory in transfer syntax {uid}; export the files anew")));
+    }
+    let mut reader = Reader::new(&file.body, file.encoding);
+    let mut files: Option<Vec<String>> = None;
+    while let Some(event) = reader.next()? {
+        match event {
+            Event::Sequence(_) => {
+                if let [Open { tag: tags::DIRECTORY_RECORD_SEQUENCE, .. }] = reader.path() {
+                    files.get_or_insert_default();
                 }
             }
-            LazyDataToken::LazyItemValue { len, ref decoder } => {
-                if u64::from(len) > (body.len() as u64).saturating_sub(decoder.position()) {
-                    return Err(corrupt("an item reaches beyond the end of the file"));
-                }
-                token.skip().map_err(corrupt)?;
+            Event::Value(element) if element.tag == tags::DIRECTORY_RECORD_SEQUENCE && reader.path().is_empty() => {
+                files.get_or_insert_default();
+                reader.enter(&element)?;
             }
-            _ => {}
+            Event::Value(element) => {
+                let is_record = matches!(reader.path(), [Open { tag: tags::DIRECTORY_RECORD_SEQUENCE, .. }]);
+                if is_record && element.tag == tags::REFERENCED_FILE_ID {
+                    files.get_or_insert_default().push(path(element.value));
+                }
+            }
         }
     }
     Ok(files)
