@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use dataset::{Dataset, ManifestRow};
 use radiograph::{
-    DecodeOptions, DicomStructure, content_box, decode_bytes, dicom_dimensions, dicom_segmentation, is_dicom,
+    DecodeOptions, DicomStructure, content_box, decode_bytes, dicom_dimensions, dicom_segmentation,
+    dicom_square_dimensions, is_dicom,
 };
 use sha2::{Digest, Sha256};
 
@@ -16,7 +17,7 @@ use ingest::prepare;
 pub(super) struct DicomSources {
     folder: PathBuf,
     fit: radiograph::Fit,
-    /// Whether borders were cut off before that, and the limit on pixels with which images were decoded.
+    /// Whether borders were cut off before that, and how images were decoded.
     crop_borders: bool,
     options: DecodeOptions,
     /// Of the model: another model makes other objects.
@@ -34,7 +35,9 @@ impl DicomSources {
         let fit: prepare::Fit = fit.try_into().context("the dataset's way to fit images is not known")?;
         let setting = |name: &str| dataset.info().preparation.get(name);
         let crop_borders = setting("crop_borders").and_then(toml::Value::as_bool).unwrap_or(false);
-        let mut options = DecodeOptions::default();
+        let stretch_plain_images =
+            setting("stretch_plain_images").and_then(toml::Value::as_bool).unwrap_or(false);
+        let mut options = DecodeOptions { stretch_plain_images, ..DecodeOptions::default() };
         if let Some(max_pixels) = setting("max_pixels").and_then(toml::Value::as_integer) {
             options.max_pixels = max_pixels.unsigned_abs();
         }
@@ -58,13 +61,19 @@ impl DicomSources {
         }
         let context = || format!("no segmentation object can be made for {}", path.display());
         let [height, width] = dicom_dimensions(&source).with_context(context)?;
-        let mut content = [0, 0, height, width];
+        // Where pixels are not square, the picture that was prepared has others.
+        let square = dicom_square_dimensions(&source, &self.options).with_context(context)?;
+        let mut content = [0, 0, square[0], square[1]];
         if self.crop_borders {
             content = content_box(&decode_bytes(&source, &self.options).with_context(context)?);
         }
         let mut geometry = self.fit.geometry(content[2], content[3], size);
         geometry.source[0] += content[0] as f64;
         geometry.source[1] += content[1] as f64;
+        let to_stored = [height as f64 / square[0] as f64, width as f64 / square[1] as f64];
+        for (at, length) in geometry.source.iter_mut().enumerate() {
+            *length *= to_stored[at % 2];
+        }
         let restored = [&lungs.right, &lungs.left].map(|mask| geometry.restore_mask(mask, size, height, width));
         let names = [("Right lung", ("24028007", "Right")), ("Left lung", ("7771000", "Left"))];
         let structures: Vec<DicomStructure<'_>> = names
