@@ -35,8 +35,7 @@ impl DicomSources {
         let fit: prepare::Fit = fit.try_into().context("the dataset's way to fit images is not known")?;
         let setting = |name: &str| dataset.info().preparation.get(name);
         let crop_borders = setting("crop_borders").and_then(toml::Value::as_bool).unwrap_or(false);
-        let stretch_plain_images =
-            setting("stretch_plain_images").and_then(toml::Value::as_bool).unwrap_or(false);
+        let stretch_plain_images = setting("stretch_plain_images").and_then(toml::Value::as_bool).unwrap_or(false);
         let mut options = DecodeOptions { stretch_plain_images, ..DecodeOptions::default() };
         if let Some(max_pixels) = setting("max_pixels").and_then(toml::Value::as_integer) {
             options.max_pixels = max_pixels.unsigned_abs();
