@@ -27,6 +27,7 @@ mod joining;
 mod merge;
 mod numbers;
 mod part;
+mod remarks;
 mod salt;
 mod seen;
 mod session;
@@ -49,6 +50,7 @@ pub use ending::PrepareSummary;
 pub use exclude::Exclusions;
 pub use merge::{MergeConfig, merge};
 pub use part::Part;
+pub use remarks::{Remarked, Remarks};
 use salt::open_salt;
 use session::Session;
 use sources::Sources;
@@ -107,8 +109,9 @@ pub struct PrepareConfig {
     pub image_size: usize,
     /// How a rectangle becomes a square. Default `pad`.
     pub fit: Fit,
-    /// Stretch the values of PNG and JPEG images between their percentiles, as is done with DICOM images that have no
-    /// window. Default false.
+    /// Stretch the values of PNG and JPEG images between their percentiles, as is done with DICOM images of more than 8 bits
+    /// that have no window; and of DICOM images of up to 8 bits without a window, or whose window leaves nothing to see.
+    /// Default false.
     pub stretch_plain_images: bool,
     /// Decode pictures whose compression allows it (JPEG of the usual kinds, JPEG 2000) to a half, a quarter or an eighth
     /// of their rows and columns, as long as they keep twice the resolution of the dataset. Quicker; pixels differ a little,

@@ -7,13 +7,17 @@
 mod dicom;
 mod guard;
 mod jpeg;
+mod orientation;
 mod png;
 
 use std::io::Read;
 use std::path::Path;
 
+pub use dicom::aspect::dicom_square_dimensions;
 pub use dicom::directory::dicom_directory;
 pub use dicom::segmentation::{DicomStructure, dicom_dimensions, dicom_segmentation};
+
+use orientation::Orientation;
 
 use crate::{DecodeError, Fit, Radiograph, SourceFormat, StoredRadiograph};
 
@@ -24,11 +28,12 @@ pub struct DecodeOptions {
     /// radiographs (mammograms) have about 30 million; each pixel takes 4 bytes once decoded, and up to 12 on the way.
     /// It limits the bytes of a file too, see [`DecodeOptions::max_bytes`].
     pub max_pixels: u64,
-    /// The percentiles that become black and white for a DICOM image without window or look-up table.
+    /// The percentiles that become black and white for a DICOM image of more than 8 bits without window or look-up table.
     /// Default `[0.5, 99.5]`: robust against markers, collimator edges and dead pixels.
     pub percentiles: [f32; 2],
-    /// Also stretch PNG and JPEG images between these percentiles. Default `false`: their values are taken as they
-    /// are. For 16-bit PNG exports that use a part of the range only.
+    /// Also stretch between these percentiles: PNG and JPEG images, DICOM images of up to 8 bits without window or look-up
+    /// table, and DICOM images of which the window or table leaves nothing to see. Default `false`: values are taken as
+    /// they are. For 16-bit PNG exports that use a part of the range only.
     pub stretch_plain_images: bool,
     /// Pictures may be decoded to a half, a quarter or an eighth of their rows and columns where the file's compression
     /// makes that quicker (JPEG of the usual kinds, JPEG 2000), as long as they keep twice the resolution that is needed
@@ -84,7 +89,8 @@ const SNIFFED_BYTES: u64 = 132;
 /// Covered: DICOM (8 to 16 bit, signed or not, grey or RGB, one frame; uncompressed little and big endian, deflated,
 /// RLE, JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000 and its high-throughput kind, JPEG XL), PNG (1 to 16 bit,
 /// grey, alpha, palette, RGB) and JPEG (baseline, extended, progressive; grey, colour). Colours become luma (Rec. 601),
-/// alpha is laid on black.
+/// alpha is laid on black; pixels that are not square are resampled, Exif orientations applied, and
+/// [`SourceMetadata::remarks`](crate::SourceMetadata::remarks) say so.
 ///
 /// # Errors
 /// [`DecodeError::InFile`] around the reason, with the path last in the message.
@@ -245,8 +251,15 @@ fn stretch(pixels: &mut [f32], [low, high]: [f32; 2]) {
     }
 }
 
-/// The optional percentile stretch of PNG and JPEG pictures.
-fn finish_plain(picture: StoredRadiograph, options: &DecodeOptions) -> StoredRadiograph {
+/// The orientation and the optional percentile stretch of PNG and JPEG pictures.
+fn finish_plain(
+    mut picture: StoredRadiograph,
+    orientation: Option<Orientation>,
+    options: &DecodeOptions,
+) -> StoredRadiograph {
+    if let Some(orientation) = orientation {
+        orientation.apply(&mut picture);
+    }
     if !options.stretch_plain_images {
         return picture;
     }

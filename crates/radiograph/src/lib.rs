@@ -29,6 +29,7 @@ mod picture;
 mod random;
 mod reduce;
 mod refine;
+mod remark;
 mod resample;
 mod stored;
 mod text;
@@ -39,15 +40,16 @@ pub use augment::{Augmentation, Crop, View, ViewKey, ViewKind};
 pub use borders::content_box;
 pub use decode::{
     DecodeOptions, DicomStructure, decode_bytes, decode_file, decode_stored, dicom_dimensions, dicom_directory,
-    dicom_segmentation, is_dicom, read_image,
+    dicom_segmentation, dicom_square_dimensions, is_dicom, read_image,
 };
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};
 pub use overlay::{outline_mask, overlay_labels, overlay_mask};
-pub use perceptual::perceptual_hash;
+pub use perceptual::{content_remark, perceptual_hash};
 pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
 pub use refine::{RefineError, guided_filter};
+pub use remark::Remark;
 pub use resample::resize;
 pub use stored::{Reduced, Samples, StoredRadiograph};
 pub use text::mask_corner_text;

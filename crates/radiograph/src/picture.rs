@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::Remark;
+
 /// A decoded radiograph: one plane of brightness, bright where the body absorbs X-rays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Radiograph {
@@ -21,7 +23,7 @@ pub struct Radiograph {
     pub stored_bits: u8,
     /// The container that the picture came from.
     pub format: SourceFormat,
-    /// What the source says about the patient and the view; empty for anything but DICOM.
+    /// What the source says about the patient and the view (DICOM only), and remarks on how it was read.
     pub metadata: SourceMetadata,
 }
 
@@ -92,7 +94,7 @@ impl fmt::Display for SourceFormat {
     }
 }
 
-/// The two things that the rest of the program may learn from a DICOM header. Nothing else leaves the decoder.
+/// What the rest of the program may learn from a header beyond the picture. Nothing else leaves the decoder.
 ///
 /// The patient identifier is here so that a caller can hash it with a salt for splitting by patient; it must not be
 /// stored. `Debug` therefore does not show it.
@@ -102,6 +104,10 @@ pub struct SourceMetadata {
     pub patient_id: Option<String>,
     /// `ViewPosition` (0018,5101), trimmed: `PA`, `AP`, `LL`, ...; `None` where missing or empty.
     pub view: Option<String>,
+    /// Rows and columns of the file where its pixels are not square, so that the picture has others.
+    pub stored_size: Option<[usize; 2]>,
+    /// What is to be known about how the file was read, each once; of every format.
+    pub remarks: Vec<Remark>,
 }
 
 impl fmt::Debug for SourceMetadata {
@@ -110,6 +116,8 @@ impl fmt::Debug for SourceMetadata {
             .debug_struct("SourceMetadata")
             .field("patient_id", &self.patient_id.as_ref().map(|_| "(withheld)"))
             .field("view", &self.view)
+            .field("stored_size", &self.stored_size)
+            .field("remarks", &self.remarks)
             .finish()
     }
 }
@@ -181,7 +189,8 @@ mod tests {
 
     #[test]
     fn debug_does_not_show_the_patient() {
-        let metadata = SourceMetadata { patient_id: Some("Doe^Jane".into()), view: Some("PA".into()) };
+        let metadata =
+            SourceMetadata { patient_id: Some("Doe^Jane".into()), view: Some("PA".into()), ..Default::default() };
         let shown = format!("{metadata:?}");
         assert!(!shown.contains("Doe") && shown.contains("PA"), "{shown}");
     }

@@ -1,10 +1,10 @@
 //! A decoded picture with its samples as the file has them: a quarter or a half of what a [`Radiograph`] takes, and
 //! reduced, hashed and compared without ever becoming one.
 
-use crate::perceptual::{self, hash_small};
+use crate::perceptual::{self, hash_small, remark_on};
 use crate::reduce::{Filter, Rows, Target, plane, reduce};
 use crate::transform::{Fit, FitGeometry, write_u8};
-use crate::{Radiograph, SourceFormat, SourceMetadata};
+use crate::{Radiograph, Remark, SourceFormat, SourceMetadata};
 
 /// A decoded radiograph whose brightness is worked out row by row. [`Radiograph::from`] gives the same pixels as a plane
 /// of `f32`.
@@ -22,7 +22,7 @@ pub struct StoredRadiograph {
     pub stored_bits: u8,
     /// The container that the picture came from.
     pub format: SourceFormat,
-    /// What the source says about the patient and the view; empty for anything but DICOM.
+    /// What the source says about the patient and the view (DICOM only), and remarks on how it was read.
     pub metadata: SourceMetadata,
 }
 
@@ -91,6 +91,8 @@ pub struct Reduced {
     pub image: Vec<u8>,
     /// As [`crate::perceptual_hash`] makes it, of the whole picture.
     pub perceptual_hash: Option<u64>,
+    /// As [`crate::content_remark`] finds it.
+    pub remark: Option<Remark>,
 }
 
 impl StoredRadiograph {
@@ -98,7 +100,7 @@ impl StoredRadiograph {
     /// [`crate::fit_square`] and [`crate::perceptual_hash`], to the last bit.
     pub fn reduce(&self, size: usize, fit: Fit) -> Reduced {
         if size == 0 || self.samples.is_empty() {
-            return Reduced { image: vec![0; size * size], perceptual_hash: None };
+            return Reduced { image: vec![0; size * size], perceptual_hash: None, remark: None };
         }
         let dimensions = [self.height, self.width];
         let geometry: FitGeometry = fit.geometry(self.height, self.width, size);
@@ -115,7 +117,7 @@ impl StoredRadiograph {
         let mut keep = |rows: &[f32]| small.extend_from_slice(rows);
         reduce(&self.samples, dimensions, [(wanted, &mut put), (perceptual::target(dimensions), &mut keep)]);
         drop(lines);
-        Reduced { image, perceptual_hash: hash_small(&small) }
+        Reduced { image, perceptual_hash: hash_small(&small), remark: remark_on(&small) }
     }
 }
 
@@ -168,7 +170,7 @@ mod tests {
                 let image = crate::fit_square(&plane, 24, fit);
                 assert_eq!(
                     stored.reduce(24, fit),
-                    Reduced { image, perceptual_hash: hash },
+                    Reduced { image, perceptual_hash: hash, remark: crate::content_remark(&plane) },
                     "{height} x {width} {fit:?}"
                 );
             }

@@ -61,6 +61,10 @@ pub struct Arguments {
     /// How a rectangle becomes a square
     #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
     fit: String,
+    /// Stretches grey values between their percentiles where they are taken as they are otherwise: PNG, JPEG, and DICOM of
+    /// up to 8 bits without a window or whose window leaves nothing to see. For images that use a part of the range only
+    #[arg(long)]
+    stretch_plain_images: bool,
     /// Decodes JPEG and JPEG 2000 to no more than needed, which is quicker; pixels differ a little from those of a full
     /// decoding, and equal images are recognised within one format and image size only. Nothing is reduced with
     /// `--crop-borders` or `--mask-corner-text`
@@ -95,7 +99,7 @@ pub struct Arguments {
     /// Joins the parts in these folders, or in a folder of them, to one dataset
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "sources", "preset", "source", "per_collection", "exclude", "image_size", "fit", "reduced_decoding",
-        "crop_borders", "mask_corner_text", "column", "root", "split",
+        "stretch_plain_images", "crop_borders", "mask_corner_text", "column", "root", "split",
         "salt_file", "keep_duplicates", "part", "add", "list_presets",
     ])]
     merge: Vec<PathBuf>,
@@ -165,6 +169,7 @@ fn resolve(arguments: Arguments, seed: u64) -> Result<PrepareConfig> {
         image_size: arguments.image_size,
         max_pixels: arguments.max_pixels,
         fit: word(&arguments.fit)?,
+        stretch_plain_images: arguments.stretch_plain_images,
         reduced_decoding: arguments.reduced_decoding,
         crop_borders: arguments.crop_borders,
         mask_corner_text: arguments.mask_corner_text,
@@ -296,6 +301,7 @@ mod tests {
         assert_eq!((typed.image_size, typed.fit, typed.preset), (default.image_size, default.fit, default.preset));
         assert_eq!((typed.split.train, typed.deduplicate), (default.split.train, default.deduplicate));
         assert_eq!((typed.max_pixels, typed.reduced_decoding), (default.max_pixels, default.reduced_decoding));
+        assert_eq!(typed.stretch_plain_images, default.stretch_plain_images);
         assert_eq!((typed.crop_borders, typed.mask_corner_text), (default.crop_borders, default.mask_corner_text));
     }
 }

@@ -2,8 +2,8 @@
 
 use dataset::PixelHash;
 use radiograph::{
-    DecodeOptions, Fit, Mask, Radiograph, Reduced, Samples, StoredRadiograph, content_box, decode_bytes, decode_stored,
-    fit_square, fit_square_mask, mask_corner_text,
+    DecodeOptions, Fit, Mask, Radiograph, Reduced, Remark, Samples, StoredRadiograph, content_box, decode_bytes,
+    decode_stored, fit_square, fit_square_mask, mask_corner_text,
 };
 use rayon::prelude::*;
 
@@ -25,6 +25,8 @@ pub(super) struct Decoded {
     pub perceptual_hash: Option<u64>,
     /// Millimetres between the rows and the columns of `image`.
     pub pixel_spacing_mm: Option<[f64; 2]>,
+    /// What is to be known about how it was read, and whether it shows next to nothing.
+    pub remarks: Vec<Remark>,
     /// Whether borders were cut off.
     pub is_cropped: bool,
     /// Whether something that looks like text was painted over.
@@ -87,11 +89,19 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
     // The hashes are those of the picture as decoded: whatever the settings, the same picture is known again.
     let pixel_hash = pixel_hash(&picture);
     let (size, fit) = (config.image_size, Fit::from(config.fit));
-    let Reduced { image, perceptual_hash } = picture.reduce(size, fit);
+    let Reduced { image, perceptual_hash, remark } = picture.reduce(size, fit);
     let dimensions = [picture.height, picture.width];
     let (metadata, spacing) = (picture.metadata.clone(), picture.pixel_spacing_mm);
+    let remarks = metadata.remarks.into_iter().chain(remark).collect();
     let edited = edit(picture, image, config);
-    let (mask, mask_problem) = match decode_mask(&item.mask, dimensions, edited.content, &options, size, fit) {
+    let (mask, mask_problem) = match decode_mask(
+        &item.mask,
+        [dimensions, metadata.stored_size.unwrap_or(dimensions)],
+        edited.content,
+        &options,
+        size,
+        fit,
+    ) {
         Ok(mask) => (mask, None),
         Err(reason) => (None, Some(format!("the mask of {} is left out: {reason}", item.name))),
     };
@@ -107,6 +117,7 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         pixel_hash,
         perceptual_hash,
         pixel_spacing_mm,
+        remarks,
         is_cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
         has_masked_text: edited.has_masked_text,
         patient: metadata.patient_id,
@@ -149,11 +160,11 @@ fn pixel_hash(picture: &StoredRadiograph) -> PixelHash {
     }
 }
 
-/// The union of the files over the content of a picture of `dimensions`, rows and columns; none where there are none. 0 or
-/// 1, `[size, size]`.
+/// The union of the files over the content of a picture of the first of two `dimensions`, rows and columns; none where
+/// there are none. The second are those of the picture's file, which a mask may have as well. 0 or 1, `[size, size]`.
 fn decode_mask(
     parts: &[FileSource],
-    dimensions: [usize; 2],
+    [dimensions, stored]: [[usize; 2]; 2],
     content: [usize; 4],
     options: &DecodeOptions,
     size: usize,
@@ -164,6 +175,7 @@ fn decode_mask(
     let mut union: Option<Vec<u8>> = None;
     for part in parts {
         let mask = decode_bytes(&part.read_image(&options)?, &options).map_err(|error| error.to_string())?;
+        let mask = with_square_pixels(mask, dimensions, stored);
         check_shapes(&mask, dimensions)?;
         let mask = Mask::from_radiograph(&mask).cropped(content, dimensions);
         let mask = fit_square_mask(&mask, size, fit);
@@ -195,10 +207,25 @@ fn decode_raw(bytes: &[u8], raw: &RawPixels) -> Result<Radiograph, String> {
     Radiograph::from_pixels(pixels, raw.height, raw.width).ok_or_else(|| "it has no pixels".to_owned())
 }
 
+/// A mask that was drawn on the pixels of a file as they are, where they are not square: it becomes what the picture of
+/// `dimensions` became.
+fn with_square_pixels(mask: Radiograph, dimensions: [usize; 2], stored: [usize; 2]) -> Radiograph {
+    if has_shape(&mask, dimensions) || !has_shape(&mask, stored) {
+        return mask;
+    }
+    let [height, width] = dimensions;
+    let pixels = radiograph::resize(&mask.pixels, mask.height, mask.width, height, width);
+    pixels.and_then(|pixels| Radiograph::from_pixels(pixels, height, width)).unwrap_or(mask)
+}
+
+fn has_shape(mask: &Radiograph, [height, width]: [usize; 2]) -> bool {
+    let ratio = |height: usize, width: usize| width as f64 / height as f64;
+    (ratio(mask.height, mask.width) / ratio(height, width) - 1.0).abs() <= SHAPE_TOLERANCE
+}
+
 /// A mask of another resolution fits its image, one of another shape does not.
 fn check_shapes(mask: &Radiograph, [height, width]: [usize; 2]) -> Result<(), String> {
-    let ratio = |height: usize, width: usize| width as f64 / height as f64;
-    if (ratio(mask.height, mask.width) / ratio(height, width) - 1.0).abs() <= SHAPE_TOLERANCE {
+    if has_shape(mask, [height, width]) {
         return Ok(());
     }
     Err(format!(

@@ -8,6 +8,7 @@ use dataset::{Counts, Dataset, DatasetWriter};
 use serde::Serialize;
 
 use super::joining::{Origins, tell_of_moves, warn_of_near_duplicates};
+use super::remarks::Remarks;
 use crate::Skipped;
 use crate::compare::{Shared, across_splits};
 use crate::progress::Progress;
@@ -41,6 +42,9 @@ pub struct PrepareSummary {
     pub num_cropped: Option<usize>,
     /// Likewise, those in which something that looks like text was painted over.
     pub num_text_masked: Option<usize>,
+    /// What is to be known about the images that were taken in this session: how many of each kind, and one of them. When
+    /// parts are joined, about all images, unless one of the parts was continued.
+    pub remarks: Option<Remarks>,
     /// Images decoded in a second, in this session; none where all was there.
     pub images_per_sec: Option<f64>,
     /// What was skipped, and why: files that are no images, rows without a file, duplicates.
@@ -168,6 +172,7 @@ fn summary(dataset: &Dataset, skipped: Vec<Skipped>) -> Result<PrepareSummary> {
         num_excluded: 0,
         num_cropped: None,
         num_text_masked: None,
+        remarks: None,
         images_per_sec: None,
         skipped_file: (!skipped.is_empty()).then(|| dataset.dir().join(SKIPPED_FILE)),
         skipped,

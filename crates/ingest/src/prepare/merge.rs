@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestReader, ManifestRow, SplitOrigin};
+use radiograph::Remark;
 use serde::{Deserialize, Serialize};
 
 use super::ending::{self, PrepareSummary, duplicate};
 use super::joining::Origins;
 use super::numbers::{Numbers, Walk};
 use super::part::{PART_FILE, PartRecord};
+use super::remarks::{self, Remarks};
 use super::seen::Seen;
 use crate::Skipped;
 use crate::progress::Progress;
@@ -66,6 +68,7 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
     let (deduplicate, join_near_duplicates) = (does("deduplicate", true), does("join_near_duplicates", true));
     // Settings that are off are not listed. What a part does not know, the whole does not.
     let is_known = parts.iter().all(|part| part.changed.is_some());
+    let knows_remarks = parts.iter().all(|part| part.remarks.is_some());
     let is_counted = ["crop_borders", "mask_corner_text"].map(|setting| is_known && does(setting, false));
     let writer = DatasetWriter::create_or_resume(&config.out, settings)?;
     let num_continued = writer.num_committed();
@@ -78,18 +81,21 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
         seen: Seen::new(deduplicate),
         origins: Origins::default(),
         num_changed: [0; 2],
+        remarks: Remarks::default(),
         skipped: Vec::new(),
     };
     let joined = joining.take_all(&mut parts, progress);
     progress.end();
-    let Joining { writer, origins, num_changed, skipped, .. } = joined?;
+    let Joining { writer, origins, num_changed, remarks, skipped, .. } = joined?;
     // What is needed from here on takes the place of these.
     drop(parts);
     memory::release_unused(0);
     let origins = join_near_duplicates.then_some(&origins);
     let summary = ending::finish(&config.out, writer, skipped, origins, num_excluded, progress)?;
     let [num_cropped, num_text_masked] = [0, 1].map(|change| is_counted[change].then_some(num_changed[change]));
-    Ok(PrepareSummary { num_continued, num_excluded, num_cropped, num_text_masked, ..summary })
+    let remarks = knows_remarks.then_some(remarks);
+    remarks::tell(remarks.as_ref().unwrap_or(&Remarks::default()), progress);
+    Ok(PrepareSummary { num_continued, num_excluded, num_cropped, num_text_masked, remarks, ..summary })
 }
 
 /// The folders as they were given, those that hold parts replaced by what they hold.
@@ -124,6 +130,8 @@ struct OpenPart {
     without_test: Ahead,
     /// Images whose borders were cut off, and in which text was painted over; none where the part does not know.
     changed: Option<[Ahead; 2]>,
+    /// Images that each remark is about; none where the part does not know.
+    remarks: Option<BTreeMap<Remark, Ahead>>,
 }
 
 /// Numbers that were not met yet.
@@ -149,7 +157,10 @@ impl OpenPart {
         let (numbers, given) = (ahead(&mut record.rows), ahead(&mut record.given));
         let without_test = ahead(&mut record.without_test);
         let changed = record.changed.take().map(|mut changed| changed.each_mut().map(ahead));
-        Ok(Self { dataset, record, rows, next: 0, numbers, given, without_test, changed })
+        let remarks = record.remarks.take().map(|remarks| {
+            remarks.into_iter().map(|(remark, numbers)| (remark, numbers.into_iter().peekable())).collect()
+        });
+        Ok(Self { dataset, record, rows, next: 0, numbers, given, without_test, changed, remarks })
     }
 
     /// The number of the next image, `None` at the end.
@@ -183,6 +194,12 @@ impl OpenPart {
             Some(changed) => changed.each_mut().map(|numbers| is_in(numbers, number)),
             None => [false; 2],
         }
+    }
+
+    /// The remarks on the image of a number, as far as the part knows; numbers ascend from call to call.
+    fn remarks(&mut self, number: u64) -> impl Iterator<Item = Remark> {
+        let remarks = self.remarks.iter_mut().flatten();
+        remarks.filter_map(move |(remark, numbers)| is_in(numbers, number).then_some(*remark))
     }
 }
 
@@ -271,6 +288,7 @@ struct Joining {
     origins: Origins,
     /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
     num_changed: [usize; 2],
+    remarks: Remarks,
     skipped: Vec<(u64, Skipped)>,
 }
 
@@ -293,7 +311,7 @@ impl Joining {
             if num_taken.is_multiple_of(STEP) {
                 progress.advance(STEP, "");
             }
-            row.id = match self.seen.id(&row.pixel_hash, num_kept) {
+            row.id = match self.seen.id(&row.pixel_hash, row.perceptual_hash, num_kept) {
                 Ok(id) => id,
                 Err(twin) => {
                     skipped.insert(number, duplicate(row.source_file, &twin));
@@ -303,6 +321,7 @@ impl Joining {
             num_kept += 1;
             self.origins.insert(&row.source_file, part.origin(number));
             ending::count_changes(&mut self.num_changed, part.changes(number));
+            remarks::note(&mut self.remarks, &row.source_file, part.remarks(number));
             match committed.next().transpose()? {
                 Some(was) => ensure!(
                     was.source_file == row.source_file && was.pixel_hash == row.pixel_hash,

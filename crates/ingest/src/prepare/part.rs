@@ -5,6 +5,7 @@
 //! decodes only the images whose names hash to its number. Images keep the numbers that they have in the order of all
 //! sources: by these [`super::merge`] makes of the parts what a single run would have made.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use dataset::{AtomicFile, PatientSalt, SplitOrigin};
+use radiograph::Remark;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -116,6 +118,9 @@ pub(super) struct PartRecord {
     /// continued, for of what an earlier session wrote nobody knows.
     #[serde(default)]
     pub changed: Option<[Numbers; 2]>,
+    /// Of these, the ones that each remark is about; none likewise, and in parts of releases without remarks.
+    #[serde(default)]
+    pub remarks: Option<BTreeMap<Remark, Numbers>>,
     /// What was skipped, with its number.
     pub skipped: Vec<(u64, Skipped)>,
 }
@@ -148,6 +153,7 @@ pub(super) struct Share {
     given: Numbers,
     without_test: Numbers,
     changed: [Numbers; 2],
+    remarks: BTreeMap<Remark, Numbers>,
     /// Names of the images that an earlier session wrote, hashed, in the order of the rows.
     committed: Vec<u64>,
 }
@@ -163,6 +169,7 @@ impl Share {
             given: numbers(),
             without_test: numbers(),
             changed: [numbers(), numbers()],
+            remarks: BTreeMap::new(),
             committed: vec![],
         }
     }
@@ -200,11 +207,18 @@ impl Share {
     }
 
     /// An image has become, or was before, the next row of the part's dataset. `is_changed` says whether its borders were
-    /// cut off, and whether text in it was painted over, as far as is known.
+    /// cut off, and whether text in it was painted over, as far as is known; likewise `remarks`, each once.
     ///
     /// # Errors
     /// An earlier session wrote another image there.
-    pub(super) fn add(&mut self, number: u64, name: &str, origin: SplitOrigin, is_changed: [bool; 2]) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        number: u64,
+        name: &str,
+        origin: SplitOrigin,
+        is_changed: [bool; 2],
+        remarks: &[Remark],
+    ) -> Result<()> {
         let expected = self.committed.get(self.rows.len());
         let is_expected = expected.is_none_or(|expected| *expected == short_hash(name));
         ensure!(is_expected && self.rows.push(number), CHANGED);
@@ -216,6 +230,9 @@ impl Share {
         ensure!(is_pushed, CHANGED);
         for (numbers, is_changed) in self.changed.iter_mut().zip(is_changed) {
             ensure!(!is_changed || numbers.push(number), CHANGED);
+        }
+        for remark in remarks {
+            ensure!(self.remarks.entry(*remark).or_default().push(number), CHANGED);
         }
         Ok(())
     }
@@ -243,6 +260,7 @@ impl Share {
             given: self.given,
             without_test: self.without_test,
             changed: self.committed.is_empty().then_some(self.changed),
+            remarks: self.committed.is_empty().then_some(self.remarks),
             skipped: skipped.to_vec(),
         };
         record.write(dir)

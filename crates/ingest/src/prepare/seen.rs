@@ -25,13 +25,20 @@ impl Seen {
         self.keys.insert(pixel_key(pixel_hash), ());
     }
 
-    /// The id of a picture that would be the dataset's image `number`.
+    /// The id of a picture that would be the dataset's image `number`. Blank pictures, which have no perceptual hash, are
+    /// equal without being copies of one another, and all are kept.
     ///
     /// # Errors
     /// The id of the image that has the same pixels, where such pictures are left out.
-    pub(super) fn id(&mut self, pixel_hash: &str, number: usize) -> Result<String, String> {
+    pub(super) fn id(
+        &mut self,
+        pixel_hash: &str,
+        perceptual_hash: Option<u64>,
+        number: usize,
+    ) -> Result<String, String> {
         let id = pixel_hash.get(..ID_DIGITS).unwrap_or(pixel_hash).to_owned();
-        match (self.keys.insert(pixel_key(pixel_hash), ()).is_none(), self.deduplicate) {
+        let is_left_out = self.deduplicate && perceptual_hash.is_some();
+        match (self.keys.insert(pixel_key(pixel_hash), ()).is_none(), is_left_out) {
             (true, _) => Ok(id),
             (false, true) => Err(id),
             (false, false) => Ok(format!("{id}-{number}")),
@@ -48,9 +55,15 @@ mod tests {
         let (one, other) = ("1".repeat(64), "2".repeat(64));
         let mut seen = Seen::new(true);
         seen.note(&other);
-        assert_eq!(seen.id(&one, 1), Ok("1".repeat(16)));
-        assert_eq!([seen.id(&one, 2), seen.id(&other, 2)], [Err("1".repeat(16)), Err("2".repeat(16))]);
+        assert_eq!(seen.id(&one, Some(3), 1), Ok("1".repeat(16)));
+        assert_eq!(
+            [seen.id(&one, Some(3), 2), seen.id(&other, Some(3), 2)],
+            [Err("1".repeat(16)), Err("2".repeat(16))]
+        );
+        // Blank ones are kept.
+        assert_eq!(seen.id(&one, None, 2), Ok("1111111111111111-2".into()));
         let mut seen = Seen::new(false);
-        assert_eq!([seen.id(&one, 0), seen.id(&one, 1)], [Ok("1".repeat(16)), Ok("1111111111111111-1".into())]);
+        let found = [seen.id(&one, Some(3), 0), seen.id(&one, Some(3), 1)];
+        assert_eq!(found, [Ok("1".repeat(16)), Ok("1111111111111111-1".into())]);
     }
 }

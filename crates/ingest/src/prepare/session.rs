@@ -14,6 +14,7 @@ use super::exclude::Exclusions;
 use super::growing::{self, Kept};
 use super::joining::Origins;
 use super::part::Share;
+use super::remarks::{self, Remarks};
 use super::seen::Seen;
 use super::settings::settings;
 use super::sources::Sources;
@@ -52,6 +53,8 @@ pub(super) struct Session<'a> {
     num_decoded: usize,
     /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
     num_changed: [usize; 2],
+    /// What is to be known about the images that were taken.
+    remarks: Remarks,
     /// Images that were left out after they were decoded.
     num_excluded: usize,
     started: Instant,
@@ -117,6 +120,7 @@ impl<'a> Session<'a> {
             num_items: 0,
             num_decoded: 0,
             num_changed: [0; 2],
+            remarks: Remarks::default(),
             num_excluded: 0,
             started,
         })
@@ -209,7 +213,7 @@ impl<'a> Session<'a> {
         for Task { number, there, decode } in batch.tasks {
             if let (Some(share), Some(name)) = (&mut self.share, &there) {
                 // What was changed in an earlier session nobody knows.
-                share.add(number, name, self.origins.of_name(name), [false; 2])?;
+                share.add(number, name, self.origins.of_name(name), [false; 2], &[])?;
             }
             let Some((item, decoded)) = decode.then(|| decoded.next()).flatten() else { continue };
             match decoded {
@@ -228,7 +232,11 @@ impl<'a> Session<'a> {
     fn take(&mut self, number: u64, item: SourceItem, decoded: Decoded) -> Result<()> {
         self.num_decoded += 1;
         // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
-        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.pixel_hash));
+        // Of a blank picture its pixels say nothing.
+        let patient = item.patient.or(decoded.patient).unwrap_or_else(|| match decoded.perceptual_hash {
+            Some(_) => format!("image {}", decoded.pixel_hash),
+            None => format!("image {} {}", decoded.pixel_hash, item.name),
+        });
         let hashed = self.salt.hash(&patient);
         if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.pixel_hash) {
             self.num_excluded += 1;
@@ -239,7 +247,7 @@ impl<'a> Session<'a> {
             self.skipped.push((number, skipped));
             return Ok(());
         }
-        let id = match self.seen.id(&decoded.pixel_hash, self.writer.len()) {
+        let id = match self.seen.id(&decoded.pixel_hash, decoded.perceptual_hash, self.writer.len()) {
             Ok(id) => id,
             Err(twin) => {
                 self.skipped.push((number, duplicate(item.name, &twin)));
@@ -249,13 +257,14 @@ impl<'a> Session<'a> {
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
         let is_changed = [decoded.is_cropped, decoded.has_masked_text];
         ending::count_changes(&mut self.num_changed, is_changed);
+        remarks::note(&mut self.remarks, &item.name, decoded.remarks.iter().copied());
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
             let plan = if is_not_test { splits::without_test(self.config.split) } else { self.config.split };
             plan.assign(&patient)
         });
         if let Some(share) = &mut self.share {
-            share.add(number, &item.name, self.origins.of_name(&item.name), is_changed)?;
+            share.add(number, &item.name, self.origins.of_name(&item.name), is_changed, &decoded.remarks)?;
         }
         let row = ManifestRow {
             id,
@@ -302,11 +311,13 @@ impl<'a> Session<'a> {
                 ending::finish(&config.out, writer, skipped, origins, num_excluded.iter().sum(), progress)?
             }
         };
+        remarks::tell(&self.remarks, progress);
         Ok(PrepareSummary {
             num_continued,
             num_excluded: num_excluded.iter().sum(),
             num_cropped: config.crop_borders.then_some(self.num_changed[0]),
             num_text_masked: config.mask_corner_text.then_some(self.num_changed[1]),
+            remarks: Some(self.remarks),
             images_per_sec: (num_decoded > 0).then_some(num_decoded as f64 / seconds),
             ..finished
         })

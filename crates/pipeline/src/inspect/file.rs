@@ -4,7 +4,7 @@ use super::{Inspection, Kind, grouped, network};
 use anyhow::{Context, Result};
 use dataset::{ManifestReader, Split, TensorFile};
 use nets::Checkpoint;
-use radiograph::{DecodeError, DecodeOptions};
+use radiograph::{DecodeError, DecodeOptions, Remark, content_remark};
 use std::{fs::File, io::Read, path::Path};
 
 /// Files that say what their folder is.
@@ -76,8 +76,11 @@ fn image(path: &Path) -> Inspection {
                 .iter()
                 .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)));
             inspection.line("brightness", format!("{least:.3} to {most:.3}, mean {:.3} (of 0 to 1)", picture.mean()));
-            if least == most {
-                inspection.problem("the picture is blank: all pixels have the same value");
+            for remark in picture.metadata.remarks.iter().copied().chain(content_remark(&picture)) {
+                match remark {
+                    Remark::Blank => inspection.problem(remark),
+                    _ => inspection.line("remark", remark),
+                }
             }
         }
         Err(error) => {

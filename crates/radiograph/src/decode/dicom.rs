@@ -3,6 +3,7 @@
 //! The data set is walked element by element with only the needed attributes kept: a damaged length can then ask for no
 //! memory that the file does not have, nesting costs no stack, and names and dates never enter the program.
 
+pub(super) mod aspect;
 mod dataset;
 pub(super) mod directory;
 mod elements;
@@ -18,11 +19,13 @@ mod rle;
 pub(super) mod segmentation;
 mod segmented;
 mod syntax;
+mod tables;
 
 use dicom_dictionary_std::tags;
 
 use super::{DecodeOptions, luma};
-use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
+use crate::{DecodeError, Remark, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
+use aspect::Grid;
 use dataset::Dataset;
 use pixels::{Layout, Values};
 
@@ -49,14 +52,18 @@ fn unsupported(reason: impl Into<String>) -> DecodeError {
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     let dataset = Dataset::read(bytes, options)?;
     let layout = read_layout(&dataset, options)?;
-    let reduction = options.reduction(layout.height, layout.width);
+    let mut remarks = Vec::new();
+    let grid = Grid::read(&dataset, &mut remarks);
+    let square_size = grid.square_size([layout.height, layout.width], options);
+    // Reduced decoding counts on square pixels.
+    let reduction = if square_size.is_some() { 1 } else { options.reduction(layout.height, layout.width) };
     let (values, reduction) = pixels::decode(&dataset, &layout, reduction)?;
     let samples = match values {
         Values::Grey(values) => {
             let brightness = if layout.photometric == PALETTE {
-                grey::through_palette(&dataset, &layout)?
+                grey::through_palette(&dataset, &layout, &mut remarks)?
             } else {
-                grey::brightness(&dataset, &layout, &values, options)?
+                grey::brightness(&dataset, &layout, &values, options, &mut remarks)?
             };
             Samples::Words { values, brightness }
         }
@@ -65,29 +72,32 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
             Samples::Brightness(colors.iter().map(|&color| luma(color.map(u32::from), max)).collect())
         }
     };
+    if dataset.text(tags::PRESENTATION_INTENT_TYPE).as_deref() == Some("FOR PROCESSING") {
+        remarks.push(Remark::ForProcessing);
+    }
     let [height, width] = [layout.height, layout.width].map(|length| length.div_ceil(reduction));
-    let spacing = [tags::PIXEL_SPACING, tags::IMAGER_PIXEL_SPACING].into_iter().find_map(|tag| {
-        let values = dataset.decimals(tag);
-        match values[..] {
-            [rows, columns] if rows > 0.0 && columns > 0.0 => {
-                // Sides are rounded up.
-                let distance = |spacing: f64, from: usize, to: usize| (spacing * from as f64 / to as f64) as f32;
-                Some([distance(rows, layout.height, height), distance(columns, layout.width, width)])
-            }
-            _ => None,
-        }
-    });
-    Ok(StoredRadiograph {
+    // Sides are rounded up where they are reduced, and rounded where pixels become square.
+    let [last_height, last_width] = square_size.unwrap_or([height, width]);
+    let distance = |spacing: f64, from: usize, to: usize| (spacing * from as f64 / to as f64) as f32;
+    let picture = StoredRadiograph {
         samples,
         height,
         width,
-        pixel_spacing_mm: spacing,
+        pixel_spacing_mm: grid.spacing.map(|[rows, columns]| {
+            [distance(rows, layout.height, last_height), distance(columns, layout.width, last_width)]
+        }),
         stored_bits: layout.bits_stored as u8,
         format: FORMAT,
         metadata: SourceMetadata {
             patient_id: dataset.text(tags::PATIENT_ID),
             view: dataset.text(tags::VIEW_POSITION),
+            stored_size: None,
+            remarks,
         },
+    };
+    Ok(match square_size {
+        Some(size) => aspect::resampled(picture, size),
+        None => picture,
     })
 }
 

@@ -10,12 +10,19 @@ mod sequential;
 use cosine::Sample;
 pub(super) use header::{Colours, Process, Refusal, Stream};
 
+use super::orientation::Orientation;
 use super::{DecodeOptions, finish_plain, luma};
 use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
 
 const FORMAT: SourceFormat = SourceFormat::Jpeg;
 
-/// Decodes a JPEG file. Orientation tags of cameras are ignored: radiograph exports do not carry them.
+/// The marker of a scan's header.
+const SCAN: u8 = 0xda;
+
+/// The marker of the segment that Exif lies in.
+const APPLICATION_1: u8 = 0xe1;
+
+/// Decodes a JPEG file and turns it as its Exif orientation says.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadiograph, DecodeError> {
     check_complete(bytes)?;
     let refuse = |refusal| match refusal {
@@ -52,7 +59,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
         format: FORMAT,
         metadata: SourceMetadata::default(),
     };
-    Ok(finish_plain(picture, options))
+    Ok(finish_plain(picture, orientation(bytes), options))
 }
 
 /// The brightness of red, green and blue up to `max`.
@@ -105,22 +112,43 @@ impl Stream<'_> {
     }
 }
 
+/// The segments of the header up to the first scan's: the marker, and the bytes from its segment's length on.
+fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut position = 2;
+    std::iter::from_fn(move || {
+        loop {
+            let Some(&[0xff, marker, high, low]) = bytes.get(position..position + 4) else { return None };
+            if marker == 0xff {
+                position += 1;
+                continue;
+            }
+            let segment = &bytes[position + 2..];
+            // Nothing behind the first scan's header is looked for.
+            position =
+                if marker == SCAN { bytes.len() } else { position + 2 + usize::from(u16::from_be_bytes([high, low])) };
+            return Some((marker, segment));
+        }
+    })
+}
+
 /// A decoder fills the missing part of a cut file with grey, so the end mark is looked for first. Within the compressed
 /// data `FF` is always followed by `00` or a restart number, so `FF D9` after the first scan header is the end.
 fn check_complete(bytes: &[u8]) -> Result<(), DecodeError> {
-    let mut position = 2;
-    // Header segments: marker, length, content.
-    while let Some(&[0xff, marker, high, low]) = bytes.get(position..position + 4) {
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        match marker {
-            0xff => position += 1,
-            0xda => {
-                let complete = bytes[position..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]);
-                let cut = || DecodeError::corrupt(FORMAT, "the end of the image is missing");
-                return if complete { Ok(()) } else { Err(cut()) };
-            }
-            _ => position += 2 + length,
-        }
+    let Some((_, scan)) = segments(bytes).find(|&(marker, _)| marker == SCAN) else {
+        return Err(DecodeError::corrupt(FORMAT, "the header ends before the image begins"));
+    };
+    if scan.windows(2).rev().any(|pair| pair == [0xff, 0xd9]) {
+        Ok(())
+    } else {
+        Err(DecodeError::corrupt(FORMAT, "the end of the image is missing"))
     }
-    Err(DecodeError::corrupt(FORMAT, "the header ends before the image begins"))
+}
+
+/// The orientation that the file's Exif gives it, in the first segment that begins as Exif does.
+fn orientation(bytes: &[u8]) -> Option<Orientation> {
+    segments(bytes).filter(|&(marker, _)| marker == APPLICATION_1).find_map(|(_, segment)| {
+        let length = usize::from(u16::from_be_bytes(*segment.first_chunk()?));
+        let content = segment.get(2..length)?;
+        content.starts_with(b"Exif\0\0").then(|| Orientation::of_exif(content))
+    })?
 }

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use super::orientation::Orientation;
 use super::{DecodeOptions, finish_plain, luma};
 use crate::{DecodeError, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
 
@@ -28,6 +29,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
     // Only reading to the end mark shows that nothing is missing.
     reader.finish().map_err(corrupt)?;
     samples.truncate(frame.buffer_size());
+    // Its chunk may lie before or behind the picture.
+    let orientation = reader.info().exif_metadata.as_deref().and_then(Orientation::of_exif);
 
     let channels = frame.color_type.samples();
     let samples = match (frame.bit_depth, channels) {
@@ -53,7 +56,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
         format: FORMAT,
         metadata: SourceMetadata::default(),
     };
-    Ok(finish_plain(picture, options))
+    Ok(finish_plain(picture, orientation, options))
 }
 
 /// Interleaved samples of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels to grey on black.

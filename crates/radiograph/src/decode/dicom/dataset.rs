@@ -9,12 +9,13 @@ use dicom_dictionary_std::tags;
 
 use super::elements::{Element, Event, Fragments, Reader};
 use super::file::File;
-use super::groups::{Found, Place, merged, place};
+use super::groups::{Found, Place, ROOT, merged, place};
 use super::{corrupt, segmented, syntax, unsupported};
 use crate::{DecodeError, DecodeOptions};
 
 /// Attributes kept from the root of the data set. Whatever is not listed is skipped unread.
-const WANTED: [Tag; 32] = [
+const WANTED: [Tag; 34] = [
+    tags::PRESENTATION_INTENT_TYPE,
     tags::PATIENT_ID,
     tags::VIEW_POSITION,
     tags::IMAGER_PIXEL_SPACING,
@@ -25,6 +26,7 @@ const WANTED: [Tag; 32] = [
     tags::ROWS,
     tags::COLUMNS,
     tags::PIXEL_SPACING,
+    tags::PIXEL_ASPECT_RATIO,
     tags::BITS_ALLOCATED,
     tags::BITS_STORED,
     tags::HIGH_BIT,
@@ -101,6 +103,10 @@ impl<'a> Dataset<'a> {
                     "it is the directory of a medium (DICOMDIR), which names images and holds none; give the \
                      folder that it lies in",
                 ));
+            }
+            if is_root && matches!(tag, tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE) {
+                // A sequence without items is a table without anything, not no table.
+                found[ROOT].tables.entry((tag, tags::LUT_DESCRIPTOR)).or_default();
             }
             let Event::Value(element) = event else {
                 if is_root && tag > tags::PIXEL_DATA {
@@ -210,7 +216,17 @@ impl<'a> Dataset<'a> {
         Some(i64::from(self.word(*pair)))
     }
 
-    /// The first table of a sequence, if it is complete.
+    /// Whether a sequence of tables is there whose first table lacks its descriptor or its entries.
+    pub(super) fn has_empty_table(&self, sequence: Tag) -> bool {
+        let is_empty = |part| self.table_values.get(&(sequence, part)).is_none_or(Vec::is_empty);
+        self.table_values.contains_key(&(sequence, tags::LUT_DESCRIPTOR))
+            && (is_empty(tags::LUT_DESCRIPTOR) || is_empty(tags::LUT_DATA))
+    }
+
+    /// The first table of a sequence; `None` where there is no such sequence.
+    ///
+    /// # Errors
+    /// A table that is empty or damaged.
     pub(super) fn lookup_table(&self, sequence: Tag) -> Result<Option<LookupTable>, DecodeError> {
         let Some(descriptor) = self.table_values.get(&(sequence, tags::LUT_DESCRIPTOR)) else { return Ok(None) };
         let data = self.table_values.get(&(sequence, tags::LUT_DATA)).map_or(&[][..], Vec::as_slice);
@@ -268,10 +284,12 @@ impl<'a> Dataset<'a> {
         let [count, first, bits] = [count, first, bits].map(|pair| self.word(pair));
         // 0 stands for 65,536, which does not fit.
         let expected = if count == 0 { 1 << 16 } else { usize::from(count) };
-        // Entries of 8 bits come either one or two in each word.
+        // Entries of 8 bits come either one or two in each word. Data of exactly a byte for each entry, padded to an even
+        // length, are such whatever the descriptor says.
+        let is_bytes = if bits <= 8 { data.len() >= expected } else { data.len() == expected.next_multiple_of(2) };
         let entries: Vec<u16> = if data.len() >= 2 * expected {
             data.as_chunks().0.iter().take(expected).map(|&pair| self.word(pair)).collect()
-        } else if bits <= 8 && data.len() >= expected {
+        } else if is_bytes {
             data.iter().take(expected).map(|&byte| u16::from(byte)).collect()
         } else {
             return Err(corrupt(format_args!("a look-up table of {expected} entries has {} bytes", data.len())));

@@ -4,16 +4,22 @@
 use dicom_dictionary_std::tags;
 
 use super::super::{luma, percentile_range, stretch};
-use super::dataset::{Dataset, LookupTable};
+use super::dataset::Dataset;
 use super::pixels::Layout;
-use crate::{DecodeError, DecodeOptions};
+use super::tables;
+use crate::perceptual::FLAT;
+use crate::{DecodeError, DecodeOptions, Remark};
 
 /// Brightness in `0..=1` of every value that can be stored; `stored` are those of the picture.
+///
+/// What decides is, in this order: a table of interest, a window, for values of 8 bits or fewer their own range (as in a
+/// PNG, unless [`DecodeOptions::stretch_plain_images`]), percentiles.
 pub(super) fn brightness(
     dataset: &Dataset,
     layout: &Layout,
     stored: &[u16],
     options: &DecodeOptions,
+    remarks: &mut Vec<Remark>,
 ) -> Result<Vec<f32>, DecodeError> {
     // The chain acts on single values: it is worked out once for each possible value, not for each pixel.
     let codes = 1_usize << layout.bits_stored;
@@ -22,31 +28,48 @@ pub(super) fn brightness(
         let value = code as i32;
         if layout.signed && value >= half { value - codes as i32 } else { value }
     };
-    let modality_table = dataset.lookup_table(tags::MODALITY_LUT_SEQUENCE)?;
-    // A table's first input is signed where its inputs are; a modality table puts out unsigned values.
-    let inputs_signed = layout.signed && modality_table.is_none();
+    let modality_table = tables::modality(dataset, remarks)?;
     let slope = dataset.decimals(tags::RESCALE_SLOPE).first().copied().filter(|&slope| slope != 0.0).unwrap_or(1.0);
     let intercept = dataset.decimals(tags::RESCALE_INTERCEPT).first().copied().unwrap_or(0.0);
     let modality: Vec<f64> = (0..codes)
         .map(|code| match &modality_table {
+            // The first input of a modality table is signed where stored values are.
             Some(table) => f64::from(table.lookup(f64::from(signed(code)), layout.signed)),
             None => f64::from(signed(code)) * slope + intercept,
         })
         .collect();
+    let extremes = modality
+        .iter()
+        .fold([f64::INFINITY, f64::NEG_INFINITY], |[least, most], &value| [value.min(least), value.max(most)]);
 
     let padding = padding_codes(dataset, layout);
     let is_padding = |code: u16| padding.is_some_and(|[low, high]| (low..=high).contains(&signed(usize::from(code))));
-    let mut brightness: Vec<f32> = if let Some(table) = dataset.lookup_table(tags::VOILUT_SEQUENCE)? {
-        let max = f32::from(u16::MAX >> (16 - table.descriptor[2]));
-        modality.iter().map(|&value| (f32::from(table.lookup(value, inputs_signed)) / max).min(1.0)).collect()
-    } else if let Some(window) = Window::read(dataset) {
-        modality.iter().map(|&value| window.apply(value) as f32).collect()
+    let seen = || stored.iter().filter(|&&code| !is_padding(code)).map(|&code| usize::from(code));
+    let by_file = if let Some(table) = tables::of_interest(dataset, remarks) {
+        let is_signed = tables::is_signed(&table, extremes);
+        let white = f32::from(tables::white(std::slice::from_ref(&table), remarks));
+        Some(modality.iter().map(|&value| f32::from(table.lookup(value, is_signed)) / white).collect())
+    } else if let Some(window) = Window::read(dataset, slope) {
+        Some(modality.iter().map(|&value| window.apply(value) as f32).collect())
     } else {
-        let values = stored.iter().filter(|&&code| !is_padding(code)).map(|&code| modality[usize::from(code)] as f32);
-        let mut brightness: Vec<f32> = modality.iter().map(|&value| value as f32).collect();
-        let range = percentile_range(values, options.percentiles).unwrap_or([0.0, 0.0]);
-        stretch(&mut brightness, range);
-        brightness
+        None
+    };
+    // What is left nearly blank by the file is stretched as well, where that is asked for.
+    let by_file = by_file.filter(|brightness: &Vec<f32>| !options.stretch_plain_images || !is_flat(brightness, seen()));
+    let is_plain = layout.bits_stored <= 8 && modality_table.is_none() && !options.stretch_plain_images;
+    let mut brightness = match by_file {
+        Some(brightness) => brightness,
+        None if is_plain && (extremes[1] - extremes[0]).is_finite() => {
+            let [least, most] = extremes;
+            modality.iter().map(|value| ((value - least) / (most - least)) as f32).collect()
+        }
+        None => {
+            let values = seen().map(|code| modality[code] as f32);
+            let range = percentile_range(values, options.percentiles).unwrap_or([0.0, 0.0]);
+            let mut brightness: Vec<f32> = modality.iter().map(|&value| value as f32).collect();
+            stretch(&mut brightness, range);
+            brightness
+        }
     };
     if layout.photometric == "MONOCHROME1" {
         brightness.iter_mut().for_each(|value| *value = 1.0 - *value);
@@ -62,15 +85,28 @@ pub(super) fn brightness(
     Ok(brightness)
 }
 
+/// Whether the values that are seen are all of one brightness, as far as an eye can tell.
+fn is_flat(brightness: &[f32], seen: impl Iterator<Item = usize>) -> bool {
+    let (low, high) = seen.fold((1.0_f32, 0.0_f32), |(low, high), code| {
+        let value = brightness[code];
+        (low.min(value), high.max(value))
+    });
+    high - low < FLAT
+}
+
 /// Brightness in `0..=1` of every number of a colour (PS3.3, C.7.6.3.1.5). Windows do not apply.
-pub(super) fn through_palette(dataset: &Dataset, layout: &Layout) -> Result<Vec<f32>, DecodeError> {
+pub(super) fn through_palette(
+    dataset: &Dataset,
+    layout: &Layout,
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<f32>, DecodeError> {
     let palette = dataset.palette()?;
-    let max = f64::from(palette[0].descriptor[2].min(16)).exp2() - 1.0;
+    let max = f64::from(tables::white(&palette, remarks));
     let codes = 1_i32 << layout.bits_stored;
     Ok((0..codes)
         .map(|code| {
             let input = if layout.signed && code >= codes / 2 { code - codes } else { code };
-            luma(palette.each_ref().map(|table| u32::from(table.lookup(f64::from(input), layout.signed))), max).min(1.0)
+            luma(palette.each_ref().map(|table| u32::from(table.lookup(f64::from(input), layout.signed))), max)
         })
         .collect())
 }
@@ -84,15 +120,6 @@ fn padding_codes(dataset: &Dataset, layout: &Layout) -> Option<[i32; 2]> {
     let value = read(tags::PIXEL_PADDING_VALUE)?;
     let limit = read(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
     Some([value.min(limit), value.max(limit)])
-}
-
-impl LookupTable {
-    /// The entry for an input; inputs before the first and after the last take those entries.
-    fn lookup(&self, input: f64, signed: bool) -> u16 {
-        let first = if signed { f64::from(self.descriptor[1] as i16) } else { f64::from(self.descriptor[1]) };
-        let index = (input - first).max(0.0) as usize;
-        self.entries[index.min(self.entries.len() - 1)]
-    }
 }
 
 /// A window of interest, from black to white.
@@ -111,8 +138,10 @@ enum Function {
 }
 
 impl Window {
-    /// The first window of the file; `None` where there is none or it makes no sense (width 0, text).
-    fn read(dataset: &Dataset) -> Option<Self> {
+    /// The first window of the file; `None` where there is none or it makes no sense (width 0, text). LINEAR has widths of
+    /// 1 and more, which is one step of whole numbers; a width below 1 makes sense where values have fractions, and is
+    /// that of LINEAR_EXACT.
+    fn read(dataset: &Dataset, slope: f64) -> Option<Self> {
         let &center = dataset.decimals(tags::WINDOW_CENTER).first()?;
         let &width = dataset.decimals(tags::WINDOW_WIDTH).first()?;
         let function = match dataset.text(tags::VOILUT_FUNCTION).as_deref() {
@@ -120,8 +149,12 @@ impl Window {
             Some("LINEAR_EXACT") => Function::LinearExact,
             _ => Function::Linear,
         };
-        let narrowest = if function == Function::Linear { 1.0 } else { f64::MIN_POSITIVE };
-        (width >= narrowest).then_some(Self { center, width, function })
+        let function = match function {
+            Function::Linear if width < 1.0 && slope.fract() == 0.0 => return None,
+            Function::Linear if width < 1.0 => Function::LinearExact,
+            other => other,
+        };
+        (width > 0.0).then_some(Self { center, width, function })
     }
 
     /// PS3.3 C.11.2.1.2 (LINEAR), C.11.2.1.3.2 (LINEAR_EXACT) and C.11.2.1.3.1 (SIGMOID), with output 0 to 1.
@@ -154,12 +187,5 @@ mod tests {
         let sigmoid = window(40.0, Function::Sigmoid);
         assert_eq!(sigmoid.apply(100.0), 0.5);
         assert!((sigmoid.apply(110.0) - 1.0 / (1.0 + (-1.0_f64).exp())).abs() < 1e-12);
-    }
-
-    #[test]
-    fn tables_hold_their_ends() {
-        let table = LookupTable { descriptor: [3, 0xfffe, 8], entries: vec![10, 20, 30] };
-        assert_eq!([-9.0, -2.0, -1.0, 0.0, 7.0].map(|v| table.lookup(v, true)), [10, 10, 20, 30, 30]);
-        assert_eq!(table.lookup(65_535.0, false), 20);
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Values {
 }
 
 /// Places of [`Found`].
-const ROOT: usize = 0;
+pub(super) const ROOT: usize = 0;
 const OF_FRAME: usize = 1;
 const SHARED: usize = 2;
 

@@ -182,6 +182,9 @@ def brightness(read):
             low, high = 0, 2**read.BitsStored - 1
         if "RescaleSlope" in read:
             low, high = (value * read.RescaleSlope + read.RescaleIntercept for value in (low, high))
+    elif read.BitsStored <= 8:
+        # As in a PNG: the values as they are, over all that can be stored.
+        low, high = 0, 2**read.BitsStored - 1
     else:
         # Nearest-rank percentiles 0.5 and 99.5.
         ordered = np.sort(shown.ravel())
