@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use dataset::{Dataset, DatasetSettings, DatasetWriter, KeyMap, ManifestRow, Split};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, KeyMap, ManifestRow, PatientSalt, Split};
 
 use super::PrepareConfig;
 use super::ending::{is_duplicate, read_skipped};
@@ -91,6 +91,15 @@ impl Kept {
     /// What was said of an image when it was found to be a duplicate.
     pub(super) fn duplicate(&self, name: &str) -> Option<Skipped> {
         self.duplicates.get(&short_hash(name)).cloned()
+    }
+
+    /// The salted hash of a patient: the one under which an earlier release put the patient into the dataset, if it did.
+    pub(super) fn hash_of(&self, patient: &str, salt: &PatientSalt) -> String {
+        let hash = salt.hash(patient);
+        if self.patients.is_empty() || self.split_of(&hash).is_some() {
+            return hash;
+        }
+        salt.earlier_hash(patient).filter(|earlier| self.split_of(earlier).is_some()).unwrap_or(hash)
     }
 
     /// The split of a patient (salted hash) who was there.

@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
         self.num_decoded += 1;
         // Nobody known to be the same patient: a patient of their own, the same wherever the same picture turns up.
         let patient = item.patient.or(decoded.patient).unwrap_or_else(|| format!("image {}", decoded.pixel_hash));
-        let hashed = self.salt.hash(&patient);
+        let hashed = self.kept.hash_of(&patient, &self.salt);
         if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.pixel_hash) {
             self.num_excluded += 1;
             return Ok(());
