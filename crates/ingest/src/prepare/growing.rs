@@ -119,3 +119,22 @@ impl Kept {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A dataset of an earlier release has patient 12 under the hash of `12.0`; new images must go where the patient is.
+    #[test]
+    fn a_patient_whom_an_earlier_release_hashed_as_a_fraction_is_known() {
+        let salt = PatientSalt::from_bytes(*b"a salt of 16 bytes");
+        let earlier = salt.earlier_hash("12").unwrap();
+        let mut kept = Kept::default();
+        assert_eq!(kept.hash_of("12", &salt), salt.hash("12"));
+        kept.note(&ManifestRow::bare(&earlier, Split::Test));
+        assert_eq!(kept.hash_of("12", &salt), earlier);
+        assert_eq!(kept.hash_of("13", &salt), salt.hash("13"));
+        kept.note(&ManifestRow::bare(&salt.hash("12"), Split::Train));
+        assert_eq!(kept.hash_of("12", &salt), salt.hash("12"));
+    }
+}

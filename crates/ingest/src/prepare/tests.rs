@@ -14,6 +14,7 @@ use crate::progress::Silent;
 mod corners;
 mod growing;
 mod parts;
+mod tables;
 
 const SIZE: usize = 24;
 

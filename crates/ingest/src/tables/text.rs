@@ -21,8 +21,8 @@ pub(crate) fn as_utf8(mut bytes: Box<dyn Read>) -> Result<Box<dyn Read>> {
         [0xff, 0xfe, ..] => (Some(UTF_16LE), 2),
         [0xfe, 0xff, ..] => (Some(UTF_16BE), 2),
         // No text has zeros: the first two characters are ASCII, in two bytes each.
-        [1.., 0, 1.., 0] => (Some(UTF_16LE), 0),
-        [0, 1.., 0, 1..] => (Some(UTF_16BE), 0),
+        [1..=255, 0, 1..=255, 0] => (Some(UTF_16LE), 0),
+        [0, 1..=255, 0, 1..=255] => (Some(UTF_16BE), 0),
         _ => (None, 0),
     };
     let rest = Cursor::new(first.split_off(mark)).chain(bytes);

@@ -17,6 +17,7 @@ use crate::prepare::tests::jpeg_of_blocks;
 use crate::prepare::{self, CollectionSource, PrepareConfig, PrepareSummary};
 use crate::progress::Silent;
 
+mod kaggle;
 mod mimic_stanford;
 mod national;
 mod several;

@@ -271,7 +271,7 @@ fn columns_of_findings_are_states_and_others_words() {
     }
     // Probabilities are neither.
     let columns = labelled(&["Mass"]);
-    let error = items("path,Mass\n0.png,0.7\n1.png,1\n", columns).err().map(|error| format!("{error:#}")).unwrap();
+    let error = super::tests::items("path,Mass\n0.png,0.7\n1.png,1\n", columns).err().map(|error| format!("{error:#}")).unwrap();
     assert!(error.contains("holds fractions (line 2: 0.7); make them 1 (there), 0 (absent)"), "{error}");
 }
 
