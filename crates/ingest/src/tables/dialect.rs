@@ -17,8 +17,15 @@ pub(super) struct Dialect {
     pub separator: u8,
     /// Lines before the header that are no part of the table.
     lines_before: u64,
-    /// Whether lines end in a carriage return alone, which the reader of rows does not count.
-    has_old_line_ends: bool,
+    ends: Ends,
+}
+
+/// What ends a line. The reader of rows counts line feeds, and takes one after a carriage return for the next row's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    LineFeed,
+    CarriageReturn,
+    Both,
 }
 
 impl Dialect {
@@ -29,19 +36,40 @@ impl Dialect {
     pub(super) fn find(mut text: Box<dyn Read>) -> Result<(Self, Box<dyn Read>)> {
         let mut beginning = Vec::new();
         text.by_ref().take(BEGINNING).read_to_end(&mut beginning)?;
-        let has_old_line_ends = beginning.contains(&b'\r') && !beginning.contains(&b'\n');
         let (named, length) = named_separator(&beginning);
         let table = &beginning[length..];
         let is_whole = (beginning.len() as u64) < BEGINNING;
         let separator = named.unwrap_or_else(|| likely_separator(table, is_whole));
-        let dialect = Self { separator, lines_before: u64::from(length > 0), has_old_line_ends };
+        let dialect = Self { separator, lines_before: u64::from(length > 0), ends: Ends::find(table) };
         Ok((dialect, Box::new(Cursor::new(beginning.split_off(length)).chain(text))))
     }
 
     /// The line of the file in which a record begins.
     pub(super) fn line(self, position: &csv::Position) -> u64 {
-        let line = if self.has_old_line_ends { position.record() + 1 } else { position.line() };
+        let is_header = position.record() == 0;
+        let line = match self.ends {
+            Ends::CarriageReturn => position.record() + 1,
+            Ends::Both if !is_header => position.line() + 1,
+            _ => position.line(),
+        };
         line + self.lines_before
+    }
+}
+
+impl Ends {
+    /// By the end of the first row.
+    fn find(table: &[u8]) -> Self {
+        let mut is_quoted = false;
+        let is_end = |byte: &u8| {
+            is_quoted ^= *byte == b'"';
+            !is_quoted && matches!(byte, b'\r' | b'\n')
+        };
+        let at = table.iter().position(is_end);
+        match at.and_then(|at| table.get(at..)) {
+            Some([b'\r', b'\n', ..]) => Self::Both,
+            Some([b'\r', ..]) => Self::CarriageReturn,
+            _ => Self::LineFeed,
+        }
     }
 }
 

@@ -74,7 +74,8 @@ fn missing_patients_are_not_one_patient() {
 #[test]
 fn tables_of_spreadsheets_are_read_and_what_is_out_of_the_ordinary_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
-    let table = b"sep=;\r\nPath;Patient ID;Labels;Pneumon\xeda\r\n.\\0.PNG;12,0;neumon\xeda;1,0\r\n0.png;12;nodule;\r\n\
+    let table =
+        b"sep=;\r\nPath;Patient ID;Labels;Pneumon\xeda\r\n.\\0.PNG;12,0;neumon\xeda;1,0\r\n0.png;12;nodule;\r\n\
                   C:\\x\\1.png;nan;;0,0\r\n";
     let source = source(dir.path(), "s", table, 0, 2);
     let columns = Columns { labels: Some(vec!["labels".into(), "pneumonía".into()]), ..Default::default() };
@@ -86,7 +87,8 @@ fn tables_of_spreadsheets_are_read_and_what_is_out_of_the_ordinary_is_said_once(
     assert_eq!(rows[0].labels, ["neumonía", "Pneumonía", "nodule"]);
     assert_eq!((rows[1].labels_negative.as_slice(), rows[1].labels.len()), (&["Pneumonía".to_owned()][..], 0));
     let said = said.0.into_inner().unwrap();
-    for what in ["read as Windows-1252", "another Unicode form", "paths of another machine", "image of an earlier row"] {
+    for what in ["read as Windows-1252", "another Unicode form", "paths of another machine", "image of an earlier row"]
+    {
         assert_eq!(said.iter().filter(|sentence| sentence.contains(what)).count(), 1, "{what}: {said:?}");
     }
 }

@@ -64,7 +64,8 @@ impl Image {
     pub(super) fn of_row(row: &TableRow, positions: &Positions, kinds: &[Kind], paths: &Paths) -> Result<Self, String> {
         check_width(row, positions.width)?;
         let cell = |at| cell(row, at);
-        let Some(name) = cell(Some(positions.path)) else {
+        let name = cell(Some(positions.path)).filter(|name| !without_root(name).is_empty());
+        let Some(name) = name else {
             return Err("the row names no image file; fill it in, or remove the row".into());
         };
         let mut image = Self {

@@ -30,10 +30,10 @@ impl Paths {
         if let Some(rest) = self.foreign.as_deref().and_then(|folder| path.strip_prefix(folder)) {
             path = rest.to_owned();
         }
-        match self.respelled.get(&text_key(&path)) {
-            Some(other) => other.clone(),
-            None => path,
+        if self.respelled.is_empty() {
+            return path;
         }
+        self.respelled.get(&text_key(&path)).cloned().unwrap_or(path)
     }
 
     /// With `/` between folders, and without parts that say nothing.

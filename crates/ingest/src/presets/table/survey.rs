@@ -1,7 +1,7 @@
 //! What has to be known of a whole table before its first row can be used: which images have several rows, what columns
 //! of labels hold, which patients are one, where files are.
 //!
-//! A survey takes 8 bytes for each row and for each file in the folders of the images, and keeps nothing of that: what it
+//! A survey takes 10 bytes for each row and 8 for each file in the folders of the images, and keeps nothing of that: what it
 //! keeps are the images whose rows do not follow one another, and what is out of the ordinary.
 
 use std::collections::{BTreeSet, HashMap};

@@ -36,7 +36,9 @@ fn vindr_cxr_kaggle() {
     assert!(made.rows.values().all(|row| (row.split == Split::Test) == row.source_file.starts_with("test/")));
     assert!(!made.same_patient("train/a1.dicom", "train/b2.dicom"), "the headers' identifier is not one");
     assert_eq!((a.view.as_deref(), a.collection.as_deref()), (Some("PA"), Some("vindr-cxr-kaggle")));
-    assert!(made.report("not there").starts_with("1 image of the tables is not on disk (for example train/gone.dicom)"));
+    assert!(
+        made.report("not there").starts_with("1 image of the tables is not on disk (for example train/gone.dicom)")
+    );
     assert!(made.report("outside the vocabulary").contains("most often \"Strange\""));
     assert_eq!(made.skipped.len(), 2, "{:?}", made.skipped);
 }
