@@ -362,3 +362,67 @@ fn long_numbers_that_a_spreadsheet_cut_are_said() {
     assert_eq!(items[0].patient, items[1].patient);
     assert!(notes[0].contains("list.csv: 2 patients in a form like 1.23E+11 (for example line 2)"), "{notes:?}");
 }
+
+/// Bytes that somebody damaged: a sentence or items, never a panic, and the same each time.
+#[test]
+fn damaged_tables_are_sentences_or_items() {
+    let seeds: [&[u8]; 5] = [
+        b"sep=;\npath;patient;Mass;split\n0.png;12,0;1;train\nC:\\x\\1.png;nan;-1,0;\n0.png;13;0;test\n",
+        b"\xff\xfep\0a\0t\0h\0,\0M\0a\0s\0s\0\n\x000\0.\0p\0n\0g\0,\x001\0\n\0",
+        b"path,patient,labels,Mass\r0.png,1,\"a|b\",?\r./0.png,2,\"c\"\"d\",1\r",
+        b"path|view|mask|Mass\r\n0.PNG|PA|m\\1.png|0.5\r\n1.png|AP|\xe9.png|0\r\n",
+        b"/,//,\"\",path\n..,.,\\,/\n",
+    ];
+    const BYTES: &[u8] = b",;\t|\"\r\n\\/.:0\0\xff\xfe\xe9-1 ";
+    let mut state = 11_u64;
+    let mut below = move |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["0.png", "1.PNG"] {
+        fs::write(dir.path().join(name), "").unwrap();
+    }
+    let path = dir.path().join("list.csv");
+    for case in 0..3000 {
+        let mut bytes = seeds[case % seeds.len()].to_vec();
+        for _ in 0..below(6) {
+            let at = below(bytes.len());
+            let byte = BYTES[below(BYTES.len())];
+            match below(4) {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 if bytes.len() > 1 => drop(bytes.remove(at)),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+        let columns = if below(2) == 0 { Columns::default() } else { labelled(&["Mass"]) };
+        let preset = Table::new(columns);
+        let archives = Archives::default();
+        let read = || -> Option<Vec<_>> {
+            match preset.items(&path, &archives) {
+                Ok(items) => Some(items.collect()),
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    None
+                }
+            }
+        };
+        let all = read();
+        assert_eq!(all, read(), "{bytes:?}");
+        let mut paths = std::collections::HashSet::new();
+        for item in all.into_iter().flatten() {
+            match item {
+                Ok(item) => {
+                    assert!(!item.name.is_empty() && !item.name.starts_with('/'), "{item:?}");
+                    assert!(
+                        paths.insert(item.file.path().into_os_string()),
+                        "an image came twice: {item:?} of {bytes:?}"
+                    );
+                }
+                Err(skipped) => assert!(!skipped.item.is_empty() && !skipped.reason.is_empty()),
+            }
+        }
+    }
+}
