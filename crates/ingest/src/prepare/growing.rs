@@ -134,7 +134,7 @@ mod tests {
         kept.note(&ManifestRow::bare(&earlier, Split::Test));
         assert_eq!(kept.hash_of("12", &salt), earlier);
         assert_eq!(kept.hash_of("13", &salt), salt.hash("13"));
-        kept.note(&ManifestRow::bare(&salt.hash("12"), Split::Train));
+        kept.note(&ManifestRow::bare(salt.hash("12"), Split::Train));
         assert_eq!(kept.hash_of("12", &salt), salt.hash("12"));
     }
 }

@@ -113,10 +113,7 @@ impl Preset for Table {
         let mut ready = VecDeque::new();
         let items = std::iter::from_fn(move || {
             while ready.is_empty() {
-                let image = match rows.next(&mut ready)? {
-                    Met::Image(image) => image,
-                    Met::Nothing => continue,
-                };
+                let Some(image) = rows.next(&mut ready)? else { continue };
                 let locate = |file: &str| archives.locate(&own_root, file);
                 let same = |patient| rows.survey.patient(patient);
                 ready.push_back(image.into_item(&mut own_tally.borrow_mut(), locate, same));
@@ -141,39 +138,31 @@ struct Rows {
     before: Option<Image>,
 }
 
-/// What a row led to.
-enum Met {
-    /// An image whose rows have all been read.
-    Image(Image),
-    /// Nothing yet, or a problem, which was put into the list.
-    Nothing,
-}
-
 impl Rows {
-    /// Reads another row; none after the last one.
-    fn next(&mut self, problems: &mut VecDeque<Result<SourceItem, Skipped>>) -> Option<Met> {
-        let Some(row) = self.table.next() else { return self.before.take().map(Met::Image) };
+    /// Reads another row; none after the last one. Gives back the image before it, where the row is not about that one; a
+    /// row that cannot be used goes into `problems`.
+    fn next(&mut self, problems: &mut VecDeque<Result<SourceItem, Skipped>>) -> Option<Option<Image>> {
+        let Some(row) = self.table.next() else { return self.before.take().map(Some) };
         let image = match self.image(row) {
             Ok(image) => image,
             Err(skipped) => {
                 problems.push_back(Err(skipped));
-                return Some(Met::Nothing);
+                return Some(None);
             }
         };
         if let Some(whole) = self.survey.scattered(&image.path) {
             // All of it comes with its first row.
             if whole.lines[0] != image.lines[0] {
-                return Some(Met::Nothing);
+                return Some(None);
             }
             let whole = whole.clone();
-            return Some(self.before.replace(whole).map_or(Met::Nothing, Met::Image));
+            return Some(self.before.replace(whole));
         }
         if let Some(before) = self.before.as_mut().filter(|before| before.path == image.path) {
             before.join(image);
-            return Some(Met::Nothing);
+            return Some(None);
         }
-        let before = self.before.replace(image);
-        Some(before.map_or(Met::Nothing, Met::Image))
+        Some(self.before.replace(image))
     }
 
     fn image(&self, row: Result<TableRow, BadRow>) -> Result<Image, Skipped> {

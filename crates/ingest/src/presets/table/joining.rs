@@ -46,7 +46,7 @@ pub(super) struct Image {
 }
 
 /// The cells of a row by what they mean.
-pub(super) fn cell<'r>(row: &'r TableRow, at: Option<usize>) -> Option<&'r str> {
+pub(super) fn cell(row: &TableRow, at: Option<usize>) -> Option<&str> {
     at.and_then(|at| row.cells.get(at)).and_then(filled)
 }
 
