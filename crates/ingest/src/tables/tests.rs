@@ -296,7 +296,7 @@ fn numbers_of_pandas_and_of_spreadsheets_are_what_they_stand_for() {
 #[test]
 fn damaged_text_is_read_or_an_error_and_ends() {
     // Half a character, a gzip file that was cut.
-    let table = opened(b"\xff\xfea\0,\0b\0\n\01\0,\0\x00\xd8\n\0x".to_vec(), &Notes::default());
+    let table = opened(b"\xff\xfea\0,\0b\0\n\x001\0,\0\x00\xd8\n\0x".to_vec(), &Notes::default());
     assert_eq!(table.count(), 2, "the half becomes a replacement character");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv.gz");
