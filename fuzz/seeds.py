@@ -18,6 +18,8 @@ FINDINGS = "Atelectasis,Cardiomegaly,No Finding,Support Devices"
 TABLES = {
     "csv": ("a", ["path,patient,view,labels,split\na.png,p1,PA,Mass|Nodule,train\n/x/b.png,,,,\n"]),
     "csv-semicolons": ("a", ['Image Index;Patient ID;mask\na.png;7;"m;1.png"\n']),
+    "csv-rows": ("a", ["sep=;\npath;patient;labels\n0.png;12,0;a\nC:\\x\\a.png;12;b|c\n0.png;nan;a\n"]),
+    "csv-findings": ("a", ["path|class|Mass\r0.png|1.0|-1.0\ra.PNG|0|None\r"]),
     "mimic-jpg": (
         "b",
         [
@@ -58,8 +60,12 @@ TABLES = {
         "i",
         ["image_id,rad_id,No finding,Mass\na,R1,0,1\na,R2,1,0\n", "image_id,No finding,Mass\nb,1,0\n"],
     ),
-    "rsna": (
+    "vindr-kaggle": (
         "j",
+        ["image_id,class_name,class_id,rad_id,x_min\na,No finding,14,R1,\na,ILD,5,R2,1\n", "image_id,PredictionString\nb,14 1\n"],
+    ),
+    "rsna": (
+        "k",
         [
             "patientId,x,Target\na,1.0,1\na,2.0,1\n",
             "patientId,PredictionString\nb,\n",
@@ -67,14 +73,14 @@ TABLES = {
             '[{"subset_img_id": "a", "img_id": "00000001_000.png", "orig_labels": ["Mass"]}]',
         ],
     ),
-    "siim": ("k", ["ImageId,EncodedPixels\na,1 2 3 4\na, -1\n"]),
+    "siim": ("l", ["ImageId,EncodedPixels\na,1 2 3 4\na, -1\n"]),
     "covid": (
-        "l",
+        "m",
         [
             "patientid,finding,view,modality,folder,filename,license\n1,Pneumonia/Viral/COVID-19,PA,X-ray,images,a.png,CC0\n"
         ],
     ),
-    "exclude": ("m", ["collection,patient,pixel_hash,note\nsiim,,,why\n,007,,\n,,abababababababab,\n"]),
+    "exclude": ("n", ["collection,patient,pixel_hash,note\nsiim,,,why\n,007,,\n,,abababababababab,\n"]),
 }
 
 
@@ -133,6 +139,9 @@ def archives():
 def tables():
     for name, (letter, files) in TABLES.items():
         yield name, (letter + SEPARATOR.join(files)).encode()
+    letter, files = TABLES["csv-rows"]
+    yield "csv-utf-16", letter.encode() + files[0].encode("utf-16")
+    yield "csv-latin-1", letter.encode() + b"path,patient,labels\n0.png,1,neumon\xeda\n"
     letter, files = TABLES["nih"]
     packed = [gzip.compress(file.encode(), mtime=0) for file in files[:1]]
     yield "nih-gzipped", SEPARATOR.encode().join([letter.encode() + packed[0], *(file.encode() for file in files[1:])])

@@ -17,7 +17,7 @@ use ingest::presets::{self, Columns, SourceItem};
 const SEPARATOR: u8 = 0x1e;
 
 /// Presets with the tables that they read, and an image that is there.
-const READERS: [(&str, &[&str], &str); 12] = [
+const READERS: [(&str, &[&str], &str); 13] = [
     ("csv", &["manifest.csv"], "a.png"),
     (
         "mimic-cxr-jpg",
@@ -31,6 +31,7 @@ const READERS: [(&str, &[&str], &str); 12] = [
     ("padchest", &["PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"], "a.png"),
     ("brax", &["master_spreadsheet_update.csv"], "a.png"),
     ("vindr-cxr", &["image_labels_train.csv", "image_labels_test.csv"], "train/a.dicom"),
+    ("vindr-cxr-kaggle", &["train.csv", "sample_submission.csv"], "train/a.dicom"),
     (
         "rsna-pneumonia",
         &[
@@ -107,7 +108,10 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         write(folder, name, files.next());
     }
     let archives = Archives::default();
-    let preset = presets::open(preset, &Columns::default()).expect("the preset exists");
+    // A column of findings where the table has one.
+    let labels = (*preset == "csv" && rest.windows(4).any(|bytes| bytes == b"Mass")).then(|| vec!["Mass".to_owned()]);
+    let columns = Columns { labels, ..Columns::default() };
+    let preset = presets::open(preset, &columns).expect("the preset exists");
     match preset.items(folder, &archives) {
         Ok(items) => {
             for item in items {

@@ -50,7 +50,7 @@ pub use keys::KeyMap;
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
-pub use salt::PatientSalt;
+pub use salt::{PatientSalt, canonical_patient};
 pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};

@@ -15,6 +15,16 @@ use crate::{Error, Result, write_file};
 /// Digits of a patient hash: 64 bits, so that a million patients collide with a chance of one in 37 million.
 const PATIENT_DIGITS: usize = 16;
 
+/// A patient's identifier without blanks around it, and, of a whole number, without the point and the zeros that pandas
+/// and spreadsheets put behind it: `12.0` and `12` are one patient. Zeros before a number stay, for they may be all that
+/// tells two identifiers apart.
+pub fn canonical_patient(patient: &str) -> &str {
+    let patient = patient.trim();
+    let Some((number, zeros)) = patient.split_once('.') else { return patient };
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && zeros.bytes().all(|byte| byte == b'0') { number } else { patient }
+}
+
 /// The secret that patient hashes are made with. `Debug` does not show it.
 #[derive(Clone)]
 pub struct PatientSalt {
@@ -82,8 +92,21 @@ impl PatientSalt {
         Ok(salt)
     }
 
-    /// What the manifest holds for a patient: 16 hexadecimal digits of a SHA-256 over the salt and the identifier.
+    /// What the manifest holds for a patient: 16 hexadecimal digits of a SHA-256 over the salt and the identifier
+    /// ([`canonical_patient`]).
     pub fn hash(&self, patient: &str) -> String {
+        self.hash_as_written(canonical_patient(patient))
+    }
+
+    /// What earlier releases stored for a patient whose number a table wrote as `12.0`; none for who is no number. A
+    /// dataset may have the patient under this hash.
+    pub fn earlier_hash(&self, patient: &str) -> Option<String> {
+        let patient = canonical_patient(patient);
+        let is_number = !patient.is_empty() && patient.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| self.hash_as_written(&format!("{patient}.0")))
+    }
+
+    fn hash_as_written(&self, patient: &str) -> String {
         let mut hasher = Sha256::new();
         hasher.update(b"dino-diffusion patient\0");
         hasher.update((self.secret.len() as u64).to_le_bytes());
@@ -127,6 +150,31 @@ mod tests {
         assert_ne!(first.hash("4711"), PatientSalt::random().unwrap().hash("4711"));
         assert_eq!(first.hash("4711").len(), 16);
         assert!(!format!("{first:?}").contains(std::str::from_utf8(&first.secret).unwrap()));
+    }
+
+    #[test]
+    fn a_whole_number_is_one_patient_however_it_is_written() {
+        let salt = PatientSalt::from_bytes(*b"a salt of 16 bytes");
+        for written in ["12", "12.0", " 12", "12.00", "12.", "12.0 "] {
+            assert_eq!(salt.hash(written), salt.hash("12"), "{written:?}");
+        }
+        // Everything else stays as it is, and has the hash that it always had.
+        for patient in ["012", "12.5", "1.2.0", "p12.0", "-12.0", ".0", ".", "", "12,0", "1.2e1", "12.0a", "Ann"] {
+            assert_eq!(canonical_patient(patient), patient);
+            assert_eq!(salt.hash(patient), salt.hash_as_written(patient), "{patient}");
+        }
+        assert_eq!(canonical_patient("0012.0"), "0012");
+        assert_eq!(salt.earlier_hash("12"), Some(salt.hash_as_written("12.0")));
+        assert_eq!(salt.earlier_hash("p12"), None);
+    }
+
+    #[test]
+    fn hashes_of_earlier_releases_stay() {
+        let salt = PatientSalt::from_bytes(*b"a salt of 16 bytes");
+        assert_eq!(
+            [salt.hash("4711"), salt.hash("Doe^Jane"), salt.hash("0012")],
+            ["1ff2fabbf398ea3a", "9bc7c41cf4e453c5", "a55deb5690d43dc5"]
+        );
     }
 
     #[cfg(unix)]

@@ -5,9 +5,12 @@
 
 pub mod archive;
 pub mod compare;
+mod notes;
 pub mod prepare;
 pub mod presets;
 pub mod progress;
+mod spelling;
+mod tables;
 
 use serde::{Deserialize, Serialize};
 

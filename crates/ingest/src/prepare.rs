@@ -198,6 +198,7 @@ fn run_in_pool(config: &PrepareConfig, progress: &dyn Progress) -> Result<Prepar
     let given = GivenSplits::collect(sources.choosing(sources.items()?), |amount| progress.advance(amount, ""));
     progress.end();
     let given = given?;
+    sources.notes().iter().for_each(|sentence| progress.say(sentence));
     exclusions.check_collections(&sources.collections())?;
     if let Some(dataset) = finished
         && !growing::has_news(&dataset, &sources)?

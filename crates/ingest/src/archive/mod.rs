@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Skipped;
+use crate::notes::Notes;
 pub(crate) use names::{is_hidden, joined, os_text, text_below};
 pub use source::FileSource;
 
@@ -28,12 +29,14 @@ const MAX_MEMBERS: usize = 5_000_000;
 /// What names of archives end with, longer ones first. What a file is, its content decides.
 const ENDINGS: [&str; 4] = [".tar.gz", ".tgz", ".tar", ".zip"];
 
-/// The archives among the sources, each listed once.
+/// What the readers of sources share: the archives among them, each listed once, and what there is to say.
 #[derive(Debug, Default)]
 pub struct Archives {
     opened: Mutex<HashMap<PathBuf, Option<Arc<Archive>>>>,
     /// Of folders in which files were looked for, the files in them that are named like archives.
     folders: Mutex<HashMap<PathBuf, Arc<[PathBuf]>>>,
+    /// What the readers of sources have to say.
+    pub(crate) notes: Notes,
 }
 
 impl Archives {
@@ -87,6 +90,11 @@ impl Archives {
             }
         }
         None
+    }
+
+    /// Whether files below a folder may be in archives.
+    pub(crate) fn are_beside(&self, folder: &Path) -> bool {
+        !self.beside(folder).is_empty()
     }
 
     /// [`Archives::find`] for a file that a table names; one that is nowhere is on the disk, where it will be missed.

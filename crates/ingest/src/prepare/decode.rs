@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::PrepareConfig;
 use crate::archive::FileSource;
 use crate::presets::{RawPixels, SourceItem};
+use crate::tables::{filled, identifier};
 
 /// A decoded image, reduced.
 pub(super) struct Decoded {
@@ -120,8 +121,8 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         remarks,
         is_cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
         has_masked_text: edited.has_masked_text,
-        patient: metadata.patient_id,
-        view: metadata.view,
+        patient: metadata.patient_id.and_then(|patient| identifier(&patient, false)),
+        view: metadata.view.filter(|view| filled(view).is_some()),
     })
 }
 

@@ -6,18 +6,20 @@
 //! patients too where both hash patients with the same salt.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail, ensure};
-use csv::ReaderBuilder;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use dataset::{Dataset, KeyMap, PIXEL_HASH_KIND, PatientSalt, pixel_key, text_key};
 use sha2::{Digest, Sha256};
 
 use super::PrepareConfig;
 use super::salt::own_salt;
+use crate::notes::Notes;
 use crate::presets::{self, SourceItem};
 use crate::progress::Progress;
+use crate::tables::{TableReader, as_utf8, filled, whole_number};
 
 const COLUMNS: [&str; 3] = ["collection", "patient", "pixel_hash"];
 
@@ -43,6 +45,8 @@ pub struct Exclusions {
     /// A dataset's images and hashed patients: 10 bytes for each.
     dataset_images: KeyMap<()>,
     dataset_patients: KeyMap<()>,
+    /// The salt of these, by which patients are known whose numbers earlier releases hashed as `12.0`.
+    salt: Option<PatientSalt>,
     matched: Mutex<HashSet<usize>>,
 }
 
@@ -75,7 +79,7 @@ impl Exclusions {
     /// # Errors
     /// A file that cannot be read, columns or cells that are not what they should be.
     pub fn read(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
-        if path.is_dir() { Self::from_dataset(path, salt, say) } else { Self::from_table(path) }
+        if path.is_dir() { Self::from_dataset(path, salt, say) } else { Self::from_table(path, say) }
     }
 
     fn from_dataset(path: &Path, salt: &PatientSalt, say: impl Fn(&str)) -> Result<Self> {
@@ -98,42 +102,52 @@ impl Exclusions {
             all.dataset_images.insert(pixel_key(&row.pixel_hash), ());
             if comparable {
                 all.dataset_patients.insert(text_key(&row.patient), ());
+                all.salt.get_or_insert_with(|| salt.clone());
             }
         }
         Ok(all)
     }
 
-    fn from_table(path: &Path) -> Result<Self> {
+    fn from_table(path: &Path, say: impl Fn(&str)) -> Result<Self> {
         let bytes =
             std::fs::read(path).with_context(|| format!("the exclude list cannot be read: {}", path.display()))?;
         let digest = Sha256::digest(&bytes);
         let fingerprint = digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut all = Self { fingerprint, ..Default::default() };
-        let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(&bytes[..]);
         let unreadable = || format!("the exclude list cannot be read: {}", path.display());
-        let header = reader.headers().with_context(unreadable)?.clone();
-        for name in &header {
-            let bare = name.trim_start_matches('\u{feff}');
+        let notes = Notes::default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = as_utf8(Box::new(Cursor::new(bytes))).with_context(unreadable)?;
+        let table = TableReader::new(text, &name, &notes).with_context(unreadable)?;
+        for name in table.header() {
             ensure!(
-                bare != "sha256",
+                name != "sha256",
                 "the exclude list has a column \"sha256\", the hashes of earlier releases, by which images are not known \
                  again; prepare anew what they were taken from, and list what is in its column pixel_hash: {}",
                 path.display()
             );
             ensure!(
-                COLUMNS.contains(&bare) || bare == NOTE,
+                // Spreadsheets leave columns without a name behind.
+                COLUMNS.contains(&name.as_str()) || name == NOTE || name.is_empty(),
                 "the exclude list has a column {name:?}; its columns are {} and {NOTE}: {}",
                 COLUMNS.join(", "),
                 path.display()
             );
         }
-        let position = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
-        let positions = COLUMNS.map(position);
-        for record in reader.records() {
-            let record = record.with_context(unreadable)?;
-            let line = record.position().map_or(0, csv::Position::line);
+        let positions = COLUMNS.map(|name| table.position(name));
+        let (width, has_decimal_commas) = (table.header().len(), table.has_decimal_commas());
+        for row in table {
+            let row = row.map_err(|row| anyhow!(row.reason)).with_context(unreadable)?;
+            let line = row.line;
+            ensure!(
+                row.cells.len() == width,
+                "line {line} of the exclude list has {} cells, its header {width}; correct it: {}",
+                row.cells.len(),
+                path.display()
+            );
             let [collection, patient, pixel_hash] =
-                positions.map(|at| at.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty()).map(str::to_owned));
+                positions.map(|at| at.and_then(|at| row.cells.get(at)).and_then(filled).map(str::to_owned));
+            let patient = patient.map(|patient| whole_number(&patient, has_decimal_commas).to_owned());
             all.add(line, collection, patient, pixel_hash)
                 .with_context(|| format!("line {line} of the exclude list: {}", path.display()))?;
         }
@@ -142,6 +156,7 @@ impl Exclusions {
             "the exclude list has no rows; fill it, or leave `exclude` out: {}",
             path.display()
         );
+        notes.sentences().iter().for_each(|sentence| say(sentence));
         Ok(all)
     }
 
@@ -220,7 +235,9 @@ impl Exclusions {
     pub fn has_decoded(&self, collection: Option<&str>, patient: &str, hashed: &str, pixel_hash: &str) -> bool {
         let digits = &pixel_hash[..DIGITS.min(pixel_hash.len())];
         let has_image = self.dataset_images.get(pixel_key(pixel_hash)).is_some();
-        if has_image || self.dataset_patients.get(text_key(hashed)).is_some() {
+        let has_hash = |hash: &str| self.dataset_patients.get(text_key(hash)).is_some();
+        let earlier = || self.salt.as_ref().and_then(|salt| salt.earlier_hash(patient));
+        if has_image || has_hash(hashed) || earlier().is_some_and(|hash| has_hash(&hash)) {
             return true;
         }
         let rows = self.images.get(digits).into_iter().flatten();

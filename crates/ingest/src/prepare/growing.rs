@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use dataset::{Dataset, DatasetSettings, DatasetWriter, KeyMap, ManifestRow, Split};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, KeyMap, ManifestRow, PatientSalt, Split};
 
 use super::PrepareConfig;
 use super::ending::{is_duplicate, read_skipped};
@@ -93,6 +93,15 @@ impl Kept {
         self.duplicates.get(&short_hash(name)).cloned()
     }
 
+    /// The salted hash of a patient: the one under which an earlier release put the patient into the dataset, if it did.
+    pub(super) fn hash_of(&self, patient: &str, salt: &PatientSalt) -> String {
+        let hash = salt.hash(patient);
+        if self.patients.is_empty() || self.split_of(&hash).is_some() {
+            return hash;
+        }
+        salt.earlier_hash(patient).filter(|earlier| self.split_of(earlier).is_some()).unwrap_or(hash)
+    }
+
     /// The split of a patient (salted hash) who was there.
     pub(super) fn split_of(&self, patient: &str) -> Option<Split> {
         self.patients.get(short_hash(patient)).copied()
@@ -108,5 +117,24 @@ impl Kept {
                  to follow the source"
             ),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A dataset of an earlier release has patient 12 under the hash of `12.0`; new images must go where the patient is.
+    #[test]
+    fn a_patient_whom_an_earlier_release_hashed_as_a_fraction_is_known() {
+        let salt = PatientSalt::from_bytes(*b"a salt of 16 bytes");
+        let earlier = salt.earlier_hash("12").unwrap();
+        let mut kept = Kept::default();
+        assert_eq!(kept.hash_of("12", &salt), salt.hash("12"));
+        kept.note(&ManifestRow::bare(&earlier, Split::Test));
+        assert_eq!(kept.hash_of("12", &salt), earlier);
+        assert_eq!(kept.hash_of("13", &salt), salt.hash("13"));
+        kept.note(&ManifestRow::bare(salt.hash("12"), Split::Train));
+        assert_eq!(kept.hash_of("12", &salt), salt.hash("12"));
     }
 }

@@ -237,7 +237,7 @@ impl<'a> Session<'a> {
             Some(_) => format!("image {}", decoded.pixel_hash),
             None => format!("image {} {}", decoded.pixel_hash, item.name),
         });
-        let hashed = self.salt.hash(&patient);
+        let hashed = self.kept.hash_of(&patient, &self.salt);
         if self.exclusions.has_decoded(item.collection.as_deref(), &patient, &hashed, &decoded.pixel_hash) {
             self.num_excluded += 1;
             return Ok(());

@@ -110,6 +110,11 @@ impl<'a> Sources<'a> {
         self.collections.borrow().clone()
     }
 
+    /// What the readers of the sources have to say, once all items have been seen.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.archives.notes.sentences()
+    }
+
     /// Images that were left out before they were decoded, since the last call of [`Sources::items`].
     pub(super) fn num_excluded(&self) -> usize {
         self.num_excluded.get()

@@ -15,6 +15,7 @@ mod corners;
 mod growing;
 mod parts;
 mod remarks;
+mod tables;
 
 const SIZE: usize = 24;
 

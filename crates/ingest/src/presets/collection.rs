@@ -21,6 +21,7 @@ use super::rows::{Join, Joined, Row, find};
 use super::{About, Items, Preset, RawPixels};
 use crate::Skipped;
 use crate::archive::{Archives, is_named_like_one};
+use crate::tables::filled;
 use reader::{Reader, Tally, image_files};
 
 /// How far below the given folder the collection's own is looked for, and among how many files and folders: `wget`
@@ -102,6 +103,9 @@ pub(super) enum Labels {
     /// A column for each word and a row for each reader, with 0 or 1: positive where the majority says so, uncertain
     /// where a minority does, negative where nobody does.
     Votes(Words),
+    /// A row for each finding that a reader saw, and at least one for each reader: counted like [`Labels::Votes`]. `words`
+    /// are all that readers could choose from.
+    VotesByRow { column: &'static str, reader: &'static str, whose: Words, words: &'static [&'static str] },
     /// A cell that lists words. With `is_complete`, words that are not listed are negative.
     List { column: &'static str, whose: Words, is_complete: bool },
     /// A cell's text decides; an empty cell says nothing. The text `*` stands for any other.
@@ -137,9 +141,9 @@ pub(super) fn free(_: &Row) -> Official {
 /// A view as manifests write it: `PA`, `AP`, `AP SUPINE`, `LATERAL` (of unknown side), `LL`, `RL`, or the collection's
 /// own word in capitals.
 pub(super) fn view_name(text: &str) -> Option<String> {
-    let text = text.trim().to_uppercase().replace('_', " ");
+    let text = filled(text)?.to_uppercase().replace('_', " ");
     Some(match text.as_str() {
-        "" | "NAN" | "UNK" | "UNKNOWN" => return None,
+        "UNK" | "UNKNOWN" => return None,
         "APS" | "AP HORIZONTAL" | "AP SUPINE" => "AP SUPINE".to_owned(),
         "L" | "LAT" | "LATERAL" => "LATERAL".to_owned(),
         _ => text,
@@ -155,7 +159,7 @@ impl Preset for Collection {
         let mut joined = Vec::new();
         for join in self.joins {
             match find(&home, join.files) {
-                Some(path) => joined.push(Joined::read(join, &path)?),
+                Some(path) => joined.push(Joined::read(join, &path, &archives.notes)?),
                 None => tally.tables.push(Skipped {
                     item: join.files[0].to_owned(),
                     reason: format!(
@@ -171,6 +175,7 @@ impl Preset for Collection {
             joined,
             files: self.index(&home),
             packed: OnceCell::new(),
+            folders: RefCell::default(),
             home,
         });
         let tables = reader.tables(&mut tally)?;

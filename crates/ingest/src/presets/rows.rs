@@ -1,17 +1,18 @@
 //! The tables of a collection: rows of one image, with what other tables say about it.
 //!
 //! A cell is looked up by the name of its column: first in the collection's main table, then in the joined ones in
-//! their order. A column that is in none is an empty cell. Tables may be gzipped, as PhysioNet distributes them, and
-//! bytes that are not UTF-8 become replacement characters: one odd report does not cost a row.
+//! their order. A column that is in none is an empty cell, and so is one that stands for nothing (`nan`). Tables may be
+//! gzipped, as PhysioNet distributes them, or saved anew by a spreadsheet (see [`crate::tables`]).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use csv::{ByteRecord, ReaderBuilder, StringRecord};
-use flate2::read::MultiGzDecoder;
+use anyhow::{Context, Result, anyhow, ensure};
+use csv::StringRecord;
+
+use crate::notes::Notes;
+use crate::tables::{TableReader, filled, open_text, whole_number};
 
 /// How a joined table is written.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +56,11 @@ pub(super) struct Joined {
 
 impl Joined {
     /// Reads the table at `path`. Of several rows with one key the first counts.
-    pub(super) fn read(join: &Join, path: &Path) -> Result<Self> {
+    pub(super) fn read(join: &Join, path: &Path, notes: &Notes) -> Result<Self> {
         let mut joined = Self { by: join.by, ..Default::default() };
         let mut known: HashMap<Box<str>, u32> = HashMap::new();
         let mut add = |key: &str, cells: &mut dyn Iterator<Item = String>| {
+            let key = key_of(key);
             if joined.rows.contains_key(key) {
                 return;
             }
@@ -74,17 +76,17 @@ impl Joined {
         let unreadable = || format!("the table cannot be read: {}", path.display());
         match join.format {
             Format::Csv => {
-                let mut table = MainTable::open(path, &[join.key])?;
+                let table = open_table(path, &[join.key], notes)?;
                 let key = table.position(join.key).unwrap_or_default();
                 let wanted: Vec<_> = join.columns.iter().map(|name| table.position(name)).collect();
-                for record in table.reader.byte_records() {
-                    let record = StringRecord::from_byte_record_lossy(record.with_context(unreadable)?);
-                    let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().trim();
+                for row in table {
+                    let cells = row.map_err(|row| anyhow!(row.reason)).with_context(unreadable)?.cells;
+                    let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).unwrap_or_default().trim();
                     add(cell(Some(key)), &mut wanted.iter().map(|&at| cell(at).to_owned()));
                 }
             }
             Format::JsonLines => {
-                for line in BufReader::new(open(path)?).lines() {
+                for line in BufReader::new(open_text(path)?).lines() {
                     let line = line.with_context(unreadable)?;
                     if !line.trim().is_empty() {
                         let object = serde_json::from_str(&line).with_context(unreadable)?;
@@ -97,13 +99,13 @@ impl Joined {
             }
             Format::JsonArray => {
                 let objects: Vec<serde_json::Value> =
-                    serde_json::from_reader(BufReader::new(open(path)?)).with_context(unreadable)?;
+                    serde_json::from_reader(BufReader::new(open_text(path)?)).with_context(unreadable)?;
                 for object in objects {
                     add(&json_cell(&object, join.key), &mut join.columns.iter().map(|name| json_cell(&object, name)));
                 }
             }
             Format::List(_, value) => {
-                for line in BufReader::new(open(path)?).lines() {
+                for line in BufReader::new(open_text(path)?).lines() {
                     add(line.with_context(unreadable)?.trim(), &mut std::iter::once(value.to_owned()));
                 }
             }
@@ -117,7 +119,7 @@ impl Joined {
 
     fn get(&self, key: &str, column: &str) -> Option<&str> {
         let position = self.columns.iter().position(|name| name == column)?;
-        let row = self.rows.get(key)?;
+        let row = self.rows.get(key_of(key))?;
         Some(&self.texts[row[position] as usize])
     }
 }
@@ -131,44 +133,23 @@ fn json_cell(object: &serde_json::Value, name: &str) -> String {
     }
 }
 
-/// A table with a header, opened.
-pub(super) struct MainTable {
-    pub reader: csv::Reader<Box<dyn Read>>,
-    header: Vec<String>,
+/// What rows are joined by: pandas writes `1.0` where another table has `1`.
+fn key_of(cell: &str) -> &str {
+    whole_number(cell, false)
 }
 
-impl MainTable {
-    /// Opens the table and checks that the columns are there.
-    pub(super) fn open(path: &Path, columns: &[&str]) -> Result<Self> {
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(open(path)?);
-        let header = reader
-            .byte_headers()
-            .with_context(|| format!("the table's header cannot be read: {}", path.display()))?
-            .clone();
-        let header: Vec<String> = StringRecord::from_byte_record_lossy(header)
-            .iter()
-            .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
-            .collect();
-        let table = Self { reader, header };
-        for column in columns {
-            ensure!(
-                table.position(column).is_some(),
-                "the table has no column {column:?}, it has {}; it is not the one that the collection distributes: {}",
-                table.header.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
-                path.display()
-            );
-        }
-        Ok(table)
+/// Opens a table and checks that the columns are there.
+pub(super) fn open_table(path: &Path, columns: &[&str], notes: &Notes) -> Result<TableReader> {
+    let table = TableReader::open(path, notes)?;
+    for column in columns {
+        ensure!(
+            table.position(column).is_some(),
+            "the table has no column {column:?}, it has {}; it is not the one that the collection distributes: {}",
+            table.header().iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
+            path.display()
+        );
     }
-
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
-        self.header.iter().position(|column| column == name)
-    }
-
-    pub(super) fn header(&self) -> Header {
-        let positions = self.header.iter().enumerate().rev().map(|(at, name)| (name.clone(), at));
-        Header { positions: positions.collect() }
-    }
+    Ok(table)
 }
 
 /// Where the columns of a table are.
@@ -178,9 +159,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The columns of rows that are made and not read.
-    pub(super) fn of(names: &[&str]) -> Self {
-        Self { positions: names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), at)).collect() }
+    /// The columns of these names; of several of one name the first counts.
+    pub(super) fn of(names: &[impl AsRef<str>]) -> Self {
+        Self { positions: names.iter().enumerate().rev().map(|(at, name)| (name.as_ref().to_owned(), at)).collect() }
     }
 }
 
@@ -194,7 +175,7 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The cell in a column, trimmed; empty where there is none.
+    /// The cell in a column, trimmed; empty where there is none, or one that stands for nothing.
     pub(super) fn get(&self, column: &str) -> &str {
         let own = self.records.first().map_or("", |record| self.cell(record, column));
         if !own.is_empty() {
@@ -204,7 +185,7 @@ impl Row<'_> {
             let key = self.records.first().map_or("", |record| self.cell(record, joined.by));
             joined.get(key, column)
         });
-        joined.into_iter().find(|cell| !cell.is_empty()).unwrap_or("")
+        joined.into_iter().find_map(filled).unwrap_or("")
     }
 
     /// The cells of all rows in a column of the main table.
@@ -214,13 +195,8 @@ impl Row<'_> {
     }
 
     fn cell<'r>(&self, record: &'r StringRecord, column: &str) -> &'r str {
-        self.header.positions.get(column).and_then(|&at| record.get(at)).unwrap_or("").trim()
+        self.header.positions.get(column).and_then(|&at| record.get(at)).and_then(filled).unwrap_or("")
     }
-}
-
-/// A byte record as text.
-pub(super) fn as_text(record: ByteRecord) -> StringRecord {
-    StringRecord::from_byte_record_lossy(record)
 }
 
 /// The first of the files that is in the folder, as it is named or gzipped.
@@ -229,15 +205,9 @@ pub(super) fn find(folder: &Path, files: &[&str]) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// The bytes of a file, unpacked where it is gzipped.
-fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).with_context(|| format!("the table cannot be read: {}", path.display()))?;
-    let is_gzipped = path.extension().is_some_and(|extension| extension == "gz");
-    Ok(if is_gzipped { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -255,7 +225,7 @@ mod tests {
             columns: &["view", "note", "not there"],
             gives: "views",
         };
-        let joined = [Joined::read(&join, &more).unwrap()];
+        let joined = [Joined::read(&join, &more, &Notes::default()).unwrap()];
         let header = Header::of(&["id", "view"]);
         let row = |id: &str, view: &str| vec![StringRecord::from(vec![id, view])];
         let get = |records: &[StringRecord], column: &str| {
@@ -276,16 +246,16 @@ mod tests {
         encoder.finish().unwrap();
         assert_eq!(find(dir.path(), &["t.csv"]), Some(packed.clone()));
         let join = |format| Join { files: &[], format, key: "id", by: "id", columns: &["x"], gives: "" };
-        let joined = Joined::read(&join(Format::Csv), &packed).unwrap();
-        assert_eq!(joined.get("1", "x"), Some("caf\u{fffd}"));
+        let joined = Joined::read(&join(Format::Csv), &packed, &Notes::default()).unwrap();
+        assert_eq!(joined.get("1", "x"), Some("café"));
         let lines = dir.path().join("l.json");
         std::fs::write(&lines, "{\"id\": \"1\", \"x\": -1.0}\n\n{\"id\": \"2\", \"x\": null}\n").unwrap();
-        let joined = Joined::read(&join(Format::JsonLines), &lines).unwrap();
+        let joined = Joined::read(&join(Format::JsonLines), &lines, &Notes::default()).unwrap();
         assert_eq!((joined.get("1", "x"), joined.get("2", "x")), (Some("-1.0"), Some("")));
         std::fs::write(&lines, "[{\"id\": 7, \"x\": \"a\"}]").unwrap();
-        assert_eq!(Joined::read(&join(Format::JsonArray), &lines).unwrap().get("7", "x"), Some("a"));
+        assert_eq!(Joined::read(&join(Format::JsonArray), &lines, &Notes::default()).unwrap().get("7", "x"), Some("a"));
         std::fs::write(&lines, "a.png\nb.png\n").unwrap();
-        let joined = Joined::read(&join(Format::List("official", "test")), &lines).unwrap();
+        let joined = Joined::read(&join(Format::List("official", "test")), &lines, &Notes::default()).unwrap();
         assert_eq!((joined.get("b.png", "official"), joined.get("c.png", "official")), (Some("test"), None));
     }
 }

@@ -1,7 +1,7 @@
 //! From rows and files to images, and the account of what tables and disk do not agree on.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +10,14 @@ use csv::StringRecord;
 use walkdir::WalkDir;
 
 use super::super::labels::{self, Meaning, State, States, VOCABULARY, Words};
-use super::super::rows::{Header, Joined, MainTable, Row, as_text, find};
+use super::super::rows::{Header, Joined, Row, find, open_table};
 use super::{Collection, Image, Labels, Official, Rows, View, view_name};
 use crate::Skipped;
 use crate::archive::{Archives, FileSource, is_hidden, os_text, text_below};
+use crate::notes::Count;
 use crate::presets::SourceItem;
+use crate::spelling::{Folders, only, spellings};
+use crate::tables::{filled, identifier};
 
 /// Names of files that are taken for images when those that no table knows are counted.
 const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "dcm", "dicom", "img", "gif"];
@@ -32,25 +35,11 @@ pub(super) struct Tally {
     /// Files that are images or masks of the collection, hashed.
     known: HashSet<u64>,
     missing: Count,
+    /// Images that are spelled otherwise on the disk.
+    respelled: Count,
     left_out: BTreeMap<&'static str, Count>,
     words: BTreeMap<String, usize>,
     pub tables: Vec<Skipped>,
-}
-
-/// How many, and one of them.
-#[derive(Default)]
-struct Count {
-    number: usize,
-    example: String,
-}
-
-impl Count {
-    fn add(&mut self, example: &str) {
-        if self.number == 0 {
-            example.clone_into(&mut self.example);
-        }
-        self.number += 1;
-    }
 }
 
 /// The files of a folder in the order of their names, hidden ones left out.
@@ -92,6 +81,8 @@ pub(super) struct Reader<'a> {
     pub files: HashMap<String, PathBuf>,
     /// The same in archives, which are opened when a file is not on the disk.
     pub packed: OnceCell<HashMap<String, FileSource>>,
+    /// Folders in which an image was not found by its very name.
+    pub folders: RefCell<Folders>,
 }
 
 impl Reader<'_> {
@@ -110,15 +101,14 @@ impl Reader<'_> {
                 });
                 continue;
             };
-            let name = path.file_name().unwrap_or_default().to_string_lossy().trim_end_matches(".gz").to_owned();
-            let open = MainTable::open(&path, table.columns)?;
-            let header = open.header();
+            let open = open_table(&path, table.columns, &self.archives.notes)?;
+            let (name, header) = (open.name().to_owned(), Header::of(open.header()));
             let key = table.repeated.and_then(|column| open.position(column));
             let table_name = name.clone();
-            let records = open.reader.into_byte_records().map(move |record| {
-                record.map(as_text).map_err(|error| {
-                    let line = error.position().map_or_else(String::new, |at| format!(", line {}", at.line()));
-                    let reason = format!("the row cannot be read ({error}); download the table again");
+            let records = open.map(move |row| {
+                row.map(|row| row.cells).map_err(|row| {
+                    let line = row.line.map_or_else(String::new, |line| format!(", line {line}"));
+                    let reason = format!("the row cannot be read ({}); download the table again", row.reason);
                     Skipped { item: format!("{table_name}{line}"), reason }
                 })
             });
@@ -146,41 +136,21 @@ impl Reader<'_> {
     /// The image that a row is about; none where it is not there or left out.
     pub(super) fn item(&self, row: &Row, tally: &mut Tally) -> Option<SourceItem> {
         let collection = self.collection;
-        let found = match collection.image {
-            Image::At(paths) => {
-                let candidates = paths(row);
-                let found =
-                    candidates.iter().find_map(|path| Some((self.archives.find(&self.home, path)?, path.as_str())));
-                let found = found.map(|(file, path)| (file, path.trim_start_matches("../").to_owned()));
-                found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
-            }
-            Image::Named(names) => {
-                let candidates = names(row);
-                let on_disk = candidates.iter().find_map(|name| self.files.get(name));
-                let found = match on_disk {
-                    Some(path) => Some(FileSource::Disk(path.clone())),
-                    None => {
-                        let packed = self.packed.get_or_init(|| packed_files(&self.home, self.archives));
-                        candidates.iter().find_map(|name| packed.get(name)).cloned()
-                    }
-                };
-                let found = found.map(|file| {
-                    let name = below(&self.home, &file.path());
-                    (file, name)
-                });
-                found.ok_or_else(|| candidates.into_iter().next().unwrap_or_default())
-            }
+        let candidates = match collection.image {
+            Image::At(names) | Image::Named(names) => names(row),
         };
-        let (file, name) = match found {
-            Ok(found) => found,
-            Err(expected) => {
-                tally.missing.add(&expected);
-                return None;
-            }
+        let found = self.find(&candidates).or_else(|| {
+            let found = self.find_alike(&candidates)?;
+            tally.respelled.add(|| found.1.clone());
+            Some(found)
+        });
+        let Some((file, name)) = found else {
+            tally.missing.add(|| candidates.into_iter().next().unwrap_or_default());
+            return None;
         };
         tally.known.insert(hash(&file.path()));
         if let Some(reason) = (collection.leave_out)(row) {
-            tally.left_out.entry(reason).or_default().add(&name);
+            tally.left_out.entry(reason).or_default().add(|| name.clone());
             return None;
         }
         let masks = (collection.masks)(row);
@@ -194,7 +164,9 @@ impl Reader<'_> {
         Some(SourceItem {
             file,
             name,
-            patient: (collection.patient)(row).map(|patient| format!("{}-{patient}", collection.about.patients)),
+            patient: (collection.patient)(row)
+                .and_then(|patient| identifier(&patient, false))
+                .map(|patient| format!("{}-{patient}", collection.about.patients)),
             view: match collection.view {
                 View::Always(view) => Some(view.to_owned()),
                 View::Column(column) => view_name(row.get(column)),
@@ -211,6 +183,39 @@ impl Reader<'_> {
             licence: Some(licence.unwrap_or(collection.about.licence).to_owned()),
             raw,
         })
+    }
+
+    /// The first of these files that is there, with its name in manifests.
+    fn find(&self, candidates: &[String]) -> Option<(FileSource, String)> {
+        match self.collection.image {
+            Image::At(_) => candidates.iter().find_map(|path| {
+                let file = self.archives.find(&self.home, path)?;
+                Some((file, path.trim_start_matches("../").to_owned()))
+            }),
+            Image::Named(_) => {
+                let file = match candidates.iter().find_map(|name| self.files.get(name)) {
+                    Some(path) => FileSource::Disk(path.clone()),
+                    None => candidates.iter().find_map(|name| self.packed().get(name)).cloned()?,
+                };
+                let name = below(&self.home, &file.path());
+                Some((file, name))
+            }
+        }
+    }
+
+    /// The file that alone is spelled like one of these, see [`crate::spelling`].
+    fn find_alike(&self, candidates: &[String]) -> Option<(FileSource, String)> {
+        let has = |name: &String| match self.collection.image {
+            Image::At(_) => self.folders.borrow_mut().has(&self.home.join(name)),
+            Image::Named(_) => self.files.contains_key(name) || self.packed().contains_key(name),
+        };
+        let named = candidates.iter().filter(|name| !name.is_empty());
+        let other = named.into_iter().find_map(|name| only(spellings(name).into_iter().filter(has)))?;
+        self.find(&[other])
+    }
+
+    fn packed(&self) -> &HashMap<String, FileSource> {
+        self.packed.get_or_init(|| packed_files(&self.home, self.archives))
     }
 
     fn states(&self, row: &Row, tally: &mut Tally) -> States {
@@ -233,15 +238,32 @@ impl Reader<'_> {
                     for_each_word(*whose, |label, word| {
                         let votes: Vec<bool> =
                             row.all(word).filter_map(|cell| cell.parse::<f64>().ok()).map(|vote| vote > 0.5).collect();
-                        let yes = votes.iter().filter(|&&vote| vote).count();
-                        match votes.len() {
-                            0 => {}
-                            num if 2 * yes > num => states.set(label, State::Positive),
-                            _ if yes > 0 => states.set(label, State::Uncertain),
-                            _ => states.set(label, State::Negative),
+                        if !votes.is_empty() {
+                            states.set(label, majority(votes.iter().filter(|&&vote| vote).count(), votes.len()));
                         }
                     });
                     states.conclude(*whose);
+                }
+                Labels::VotesByRow { column, reader, whose, words } => {
+                    let said: Vec<(&str, &str)> = row.all(reader).zip(row.all(column)).collect();
+                    let readers: BTreeSet<&str> = said.iter().filter_map(|(reader, _)| filled(reader)).collect();
+                    if readers.is_empty() {
+                        continue;
+                    }
+                    for &(_, word) in &said {
+                        if filled(word).is_some() && !words.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+                            *tally.words.entry(word.to_owned()).or_default() += 1;
+                        }
+                    }
+                    for &word in *words {
+                        let saw = |(reader, said): &&(&str, &str)| {
+                            filled(reader).is_some() && word.eq_ignore_ascii_case(said)
+                        };
+                        let yes = said.iter().filter(saw).map(|(reader, _)| reader).collect::<BTreeSet<_>>().len();
+                        if let Meaning::Labels(labels) = labels::meaning(word, *whose) {
+                            labels.iter().for_each(|&label| states.set(label, majority(yes, readers.len())));
+                        }
+                    }
                 }
                 Labels::List { column, whose, is_complete } => {
                     let mut says_something = false;
@@ -279,6 +301,14 @@ impl Reader<'_> {
         let mut reports = std::mem::take(&mut tally.tables);
         reports.extend(self.archives.problems(&self.home));
         let name = self.collection.about.name;
+        if tally.respelled.number > 0 {
+            let sentence = format!(
+                "{name}: {} found under names in another Unicode form, or with another case of the extension (for example {})",
+                tally.respelled.of("image"),
+                tally.respelled.example
+            );
+            self.archives.notes.put(format!("{name}, spelling"), sentence);
+        }
         let Count { number, example } = &tally.missing;
         if *number > 0 {
             reports.push(Skipped {
@@ -293,7 +323,7 @@ impl Reader<'_> {
         }
         let mut unknown = Count::default();
         for path in image_files(&self.home).filter(|path| !tally.known.contains(&hash(path))) {
-            unknown.add(&below(&self.home, &path));
+            unknown.add(|| below(&self.home, &path));
         }
         if unknown.number > 0 {
             let Count { number, example } = unknown;
@@ -323,6 +353,15 @@ impl Reader<'_> {
             });
         }
         reports
+    }
+}
+
+/// What readers say of a finding that `yes` of them saw.
+fn majority(yes: usize, readers: usize) -> State {
+    match yes {
+        0 => State::Negative,
+        _ if 2 * yes > readers => State::Positive,
+        _ => State::Uncertain,
     }
 }
 

@@ -12,7 +12,7 @@ mod stanford;
 use super::collection::Collection;
 
 /// All of them, in the order in which they are listed.
-pub(super) static COLLECTIONS: [&Collection; 14] = [
+pub(super) static COLLECTIONS: [&Collection; 15] = [
     &mimic::MIMIC_CXR_JPG,
     &mimic::MIMIC_CXR,
     &stanford::CHEXPERT,
@@ -21,6 +21,7 @@ pub(super) static COLLECTIONS: [&Collection; 14] = [
     &national::PADCHEST,
     &national::BRAX,
     &national::VINDR_CXR,
+    &national::VINDR_CXR_KAGGLE,
     &datathons::RSNA_PNEUMONIA,
     &datathons::SIIM,
     &small::JSRT,

@@ -1,4 +1,4 @@
-//! Large collections of single hospitals or countries: NIH, PadChest, BRAX, VinDr-CXR.
+//! Large collections of single hospitals or countries: NIH, PadChest, BRAX, VinDr-CXR (as published, and Kaggle's edition).
 
 use dataset::Split;
 
@@ -159,6 +159,73 @@ pub(super) static VINDR_CXR: Collection = Collection {
     view: View::Always("PA"),
     labels: &[Labels::Votes(Words::Vindr)],
     split: |row| if row.table.contains("test") { Official::In(Split::Test) } else { Official::NotTest },
+    masks: no_masks,
+    licence: None,
+    leave_out: keep_all,
+    raw: None,
+};
+
+/// Kaggle's edition of VinDr-CXR: `train.csv` has a row for each box that a radiologist drew, or one with `No finding`;
+/// three radiologists read each image. They could choose from fourteen findings. What is known of the test images is
+/// their names, in `sample_submission.csv`. Images are called as in the collection itself, so that they are the same
+/// patients.
+pub(super) static VINDR_CXR_KAGGLE: Collection = Collection {
+    about: About {
+        name: "vindr-cxr-kaggle",
+        title: "VinBigData Chest X-ray Abnormalities Detection (VinDr-CXR)",
+        download: "Kaggle, vinbigdata-chest-xray-abnormalities-detection: the folders train/ and test/, train.csv and \
+                   sample_submission.csv",
+        size: "206 GB",
+        access: Access::Registration,
+        licence: "VinBigData Chest X-ray Abnormalities Detection competition rules (Kaggle)",
+        citation: "Nguyen et al., VinDr-CXR: an open dataset of chest X-rays with radiologist's annotations, Scientific \
+                   Data 9:429, 2022, arXiv:2012.15029",
+        patients: "vindr-cxr",
+    },
+    rows: Rows::Tables(&[
+        MainFacts {
+            files: &["train.csv"],
+            columns: &["image_id", "class_name", "class_id", "rad_id"],
+            is_needed: true,
+            repeated: Some("image_id"),
+        },
+        MainFacts {
+            files: &["sample_submission.csv"],
+            columns: &["image_id"],
+            is_needed: false,
+            repeated: Some("image_id"),
+        },
+    ]),
+    joins: &[],
+    image: Image::At(|row| {
+        let folder = if row.table.contains("submission") { "test" } else { "train" };
+        ["dicom", "dcm", "png", "jpg"].map(|end| format!("{folder}/{}.{end}", row.get("image_id"))).to_vec()
+    }),
+    patient: |row| Some(row.get("image_id").to_owned()),
+    view: View::Always("PA"),
+    labels: &[Labels::VotesByRow {
+        column: "class_name",
+        reader: "rad_id",
+        whose: Words::Vindr,
+        words: &[
+            "Aortic enlargement",
+            "Atelectasis",
+            "Calcification",
+            "Cardiomegaly",
+            "Consolidation",
+            "ILD",
+            "Infiltration",
+            "Lung Opacity",
+            "Nodule/Mass",
+            "Other lesion",
+            "Pleural effusion",
+            "Pleural thickening",
+            "Pneumothorax",
+            "Pulmonary fibrosis",
+            "No finding",
+        ],
+    }],
+    split: |row| if row.table.contains("submission") { Official::In(Split::Test) } else { Official::NotTest },
     masks: no_masks,
     licence: None,
     leave_out: keep_all,

@@ -17,6 +17,7 @@ use crate::prepare::tests::jpeg_of_blocks;
 use crate::prepare::{self, CollectionSource, PrepareConfig, PrepareSummary};
 use crate::progress::Silent;
 
+mod kaggle;
 mod mimic_stanford;
 mod national;
 mod several;
@@ -200,6 +201,7 @@ fn a_wrong_folder_is_a_sentence_that_names_the_file_it_lacks() {
         ("padchest", "`PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv`"),
         ("brax", "`master_spreadsheet_update.csv` or `master_spreadsheet.csv`"),
         ("vindr-cxr", "`annotations/image_labels_train.csv`"),
+        ("vindr-cxr-kaggle", "`train.csv`"),
         ("rsna-pneumonia", "`stage_2_train_labels.csv`"),
         ("siim", "`train-rle.csv` or `stage_2_train.csv`"),
         ("jsrt", "`All247images/JPCLN001.IMG`"),
