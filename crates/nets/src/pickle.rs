@@ -2,7 +2,7 @@
 //!
 //! A pickle of a whole module is read as its state dict: the reader knows how modules keep their parameters and buffers.
 
-use crate::weights::{Checkpoint, HostTensor};
+use crate::weights::{Checkpoint, HostTensor, WeightsError};
 use pytorch_reader::{DType, PytorchReader};
 use std::path::Path;
 
@@ -14,8 +14,13 @@ pub(crate) fn is_pickle(path: &Path) -> bool {
 /// Reads the tensors whose names `wanted` accepts; names of nested dictionaries are joined by dots.
 ///
 /// # Errors
-/// Why it is not possible, as a part of a sentence.
-pub(crate) fn open_pickle(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, String> {
+/// [`WeightsError::Io`] where there is no such file, [`WeightsError::Pickle`].
+pub(crate) fn open_pickle(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, WeightsError> {
+    std::fs::metadata(path).map_err(|source| WeightsError::Io { source, path: path.into() })?;
+    read_tensors(path, wanted).map_err(|reason| WeightsError::Pickle { reason, path: path.into() })
+}
+
+fn read_tensors(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, String> {
     let reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
     let names = reader.keys();
     let mut checkpoint = Checkpoint::default();

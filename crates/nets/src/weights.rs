@@ -4,6 +4,7 @@
 //! `Conv2d` (`[out, in, height, width]` against `[height, width, in, out]`) and `Linear` (`[out, in]` against
 //! `[in, out]`). Tensors are read from the file one at a time, so a model needs its own size in memory and little more.
 
+use crate::pickle::{is_pickle, open_pickle};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData},
@@ -32,6 +33,19 @@ pub enum WeightsError {
     #[error("the file is not a sound safetensors file ({reason}); download or copy it again: {}", path.display())]
     Format {
         /// What the parser said.
+        reason: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A PyTorch pickle could not be read.
+    #[error(
+        "the PyTorch checkpoint cannot be read ({reason}); where PyTorch can load it, save its state dict with `python \
+         -c \"import sys, torch; m = torch.load(sys.argv[1], map_location='cpu', weights_only=False); \
+         torch.save(getattr(m, 'state_dict', lambda: m)(), sys.argv[2])\" OLD.pt NEW.pt` and give the new file: {}",
+        path.display()
+    )]
+    Pickle {
+        /// Reported by the reader.
         reason: String,
         /// Which file.
         path: PathBuf,
@@ -74,6 +88,16 @@ pub struct HostTensor {
     pub values: Vec<f32>,
 }
 
+/// Names of the weights in a folder of diffusers, in the order in which they are looked for.
+pub(crate) const DIFFUSERS_WEIGHTS: [&str; 6] = [
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.fp16.bin",
+];
+
 #[derive(Debug, Clone)]
 enum Entry {
     Memory(HostTensor),
@@ -87,11 +111,15 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the header of a `.safetensors` file, or of all shards of a `*.safetensors.index.json`.
+    /// Reads the header of a `.safetensors` file, or of all shards that a `*.index.json` names. PyTorch pickles (`.bin`,
+    /// `.pth`, `.pt`) are read whole.
     ///
     /// # Errors
-    /// [`WeightsError::Io`] and [`WeightsError::Format`].
+    /// [`WeightsError::Io`], [`WeightsError::Format`] and [`WeightsError::Pickle`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        if is_pickle(path) {
+            return open_pickle(path, |_, _| true);
+        }
         if path.extension().is_some_and(|extension| extension == "json") {
             return Self::open_shards(path);
         }

@@ -293,7 +293,7 @@ fn wrong_files_are_refused_with_what_they_hold_and_what_to_give() {
     for length in [0, 10, bytes.len() / 2, bytes.len() - 30] {
         fs::write(&broken, &bytes[..length]).unwrap();
         let error = DenseNet::load(&broken, &device).unwrap_err();
-        assert!(matches!(error, FeatureError::Pickle { .. }), "{error}");
+        assert!(matches!(error, FeatureError::Weights(nets::WeightsError::Pickle { .. })), "{error}");
         assert!(error.to_string().contains("state_dict") && error.to_string().contains("broken.pt"), "{error}");
     }
     let message = DenseNet::load(&folder.path().join("absent.safetensors"), &device).unwrap_err().to_string();

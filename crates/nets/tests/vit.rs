@@ -71,6 +71,34 @@ fn the_teacher_of_a_training_checkpoint_is_read_from_its_pickle() {
 }
 
 #[test]
+fn state_dicts_saved_from_memory_are_read() {
+    for case in ["vit", "dinov2_swiglu", "registers_none"].map(|name| format!("in_memory/{name}")) {
+        let encoder = agrees(&case, &golden(&case));
+        // Written with the names of files, it loads back equal.
+        let folder = tempfile::tempdir().unwrap();
+        encoder.save(folder.path()).unwrap();
+        agrees(&case, folder.path());
+    }
+}
+
+#[test]
+fn an_encoder_may_have_no_registers() {
+    let case = golden("in_memory/registers_none");
+    let encoder = Vit::load(&case, &Device::flex()).unwrap();
+    assert_eq!(encoder.config().architecture, Architecture::Dinov2WithRegisters);
+    assert_eq!(encoder.config().num_register_tokens, 0);
+    let output = encoder.forward(Tensor::zeros([2, 32, 32, 3], &Device::flex()));
+    assert!(output.register_tokens().is_none());
+    assert_eq!(output.global_tokens(true).dims(), [2, 1, 24]);
+    assert_eq!(output.patch_tokens().dims(), [2, 16, 24]);
+    // transformers expects the tensor, empty as it is.
+    let folder = tempfile::tempdir().unwrap();
+    encoder.save(folder.path()).unwrap();
+    let saved = Checkpoint::open(&folder.path().join("model.safetensors")).unwrap();
+    assert_eq!(saved.shape("embeddings.register_tokens"), Some([1, 0, 24].as_slice()));
+}
+
+#[test]
 fn a_saved_folder_has_the_names_of_transformers_and_loads_back_equal() {
     for case in FOLDERS {
         let folder = tempfile::tempdir().unwrap();

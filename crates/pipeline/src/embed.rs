@@ -6,15 +6,36 @@ use crate::{Skipped, model::network_of, progress::Progress, tensors::to_host};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::TensorToWrite;
-use nets::vit::{Preprocessing, Resize, Vit};
+use nets::vit::Vit;
 use radiograph::{DecodeOptions, Fit, Radiograph};
 use rayon::prelude::*;
 use safetensors::Dtype;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+/// What becomes of an image that is not square before the encoder's own preprocessing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmbedFit {
+    /// Nothing: the encoder's `preprocessor_config.json` decides, as in transformers. A `size` of height and width
+    /// stretches, as does a folder without that file; `shortest_edge` keeps the aspect and a crop cuts off the ends.
+    #[default]
+    Encoder,
+    /// Black borders make it square, as `prepare --fit pad` does.
+    Pad,
+    /// The central square; the ends of the longer side are cut off.
+    CentreCrop,
+    /// Stretched to a square.
+    Stretch,
+}
+
+impl EmbedFit {
+    /// Every choice, by its name in settings and on the command line.
+    pub const NAMES: [&str; 4] = ["encoder", "pad", "centre-crop", "stretch"];
+}
 
 /// What to embed with what.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +48,8 @@ pub struct EmbedConfig {
     pub out: PathBuf,
     /// Pictures that go through the encoder together.
     pub batch_size: usize,
+    /// For images that are not square.
+    pub fit: EmbedFit,
 }
 
 /// What came of it.
@@ -42,8 +65,7 @@ pub struct EmbedSummary {
 
 /// Embeds pictures. Files that cannot be read are skipped and listed.
 ///
-/// Where the encoder's preprocessing asks for an exact size, pictures of another aspect are padded with black first, so
-/// that nothing is squashed.
+/// Images that are not square enter as [`EmbedConfig::fit`] says; by default embeddings equal those of transformers.
 ///
 /// # Errors
 /// An encoder that cannot be used, no readable picture at all, a disk that is full.
@@ -58,7 +80,7 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
     let mut embedded = Embedded { dim: encoder.config().hidden_size, ..Embedded::default() };
     progress.begin("embedding", paths.len() as u64, "images");
     for chunk in paths.chunks(config.batch_size) {
-        let decoded: Vec<Result<Prepared, String>> = chunk.par_iter().map(|path| prepare(path, &encoder)).collect();
+        let decoded: Vec<Result<Prepared, String>> = chunk.par_iter().map(|path| prepare(path, &encoder, config.fit)).collect();
         let mut batch: Vec<(&Path, Prepared)> = Vec::with_capacity(chunk.len());
         for (path, prepared) in chunk.iter().zip(decoded) {
             match prepared {
@@ -126,10 +148,10 @@ struct Prepared {
     size: [usize; 2],
 }
 
-fn prepare(path: &Path, encoder: &Vit) -> Result<Prepared, String> {
+fn prepare(path: &Path, encoder: &Vit, fit: EmbedFit) -> Result<Prepared, String> {
     let picture =
         radiograph::decode_file(path, &DecodeOptions::default()).map_err(|error| error.reason().to_string())?;
-    let prepared = to_bytes(&picture, encoder.preprocessing());
+    let prepared = to_bytes(&picture, fit);
     let patch_size = encoder.config().patch_size;
     let [height, width] = encoder.preprocessing().output_size(prepared.size);
     if height.min(width) < patch_size {
@@ -147,18 +169,18 @@ fn prepare(path: &Path, encoder: &Vit) -> Result<Prepared, String> {
     Ok(prepared)
 }
 
-fn to_bytes(picture: &Radiograph, preprocessing: &Preprocessing) -> Prepared {
+fn to_bytes(picture: &Radiograph, fit: EmbedFit) -> Prepared {
     let (height, width) = (picture.height, picture.width);
-    let keeps_aspect = match preprocessing.resize {
-        Some(Resize::Exact([to_height, to_width])) => height * to_width == width * to_height,
-        Some(Resize::ShortestEdge(_)) | None => true,
+    let (side, fit) = match fit {
+        EmbedFit::Pad => (height.max(width), Fit::Pad),
+        EmbedFit::CentreCrop => (height.min(width), Fit::CentreCrop),
+        EmbedFit::Stretch => (height.max(width), Fit::Stretch),
+        EmbedFit::Encoder => return Prepared { pixels: radiograph::to_u8(&picture.pixels), size: [height, width] },
     };
-    if keeps_aspect {
-        Prepared { pixels: radiograph::to_u8(&picture.pixels), size: [height, width] }
-    } else {
-        let side = height.max(width);
-        Prepared { pixels: radiograph::fit_square(picture, side, Fit::Pad), size: [side, side] }
+    if height == width {
+        return to_bytes(picture, EmbedFit::Encoder);
     }
+    Prepared { pixels: radiograph::fit_square(picture, side, fit), size: [side, side] }
 }
 
 /// Rows of the file to come.
@@ -242,6 +264,7 @@ mod tests {
             images: vec![at("first.png"), at("pictures"), at("missing.png")],
             out: at("new/embeddings.safetensors"),
             batch_size: 2,
+            fit: EmbedFit::Encoder,
         };
         let summary = run(&config, &Device::flex(), &Silent).unwrap();
         assert_eq!((summary.num_images, summary.dim), (3, 192));
@@ -277,6 +300,7 @@ mod tests {
             images: vec![bad],
             out: folder.path().join("out.safetensors"),
             batch_size: 8,
+            fit: EmbedFit::Encoder,
         };
         let error = run(&config, &Device::flex(), &Silent).unwrap_err().to_string();
         assert!(error.contains("none of 1 files") && error.ends_with("bad.png"), "{error}");
@@ -284,12 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_another_aspect_are_padded_not_squashed() {
+    fn images_that_are_not_square_become_so_where_asked() {
         let tall = Radiograph::from_pixels(vec![1.0; 40 * 20], 40, 20).unwrap();
-        let prepared = to_bytes(&tall, &Preprocessing::of_size(32));
-        assert_eq!(prepared.size, [40, 40]);
-        assert_eq!((prepared.pixels[0], prepared.pixels[20]), (0, 255));
-        let kept = Preprocessing { resize: Some(Resize::ShortestEdge(32)), ..Preprocessing::default() };
-        assert_eq!(to_bytes(&tall, &kept).size, [40, 20]);
+        let padded = to_bytes(&tall, EmbedFit::Pad);
+        assert_eq!(padded.size, [40, 40]);
+        assert_eq!((padded.pixels[0], padded.pixels[20]), (0, 255));
+        let stretched = to_bytes(&tall, EmbedFit::Stretch);
+        assert_eq!((stretched.size, stretched.pixels[0]), ([40, 40], 255));
+        assert_eq!(to_bytes(&tall, EmbedFit::CentreCrop).size, [20, 20]);
+        assert_eq!(to_bytes(&tall, EmbedFit::Encoder).size, [40, 20]);
     }
 }

@@ -14,7 +14,7 @@ use dataset::{Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
 use nets::{
     autoencoder::Autoencoder,
     init::{Initialisation, randomise},
-    vit::{Vit, VitConfig},
+    vit::{Resize, Vit, VitConfig},
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -332,13 +332,15 @@ fn embeddings(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(EncodingsReader, Option<f64>)> {
-    let network = encoder_folder(folder, dataset, device)?;
-    let (name, fingerprint) = (name_of(EMBEDDINGS, folder), dataset::fingerprint(&network)?);
+    let given = folder;
+    let network = encoder_folder(given, dataset, device)?;
+    let (name, fingerprint) = (name_of(EMBEDDINGS, given), dataset::fingerprint(&network)?);
     let folder = network.as_path();
     if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
         return Ok((reader, None));
     }
     let encoder = Vit::load(folder, device)?;
+    say_how_images_were_fitted(dataset, &encoder, given == network, progress);
     let size = dataset.image_size();
     let config = encoder.config();
     let specs = [TensorSpec::new("embeddings", [1 + config.num_register_tokens, config.hidden_size])];
@@ -348,6 +350,24 @@ fn embeddings(
     };
     link(folder, dataset, &name, &fingerprint)?;
     write(dataset, &name, &fingerprint, &specs, batch_size, "embedding", progress, encode)
+}
+
+/// `prepare` made the images square. Says so where a published encoder's own preprocessing does something else with
+/// images that are not: transformers would give other embeddings for their files.
+fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Vit, is_published: bool, progress: &dyn Progress) {
+    let is_padded = dataset.info().preparation.get("fit").and_then(|fit| fit.as_str()) == Some("pad");
+    if !is_published || !is_padded {
+        return;
+    }
+    let (own, other) = match encoder.preprocessing().resize {
+        Some(Resize::Exact(_)) => ("stretches", "stretch"),
+        Some(Resize::ShortestEdge(_)) => ("crops", "centre-crop"),
+        None => return,
+    };
+    progress.say(&format!(
+        "`prepare --fit pad` gave images that are not square black borders; the encoder's own preprocessing {own} them. \
+         `prepare --fit {other}` gives embeddings as transformers would"
+    ));
 }
 
 /// Refuses images that an autoencoder would not give back in their size.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::embed::{self, EmbedConfig};
+use pipeline::embed::{self, EmbedConfig, EmbedFit};
 
+use super::{word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -24,11 +25,15 @@ pub struct Arguments {
     /// Images that go through the network together; changes speed and memory, not the result
     #[arg(long, value_name = "N", default_value_t = 8)]
     batch_size: usize,
+    /// Shape images that are not square: as the encoder's `preprocessor_config.json` says (`encoder`, equal to
+    /// transformers), or make them square first
+    #[arg(long, default_value = "encoder", value_parser = words(EmbedFit::NAMES))]
+    fit: String,
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     context.refuse_overrides("embed")?;
-    let Arguments { encoder, images, out, batch_size } = arguments;
-    let config = EmbedConfig { encoder, images, out, batch_size };
+    let Arguments { encoder, images, out, batch_size, fit } = arguments;
+    let config = EmbedConfig { encoder, images, out, batch_size, fit: word(&fit)? };
     context.perform(&config, |terminal| embed::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

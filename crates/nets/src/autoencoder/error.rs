@@ -11,8 +11,8 @@ use std::{
 pub enum AutoencoderError {
     /// Nothing in the folder looks like an autoencoder.
     #[error(
-        "the folder holds no autoencoder: give one with the `config.json` and `diffusion_pytorch_model.safetensors` of \
-         diffusers, or with `encoder.safetensors` and `decoder.safetensors` of TAESD: {}",
+        "the folder holds no autoencoder: give one with the `config.json` and `diffusion_pytorch_model.safetensors` (or `.bin`) \
+         of diffusers, or with `encoder.safetensors` and `decoder.safetensors` of TAESD: {}",
         path.display()
     )]
     NotFound {

@@ -4,18 +4,13 @@ use super::{
     error::{AutoencoderError, Unsupported},
     statistics::LatentStatistics,
 };
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS as WEIGHTS};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 pub(super) const CONFIG: &str = "config.json";
 const STATISTICS: &str = "latent_statistics.json";
-const WEIGHTS: [&str; 3] = [
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "diffusion_pytorch_model.fp16.safetensors",
-];
 
 /// Reads a JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, AutoencoderError> {

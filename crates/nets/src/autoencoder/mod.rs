@@ -99,6 +99,11 @@ impl AutoencoderKlConfig {
 }
 
 impl Autoencoder {
+    /// Whether a folder holds the two files of TAESD as its author publishes them.
+    pub fn is_raw(folder: &Path) -> bool {
+        raw::is_raw(folder)
+    }
+
     /// Reads a folder in one of the three layouts; a `latent_statistics.json` in it, `{"mean": [..], "std": [..]}`,
     /// overrides the scale of the configuration. A folder of a whole Stable Diffusion pipeline is read from its `vae`.
     ///

@@ -14,8 +14,10 @@ use crate::weights::{Checkpoint, load_weights};
 use burn::tensor::Device;
 use std::{collections::BTreeSet, path::Path};
 
-const ENCODER_NAMES: [&str; 2] = ["encoder.safetensors", "taesd_encoder.safetensors"];
-const DECODER_NAMES: [&str; 2] = ["decoder.safetensors", "taesd_decoder.safetensors"];
+const ENCODER_NAMES: [&str; 4] =
+    ["encoder.safetensors", "taesd_encoder.safetensors", "encoder.pth", "taesd_encoder.pth"];
+const DECODER_NAMES: [&str; 4] =
+    ["decoder.safetensors", "taesd_decoder.safetensors", "decoder.pth", "taesd_decoder.pth"];
 
 /// What the files say about the network.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +32,7 @@ pub struct RawShape {
 
 /// True where `folder` holds a pair of files that [`load`] reads.
 pub fn is_raw(folder: &Path) -> bool {
-    let any = |names: [&str; 2]| names.iter().any(|name| folder.join(name).is_file());
+    let any = |names: [&str; 4]| names.iter().any(|name| folder.join(name).is_file());
     any(ENCODER_NAMES) && any(DECODER_NAMES)
 }
 

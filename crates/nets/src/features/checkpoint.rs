@@ -40,8 +40,7 @@ pub(super) fn open(path: &Path, kind: &Kind) -> Result<Checkpoint, FeatureError>
             }
             own_name(names, name).is_some()
         };
-        let pickle = |reason| FeatureError::Pickle { reason, path: path.into() };
-        let checkpoint = open_pickle(path, wanted).map_err(pickle)?;
+        let checkpoint = open_pickle(path, wanted).map_err(FeatureError::Weights)?;
         (checkpoint, all.into_inner())
     } else {
         let checkpoint = Checkpoint::open(path).map_err(FeatureError::Weights)?;

@@ -10,19 +10,6 @@ pub enum FeatureError {
     /// The file could not be read.
     #[error(transparent)]
     Weights(WeightsError),
-    /// A PyTorch pickle could not be read.
-    #[error(
-        "the PyTorch file cannot be read ({reason}); where PyTorch can load it, save its state dict with `python -c \
-         \"import sys, torch; m = torch.load(sys.argv[1], map_location='cpu', weights_only=False); \
-         torch.save(m.state_dict(), sys.argv[2])\" OLD.pt NEW.pt` and give the new file: {}",
-        path.display()
-    )]
-    Pickle {
-        /// What the reader said.
-        reason: String,
-        /// Which file.
-        path: PathBuf,
-    },
     /// The file is of another network.
     #[error("the file holds {found}, so it is no {network}; {remedy}: {}", path.display())]
     OtherNetwork {

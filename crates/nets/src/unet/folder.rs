@@ -1,7 +1,7 @@
-//! Model folders in diffusers' layout: `config.json` beside `diffusion_pytorch_model.safetensors`.
+//! Model folders in diffusers' layout: `config.json` beside weights.
 
 use super::{ConfigError, UNet, UNetConfig};
-use crate::weights::{Checkpoint, WeightsError, load_weights, weights_of};
+use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS, WeightsError, load_weights, weights_of};
 use burn::tensor::Device;
 use std::{
     fs::{self, File},
@@ -10,10 +10,7 @@ use std::{
 };
 
 const CONFIG_NAME: &str = "config.json";
-const WEIGHTS_NAME: &str = "diffusion_pytorch_model.safetensors";
-/// In the order in which they are looked for.
-const WEIGHTS_NAMES: [&str; 3] =
-    [WEIGHTS_NAME, "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.fp16.safetensors"];
+const WEIGHTS_NAME: &str = DIFFUSERS_WEIGHTS[0];
 
 /// Why a UNet folder cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +82,7 @@ impl UNetConfig {
 
 impl UNet {
     /// Reads a folder that diffusers or [`UNet::save`] wrote, or the subfolder `unet` of one; f32, f16 and bf16 files,
-    /// whole or in shards.
+    /// whole or in shards, as safetensors or PyTorch pickles.
     ///
     /// # Errors
     /// [`UNetError`], naming each tensor that is missing, unknown or of another shape than the settings ask for.
@@ -94,7 +91,7 @@ impl UNet {
         let config_error = |source| UNetError::Config { source, path: folder.join(CONFIG_NAME) };
         let weights_error = |source| UNetError::of_weights(source, &folder);
         let unet = config.init(device).map_err(config_error)?;
-        let checkpoint = Checkpoint::open_in(&folder, &WEIGHTS_NAMES).map_err(weights_error)?;
+        let checkpoint = Checkpoint::open_in(&folder, &DIFFUSERS_WEIGHTS).map_err(weights_error)?;
         load_weights(unet, &checkpoint).map_err(weights_error)
     }
 

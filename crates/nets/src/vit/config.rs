@@ -60,7 +60,7 @@ pub struct VitConfig {
     /// Whether the weights hold a mask token: always with registers, as stated in DINOv2, never in ViT. It takes part
     /// in masked pre-training only, not in the output.
     pub use_mask_token: bool,
-    /// Tokens between class token and patches; 0 unless the architecture has registers.
+    /// Tokens between class token and patches; 0 without registers.
     pub num_register_tokens: usize,
 }
 
@@ -187,7 +187,8 @@ impl VitConfig {
             return Err(VitError::field("layerscale_value", self.layerscale_value, "must be a finite number"));
         }
         let has_registers = self.architecture == Architecture::Dinov2WithRegisters;
-        if self.num_register_tokens as u64 > LARGEST || (self.num_register_tokens > 0) != has_registers {
+        // A network with registers may have none: transformers accepts 0.
+        if self.num_register_tokens as u64 > LARGEST || (self.num_register_tokens > 0 && !has_registers) {
             let problem = format!("does not fit `model_type` {}", self.architecture.model_type());
             return Err(VitError::field("num_register_tokens", self.num_register_tokens, problem));
         }
@@ -263,7 +264,7 @@ impl TryFrom<Map<String, Value>> for VitConfig {
                 Architecture::Dinov2WithRegisters => true,
             },
             num_register_tokens: match architecture {
-                Architecture::Dinov2WithRegisters => fields.size("num_register_tokens", 4)?,
+                Architecture::Dinov2WithRegisters => fields.count("num_register_tokens", 4)?,
                 _ => 0,
             },
         };
@@ -333,6 +334,22 @@ impl Fields {
             None => Ok(default),
             Some(value) => whole(&value)
                 .ok_or_else(|| VitError::field(field, value, format!("must be a whole number in 1..={LARGEST}"))),
+        }
+    }
+
+    /// Also 0.
+    fn count(&mut self, field: &'static str, default: usize) -> Result<usize, VitError> {
+        match self.0.get(field).and_then(Value::as_f64) {
+            Some(0.0) => {
+                self.0.remove(field);
+                Ok(0)
+            }
+            _ => self.size(field, default).map_err(|error| match error {
+                VitError::Field { field, value, .. } => {
+                    VitError::field(field, value, format!("must be a whole number in 0..={LARGEST}"))
+                }
+                other => other,
+            }),
         }
     }
 

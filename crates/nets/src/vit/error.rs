@@ -63,14 +63,6 @@ pub enum VitError {
     /// The weights do not fit or cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A PyTorch pickle could not be read.
-    #[error("the PyTorch checkpoint cannot be read ({reason}); save its state dict with `safetensors.torch.save_file` instead: {}", path.display())]
-    Pickle {
-        /// What the reader said.
-        reason: String,
-        /// Which file.
-        path: PathBuf,
-    },
     /// The number of pixels does not fit the size of the pictures.
     #[error("{num_values} values are not a whole number of {height} x {width} pictures, at least one pixel each")]
     Pictures {

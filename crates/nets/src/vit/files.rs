@@ -18,7 +18,8 @@ use std::{
 };
 
 /// Names under which weights lie in a folder, in order of preference.
-const WEIGHT_FILES: &[&str] = &["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+const WEIGHT_FILES: &[&str] =
+    &["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 impl Vit {
     /// Reads an encoder: a folder with `config.json`, weights and optionally `preprocessor_config.json`, or a bare state
@@ -52,6 +53,7 @@ impl Vit {
             }
         };
         settle_mask_token(&mut checkpoint, &config);
+        settle_registers(&mut checkpoint);
         let preprocessing_path =
             folder.map(|folder| folder.join("preprocessor_config.json")).filter(|path| path.exists());
         let preprocessing = match preprocessing_path {
@@ -83,7 +85,12 @@ impl Vit {
         fs::create_dir_all(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
         let weights_path = folder.join("model.safetensors");
         let temporary = temporary_beside(&weights_path);
-        to_file_names(weights_of(self), self.config()).save(&temporary, half, None)?;
+        let mut weights = to_file_names(weights_of(self), self.config());
+        if self.config().architecture == Architecture::Dinov2WithRegisters && self.config().num_register_tokens == 0 {
+            let none = HostTensor { shape: vec![1, 0, self.config().hidden_size], values: Vec::new() };
+            weights.insert(REGISTERS, none);
+        }
+        weights.save(&temporary, half, None)?;
         commit(&temporary, &weights_path)?;
         write_json(&folder.join("preprocessor_config.json"), self.preprocessing())?;
         // Last: a folder with a configuration is complete.
@@ -93,7 +100,7 @@ impl Vit {
 
 fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
     if is_pickle(path) {
-        open_pickle(path, belongs_to_encoder).map_err(|reason| VitError::Pickle { reason, path: path.into() })
+        Ok(open_pickle(path, belongs_to_encoder)?)
     } else {
         Ok(Checkpoint::open(path)?)
     }
@@ -131,6 +138,15 @@ fn settle_mask_token(checkpoint: &mut Checkpoint, config: &VitConfig) {
     } else if config.use_mask_token && checkpoint.shape(KEY).is_none() {
         let zeros = HostTensor { shape: vec![1, config.hidden_size], values: vec![0.0; config.hidden_size] };
         checkpoint.insert(KEY, zeros);
+    }
+}
+
+const REGISTERS: &str = "embeddings.register_tokens";
+
+/// transformers keeps an empty tensor where a network has no register.
+fn settle_registers(checkpoint: &mut Checkpoint) {
+    if checkpoint.shape(REGISTERS).is_some_and(|shape| shape.contains(&0)) {
+        checkpoint.remove(REGISTERS);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The spellings of one network's keys: transformers' `ViTModel` and `Dinov2Model`, and the state dicts of the original
-//! DINO and DINOv2 code. All become the field names of [`super::Vit`], which are those of `Dinov2Model`.
+//! The spellings of one network's keys: transformers' `ViTModel` and `Dinov2Model` in files, their state dicts in memory
+//! since transformers 5 (`torch.save(model.state_dict())`), and the state dicts of the original DINO and DINOv2 code. All become the field names of [`super::Vit`], which are those of `Dinov2Model`.
 
 use super::{Architecture, VitConfig, VitError};
 use crate::weights::{Checkpoint, HostTensor, WeightsError};
@@ -37,7 +37,7 @@ fn without_prefixes(key: &str) -> &str {
 pub(super) fn to_field_names(checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
     let all: Vec<String> = checkpoint.keys().map(Into::into).collect();
     let renamed = checkpoint.rename(|key| belongs_to_encoder(&all, key).then(|| field_name(without_prefixes(key))));
-    split_fused_projections(renamed)
+    join_gated_layers(split_fused_projections(renamed)?)
 }
 
 /// Whether the keys are those of the original code rather than transformers'.
@@ -65,9 +65,11 @@ fn field_name(key: &str) -> String {
         let rest = replace_first(&rest, "mlp.w12.", "mlp.fc1.");
         return format!("encoder.layer.{layer}.{}", replace_first(&rest, "mlp.w3.", "mlp.fc2."));
     }
-    if let Some((layer, rest)) = key.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.')) {
+    let in_layer = key.strip_prefix("encoder.layer.").or_else(|| key.strip_prefix("layers."));
+    if let Some((layer, rest)) = in_layer.and_then(|rest| rest.split_once('.')) {
         let rest = LAYER_NAMES
             .iter()
+            .chain(MEMORY_NAMES)
             .find_map(|(file, field)| rest.strip_prefix(file).map(|rest| format!("{field}{rest}")))
             .unwrap_or_else(|| rest.into());
         return format!("encoder.layer.{layer}.{rest}");
@@ -83,6 +85,15 @@ const LAYER_NAMES: &[(&str, &str)] = &[
     ("output.dense.", "mlp.fc2."),
     ("mlp.weights_in.", "mlp.fc1."),
     ("mlp.weights_out.", "mlp.fc2."),
+];
+
+/// Within a block: the name in memory since transformers 5 and ours.
+const MEMORY_NAMES: &[(&str, &str)] = &[
+    ("attention.q_proj.", "attention.attention.query."),
+    ("attention.k_proj.", "attention.attention.key."),
+    ("attention.v_proj.", "attention.attention.value."),
+    ("attention.o_proj.", "attention.output.dense."),
+    ("mlp.down_proj.", "mlp.fc2."),
 ];
 
 fn replace_first(text: &str, from: &str, to: &str) -> String {
@@ -106,6 +117,26 @@ fn split_fused_projections(mut checkpoint: Checkpoint) -> Result<Checkpoint, Wei
             checkpoint.insert(key.replace(".qkv.", &format!(".{part}.")), tensor);
         }
         checkpoint.remove(&key);
+    }
+    Ok(checkpoint)
+}
+
+/// transformers 5 has the two halves of SwiGLU's first layer apart in memory; files stack the gate on the other.
+fn join_gated_layers(mut checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
+    let gates: Vec<String> = checkpoint.keys().filter(|key| key.contains(".mlp.gate_proj.")).map(Into::into).collect();
+    for key in gates {
+        let other = key.replace(".gate_proj.", ".up_proj.");
+        let HostTensor { mut shape, mut values } = checkpoint.read(&key)?;
+        let up = checkpoint.read(&other)?;
+        if up.shape != shape || shape.is_empty() {
+            let problems = vec![format!("`{key}` has shape {shape:?}, `{other}` {:?}; they must be equal", up.shape)];
+            return Err(WeightsError::Mismatch { problems });
+        }
+        shape[0] *= 2;
+        values.extend(up.values);
+        checkpoint.remove(&key);
+        checkpoint.remove(&other);
+        checkpoint.insert(key.replace(".gate_proj.", ".fc1."), HostTensor { shape, values });
     }
     Ok(checkpoint)
 }

@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 /// What a folder holds: one network, or nothing known.
 pub(super) fn network(path: &Path) -> Option<Inspection> {
     let mut inspection = Inspection::new(Kind::Network);
-    let is_raw_autoencoder = path.join("encoder.safetensors").is_file() && path.join("decoder.safetensors").is_file();
+    let is_raw_autoencoder = Autoencoder::is_raw(path);
     let config_path = path.join("config.json");
     if !config_path.is_file() {
         return if is_raw_autoencoder {
@@ -128,6 +128,15 @@ fn encoder(inspection: &mut Inspection, path: &Path) {
     let crop = preprocessing.crop.map_or(String::new(), |[height, width]| format!(", cuts out {height} x {width}"));
     let (mean, deviation) = (preprocessing.mean, preprocessing.deviation);
     inspection.line("preprocessing", format!("{resize}{crop}; mean {mean:?}, deviation {deviation:?}"));
+    let oblong = match (preprocessing.resize, preprocessing.crop) {
+        (Some(Resize::Exact([height, width])), None) => format!("stretched to {height} x {width}"),
+        (Some(Resize::Exact([height, width])), Some(crop)) => {
+            format!("stretched to {height} x {width}, cropped to {} x {}", crop[0], crop[1])
+        }
+        (_, Some([height, width])) => format!("keep their aspect, cropped to the central {height} x {width}"),
+        (_, None) => "keep their aspect".to_owned(),
+    };
+    inspection.line("images not square", format!("{oblong} (`embed --fit` chooses otherwise)"));
     inspection.line("tensors", "all there, none too many, shapes fit");
 }
 

@@ -2,6 +2,7 @@
 
 mod augmentation;
 mod features;
+mod oblong;
 mod segmentation;
 mod views;
 

@@ -169,6 +169,25 @@ def dinov2_original():
     save_io(folder, model, sizes={"native": (16, 16), "wide": (13, 31), "small": (9, 8)})
 
 
+def in_memory_names():
+    """`torch.save(model.state_dict())` beside `config.json`: since transformers 5 other names than those in files."""
+    cases = {
+        "vit": (ViTModel(ViTConfig(**TINY, intermediate_size=40)), dict(interpolate_pos_encoding=True)),
+        "dinov2_swiglu": (Dinov2Model(Dinov2Config(**TINY, mlp_ratio=3, use_swiglu_ffn=True)), {}),
+        # No register at all, which is valid.
+        "registers_none": (
+            Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**TINY, mlp_ratio=2, num_register_tokens=0)), {},
+        ),
+    }
+    for name, (model, options) in cases.items():
+        folder = HERE / "in_memory" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        scramble(model).config.save_pretrained(folder)
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        save_io(folder, model, sizes={"native": (32, 32), "wide": (27, 61)}, **options)
+
+
 def preprocessing():
     """Pillow's resizing, bit for bit, and whole image processors."""
     generator = numpy.random.default_rng(5)
@@ -224,6 +243,7 @@ def main():
     dino_cases()
     dinov2_original()
     preprocessing()
+    in_memory_names()
     versions = {"transformers": transformers.__version__, "torch": torch.__version__, "pillow": Image.__version__}
     (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 
