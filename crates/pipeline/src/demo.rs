@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
 use diffusion::interpolate::Interpolation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::encode::{self, EncodeConfig};
 use crate::generate::{self, GenerateConfig, PairRule, Strategy};
@@ -34,7 +34,8 @@ const DISCLAIMER: &str = "Every source image here is a drawn phantom, and the mo
                           minutes. The pictures and numbers show that every stage works; they are not results.";
 
 /// How much to do, and where.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DemoConfig {
     /// The folder for everything.
     pub out: PathBuf,
@@ -105,7 +106,7 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     })?;
     let interpolate = Strategy::Interpolate {
         pairs: PairRule::Neighbour,
-        fractions: vec![0.0, 0.25, 0.5, 0.75, 1.0],
+        fractions: generate::quarters(),
         interpolation: Interpolation::Slerp,
     };
     clock.time("6. generate interpolations", || {

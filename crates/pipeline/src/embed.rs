@@ -10,14 +10,15 @@ use nets::vit::{Preprocessing, Resize, Vit};
 use radiograph::{DecodeOptions, Fit, Radiograph};
 use rayon::prelude::*;
 use safetensors::Dtype;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 /// What to embed with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EmbedConfig {
     /// Folder of the encoder, a state dict of the original DINO code, or a run or model folder, whose encoder is taken.
     pub encoder: PathBuf,

@@ -21,11 +21,12 @@ use diffusion::{Sampler, interpolate::Interpolation};
 use figure::Figure;
 pub use jobs::PairRule;
 use jobs::{Job, Sources};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What to generate, from what, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GenerateConfig {
     /// A run or a model folder.
     pub model: PathBuf,
@@ -56,21 +57,25 @@ pub struct GenerateConfig {
 }
 
 /// How conditions are made of sources.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Each source's own embedding.
     Reconstruct {
-        /// Images for each source.
+        /// Images for each source. Default 1.
+        #[serde(default = "one_variant")]
         variants: usize,
     },
     /// Mixtures of two embeddings.
     Interpolate {
-        /// Which two.
+        /// Which two. Default `label`.
+        #[serde(default)]
         pairs: PairRule,
-        /// How far from the first to the second, each in 0..=1.
+        /// How far from the first to the second, each in 0..=1. Default 0, 0.25, 0.5, 0.75 and 1.
+        #[serde(default = "quarters")]
         fractions: Vec<f64>,
-        /// Straight or along the sphere.
+        /// Straight or along the sphere. Default `slerp`.
+        #[serde(default)]
         interpolation: Interpolation,
     },
     /// Exactly the images that a table lists: the columns `source` (an image's id) and, for mixtures, `target` and
@@ -78,12 +83,22 @@ pub enum Strategy {
     Listed {
         /// A CSV file with a head line.
         table: PathBuf,
-        /// Straight or along the sphere.
+        /// Straight or along the sphere. Default `slerp`.
+        #[serde(default)]
         interpolation: Interpolation,
     },
     /// The learned null condition: what the model draws by itself, and the control of everything that its condition is
     /// said to do. Guidance has nothing to guide towards and is off.
     Unconditional,
+}
+
+fn one_variant() -> usize {
+    1
+}
+
+/// The fractions of a row of mixtures, unless others are asked for.
+pub fn quarters() -> Vec<f64> {
+    vec![0.0, 0.25, 0.5, 0.75, 1.0]
 }
 
 impl Strategy {

@@ -13,6 +13,7 @@ pub mod features;
 pub mod generate;
 pub mod inspect;
 pub mod model;
+mod outputs;
 pub mod pretrain;
 pub mod recipe;
 pub mod report;
@@ -24,3 +25,4 @@ pub mod train;
 pub mod views;
 
 pub use ingest::{Skipped, progress};
+pub use run::{Begun, Inputs, begun};

@@ -15,13 +15,14 @@ mod place;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
 use crate::progress::Progress;
 
 /// What to report on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReportConfig {
     /// Runs, datasets (synthetic ones too), models, networks, results of evaluations (files or folders), or folders that
     /// hold some of these.

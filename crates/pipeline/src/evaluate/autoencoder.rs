@@ -15,7 +15,7 @@ use metrics::{Moments, Rows, frechet_distance, kernel_distance, peak_signal_to_n
 use nets::autoencoder::Autoencoder;
 use radiograph::{Border, Grid, RgbImage};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::encode;
 use crate::features::{FeatureChoice, LoadedFeatures};
@@ -31,7 +31,8 @@ const NUM_SHOWN: usize = 8;
 const DIFFERENCE_GAIN: f32 = 4.0;
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AutoencoderConfig {
     /// The images.
     pub dataset: PathBuf,

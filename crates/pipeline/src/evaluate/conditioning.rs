@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use dataset::Dataset;
 use diffusion::random;
 use metrics::{Rows, bootstrap_interval, nearest_neighbours};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, REPLICATES};
@@ -21,7 +21,8 @@ use crate::features::FeatureChoice;
 use crate::progress::Progress;
 
 /// What to compare with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConditioningConfig {
     /// The dataset whose embeddings were the conditions.
     pub real: PathBuf,

@@ -15,7 +15,7 @@ use metrics::{
 use nets::autoencoder::Autoencoder;
 use nets::init::{Initialisation, randomise};
 use nets::vit::Vit;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CONFIDENCE, REPLICATES, reduced_side};
 use crate::encode;
@@ -32,7 +32,8 @@ const PROBE_STRENGTH: f64 = 0.01;
 const LATENT_CELLS: usize = 4;
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
     /// The images.
     pub dataset: PathBuf,

@@ -18,7 +18,7 @@ use metrics::{
     DEFAULT_NEIGHBOURS, FrechetEstimate, Moments, Neighbourhoods, Quality, Rows, frechet_estimate, frechet_estimate_to,
     intensity, kernel_distance, kernel_distance_interval,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 mod drift;
@@ -34,7 +34,8 @@ use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes};
 const KERNEL_REPLICATES: usize = 200;
 
 /// What to compare.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FidelityConfig {
     /// The real images: a dataset, or a file of statistics that another run of this evaluation wrote.
     pub real: PathBuf,

@@ -16,7 +16,7 @@ use metrics::{
     distance_between_groups, nearest_rows, share_nearer_than,
 };
 use radiograph::{Border, Grid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes, reduced_side};
@@ -31,7 +31,8 @@ const MAX_CELLS: usize = 10;
 const SHOWN_PAIRS: usize = 24;
 
 /// What to audit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MemorisationConfig {
     /// The dataset that the generator was trained on: its split `train` is what could have been memorised.
     pub real: PathBuf,

@@ -8,17 +8,18 @@ use diffusion::{
     interpolate::Interpolation,
     random::{self, Purpose},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
 /// How the two ends of an interpolation are chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairRule {
-    /// Another patient's image with the same labels.
+    /// Another patient's image with the same labels. The default.
+    #[default]
     Label,
     /// The nearest embedding (by cosine) of another patient.
     Neighbour,

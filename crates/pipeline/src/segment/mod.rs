@@ -44,7 +44,8 @@ pub(crate) use segmenter::{Example, Examples, Segmented, darkness, oracle};
 pub use segmenter::{Refinement, Segmenter, SegmenterSettings};
 
 /// What to segment with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentConfig {
     /// A run or a model folder.
     pub model: PathBuf,

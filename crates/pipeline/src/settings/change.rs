@@ -8,6 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use super::reader::{Problem, Reason, UNKNOWN, read, read_first};
+use super::sentence::{did_you_mean, sentence};
+use super::tree::{each_table, get, paths, put, remove, value_at};
 use super::words::{nearest_all, same_word};
 
 /// Spellings in one tree that are put right before something else must be wrong.
@@ -33,14 +35,33 @@ pub fn change<T: Serialize + DeserializeOwned + Clone>(settings: &T, overrides: 
     }
 }
 
-/// Whether settings of this type begin a path with this key, in any spelling.
+/// As [`change`]; a path that begins with a key of `section` may leave the section's name out.
 ///
 /// # Errors
-/// Settings that TOML cannot hold.
-pub fn has_key<T: Serialize + DeserializeOwned>(settings: &T, key: &str) -> Result<bool> {
+/// Those of [`change`].
+pub fn change_within<T: Serialize + DeserializeOwned + Clone>(
+    settings: &T,
+    section: &str,
+    overrides: &[(String, String)],
+) -> Result<T> {
     let tree = Table::try_from(settings).context("the settings cannot be written as TOML")?;
-    let known = keys_at::<T>(&tree, &[]).map(|known| known.names).unwrap_or_default();
-    Ok(same_word(key, &known).is_some())
+    let known = |place: &[String]| keys_at::<T>(&tree, place).map(|known| known.names).unwrap_or_default();
+    let (inside, beside) = (known(&[section.to_owned()]), known(&[]));
+    let full = |(path, text): &(String, String)| {
+        let key = path.split('.').next().unwrap_or_default().trim();
+        let is_beside = same_word(key, &beside).is_some()
+            || (nearest_all(key, inside.iter().copied()).is_empty()
+                && !nearest_all(key, beside.iter().copied()).is_empty());
+        let is_inside = same_word(key, &inside).is_some() || !is_beside;
+        (if is_inside { format!("{section}.{path}") } else { path.clone() }, text.clone())
+    };
+    let overrides: Vec<(String, String)> = overrides.iter().map(full).collect();
+    // What was left out is left out of the answer.
+    let shorter = |error: anyhow::Error| {
+        let text = format!("{error:#}").replace(&format!("--set {section}."), "--set ");
+        anyhow!(text.replace(&format!("`{section}."), "`"))
+    };
+    change(settings, &overrides).map_err(shorter)
 }
 
 /// Reads a tree after putting spellings right in it.
@@ -97,77 +118,6 @@ fn respell(tree: &mut Table, problem: &Problem) -> bool {
         _ => {}
     }
     changed
-}
-
-/// The section at a place and all below it, from above.
-fn each_table(tree: &mut Table, place: &[String], act: &mut dyn FnMut(&mut Table)) {
-    fn walk(value: &mut Value, act: &mut dyn FnMut(&mut Table)) {
-        match value {
-            Value::Table(table) => {
-                act(table);
-                table.iter_mut().for_each(|(_, value)| walk(value, act));
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, act)),
-            _ => {}
-        }
-    }
-    if place.is_empty() {
-        act(tree);
-        tree.iter_mut().for_each(|(_, value)| walk(value, act));
-    } else if let Some(value) = value_at(tree, place) {
-        walk(value, act);
-    }
-}
-
-fn value_at<'a>(tree: &'a mut Table, place: &[String]) -> Option<&'a mut Value> {
-    let (first, rest) = place.split_first()?;
-    rest.iter().try_fold(tree.get_mut(first)?, |value, key| match value {
-        Value::Table(table) => table.get_mut(key),
-        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-fn get<'a>(tree: &'a Table, place: &[String]) -> Option<&'a Value> {
-    let (first, rest) = place.split_first()?;
-    rest.iter().try_fold(tree.get(first)?, |value, key| match value {
-        Value::Table(table) => table.get(key),
-        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-/// Puts a value at a place; sections on the way are made, and what is no section becomes one.
-fn put(tree: &mut Table, place: &[String], value: Value) {
-    let Some((last, parents)) = place.split_last() else { return };
-    if parents.is_empty() {
-        tree.insert(last.clone(), value);
-        return;
-    }
-    if let Some(Value::Array(items)) = value_at(tree, parents) {
-        if let Some(item) = last.parse::<usize>().ok().and_then(|place| items.get_mut(place)) {
-            *item = value;
-        }
-        return;
-    }
-    if !matches!(get(tree, parents), Some(Value::Table(_))) {
-        put(tree, parents, Table::new().into());
-    }
-    if let Some(Value::Table(table)) = value_at(tree, parents) {
-        table.insert(last.clone(), value);
-    }
-}
-
-fn remove(tree: &mut Table, place: &[String]) {
-    match place.split_last() {
-        Some((last, [])) => _ = tree.remove(last),
-        Some((last, parents)) => {
-            if let Some(Value::Table(table)) = value_at(tree, parents) {
-                table.remove(last);
-            }
-        }
-        None => {}
-    }
 }
 
 /// What may follow a place in a path.
@@ -353,20 +303,15 @@ impl<T: Serialize + DeserializeOwned> Changing<T> {
     /// Says what there is, and what was probably meant.
     fn unknown_key(&self, place: &[String], typed: &str, path: &str, known: &Known) -> anyhow::Error {
         let in_section = |key: &str| [place, &[key.to_owned()]].concat().join(".");
-        let depth = place.len() + 1;
-        let rest: String = path.split('.').skip(depth).map(|key| format!(".{key}")).collect();
-        let mut advice: Vec<String> = nearest_all(typed, known.names.iter().copied())
-            .into_iter()
-            .map(|name| format!("`{}{rest}`", in_section(name)))
-            .collect();
+        let rest: String = path.split('.').skip(place.len() + 1).map(|key| format!(".{key}")).collect();
+        let near = nearest_all(typed, known.names.iter().copied());
+        let mut advice: Vec<String> = near.into_iter().map(|name| in_section(name) + &rest).collect();
         if advice.is_empty() {
             // The right key under another section.
-            let last = path.rsplit('.').next().unwrap_or(typed);
-            advice =
-                paths(&self.tree).into_iter().filter(|path| path.rsplit('.').next() == Some(last)).take(3).collect();
-            advice.iter_mut().for_each(|path| *path = format!("`{path}`"));
+            let last = path.rsplit('.').next();
+            advice = paths(&self.tree).into_iter().filter(|path| path.rsplit('.').next() == last).take(3).collect();
         }
-        let advice = if advice.is_empty() { String::new() } else { format!("did you mean {}? ", advice.join(" or ")) };
+        let advice = did_you_mean(&advice);
         let of_others: Vec<&str> = known.tag.map_or_else(Vec::new, |tag| {
             let has = |kind: &&&str| {
                 let mut tree = self.tree.clone();
@@ -387,22 +332,6 @@ impl<T: Serialize + DeserializeOwned> Changing<T> {
     }
 }
 
-/// The paths of all values.
-fn paths(tree: &Table) -> Vec<String> {
-    fn walk(path: &str, table: &Table, found: &mut Vec<String>) {
-        for (key, value) in table {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            match value {
-                Value::Table(table) => walk(&path, table, found),
-                _ => found.push(path),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk("", tree, &mut found);
-    found
-}
-
 /// What a text may stand for, the likeliest first: nothing, a TOML value, a list of words, a text. The type decides.
 fn candidates(text: &str) -> Vec<Option<Value>> {
     let mut all = Vec::new();
@@ -421,71 +350,4 @@ fn candidates(text: &str) -> Vec<Option<Value>> {
 fn as_toml(text: &str) -> Option<Value> {
     let mut table = toml::from_str::<Table>(&format!("value = {text}")).ok().filter(|table| table.len() == 1)?;
     table.remove("value")
-}
-
-/// What a problem is, for people.
-pub(super) fn sentence(problem: &Problem, tree: &Table) -> String {
-    let at = |key: &str| {
-        let mut path = problem.path.clone();
-        path.push(key.to_owned());
-        path.join(".")
-    };
-    let place = problem.path.join(".");
-    let value = match get(tree, &problem.path) {
-        Some(value @ (Value::Table(_) | Value::Array(_))) if value.to_string().len() > 60 => None,
-        value => value.map(|value| match value {
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        }),
-    };
-    match &problem.reason {
-        Reason::Key { key, known } => {
-            let near: Vec<String> =
-                nearest_all(key, known.iter().copied()).iter().map(|name| format!("`{}`", at(name))).collect();
-            let advice = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
-            let whose = if place.is_empty() { "there are".to_owned() } else { format!("`{place}` has") };
-            let names = if known.is_empty() { "no settings".to_owned() } else { known.join(", ") };
-            format!("there is no setting `{}`; {advice}{whose} {names}", at(key))
-        }
-        Reason::Word { word, known } => {
-            let near: Vec<String> =
-                nearest_all(word, known.iter().copied()).iter().map(|name| format!("`{name}`")).collect();
-            let advice = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
-            format!("`{word}` does not fit `{place}`; {advice}choose one of {}", known.join(", "))
-        }
-        Reason::Missing(key) => {
-            format!("`{0}` has no default and is missing; give it too, as in `{0}=...`", at(key))
-        }
-        Reason::Value { found, wanted } => {
-            let found = value.map_or_else(|| found.clone(), |value| format!("`{value}`"));
-            format!("{found} does not fit `{place}`; it takes {}", in_words(wanted))
-        }
-        Reason::Other(message) if place.is_empty() => message.clone(),
-        Reason::Other(message) => match value {
-            Some(value) => format!("`{value}` does not fit `{place}`: {message}"),
-            None => format!("`{place}`: {message}"),
-        },
-    }
-}
-
-/// What serde says that a type expects, for people.
-fn in_words(wanted: &str) -> String {
-    match wanted {
-        "f32" | "f64" => "a number".to_owned(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "a string" | "path string" => "text".to_owned(),
-        "a sequence" => "a list, as in `[1, 2]`".to_owned(),
-        other => {
-            match other.strip_prefix("an array of length ").or_else(|| other.strip_prefix("fewer elements in array")) {
-                Some(length) => format!("a list of {length}"),
-                None if other.starts_with("struct ") || other.contains("internally tagged") => {
-                    "a section of settings".to_owned()
-                }
-                None if other.starts_with("enum ") || other.starts_with("variant ") => "one of its words".to_owned(),
-                None => other.to_owned(),
-            }
-        }
-    }
 }

@@ -6,8 +6,9 @@ use toml::Spanned;
 use toml::Table;
 use toml::de::{DeTable, DeValue};
 
-use super::change::{sentence, settle};
+use super::change::settle;
 use super::reader::{Problem, Reason};
+use super::sentence::sentence;
 
 /// Sections of what `--dry-run` prints that hold the settings of a file.
 const SECTIONS: [&str; 2] = ["recipe", "settings"];

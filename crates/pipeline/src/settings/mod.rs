@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `reader` | reads a tree, and keeps the parts of what is wrong with it |
 //! | `change` | paths, kinds and their defaults, spellings |
+//! | `sentence` | says what is wrong |
 //! | `file` | the same for files, with lines |
 //! | `words` | spellings and suggestions |
 //!
@@ -15,11 +16,13 @@
 mod change;
 mod file;
 mod reader;
+mod sentence;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod words;
 
-pub use change::{change, has_key};
+pub use change::{change, change_within};
 pub use words::nearest;
 
 use anyhow::{Context, Result, ensure};

@@ -18,7 +18,7 @@ use burn::tensor::Device;
 use dataset::{Dataset, Split, fingerprint_bytes};
 use nets::vit::Vit;
 use radiograph::{Border, Grid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use orientation::{PoseCheck, Suspect};
 pub use pose::Pose;
@@ -31,7 +31,8 @@ use crate::progress::Progress;
 const SHOWN: usize = 64;
 
 /// What to look at and how.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ViewsConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,

@@ -31,7 +31,7 @@ use learn::{Inputs, Samples};
 use metrics::{Areas, areas_of_labels, bootstrap_interval, mean_area};
 pub use plan::Cell;
 use pool::Pool;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 pub use settings::{
     CaseKind, CaseSettings, ClassicalSettings, ClassifierSettings, Drawn, GeneratorSettings, GridSettings, GridShape,
     Regime, SyntheticSettings, TrainingSettings,
@@ -47,7 +47,8 @@ use super::{CONFIDENCE, write_result};
 const REPLICATES: usize = 500;
 
 /// What to evaluate, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AugmentationConfig {
     /// The real images.
     pub dataset: PathBuf,

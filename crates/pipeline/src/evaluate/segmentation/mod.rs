@@ -23,7 +23,7 @@ use burn::tensor::Device;
 use dataset::{Dataset, Split};
 use diffusion::random;
 use nets::init::{Initialisation, randomise};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
 use crate::model::Model;
@@ -36,7 +36,8 @@ pub use options::OptionRow;
 use search::{Bench, Fitted, Network, REFINEMENTS, Rule, Tried, mean};
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentationConfig {
     /// A run or a model folder.
     pub model: PathBuf,
