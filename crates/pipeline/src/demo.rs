@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::{self, EncodeConfig};
 use crate::generate::{self, GenerateConfig, PairRule, Strategy};
+use crate::outputs;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::report::{self, ReportConfig};
@@ -70,8 +71,8 @@ pub struct DemoSummary {
 /// A folder begun with other settings or holding something else; a disk that is full.
 pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Result<DemoSummary> {
     check(config)?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    outputs::check_folder(&config.out)?;
+    outputs::make_folder(&config.out)?;
     remember_settings(config)?;
     progress.say(DISCLAIMER);
     let at = |name: &str| config.out.join(name);

@@ -69,7 +69,7 @@ pub(crate) fn make_folder(folder: &Path) -> Result<()> {
 }
 
 /// The folder that a file lies in; the current one for a bare name.
-fn folder_of(file: &Path) -> &Path {
+pub(crate) fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -8,6 +8,7 @@
 use crate::{
     encode,
     features::{FeatureChoice, FeatureNetwork},
+    outputs,
     progress::Progress,
 };
 use anyhow::{Context, Result, ensure};
@@ -184,6 +185,10 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         "reference and floor are both the split `{}`; the floor needs real images that are not in the reference",
         config.held_out_split
     );
+    for file in config.out.iter().chain(&config.statistics) {
+        outputs::check_file(file)?;
+    }
+    config.features.check()?;
     let synthetic = config.synthetic.iter().map(Synthetic::open).collect::<Result<Vec<_>>>()?;
     let summary = if ReferenceStatistics::is_one(&config.real) {
         against_statistics(config, &synthetic, device, progress)?

@@ -1,6 +1,6 @@
 //! The ways to cut an image into segments, all with the same result: a label for each pixel.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use diffusion::segment::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use metrics::segmentation::{BinaryMask, Connectivity, connected_components, otsu_threshold_u8};
@@ -95,6 +95,41 @@ impl Method {
             Self::TokenCut { .. } => "token_cut",
             Self::Otsu => "otsu",
         }
+    }
+
+    /// Refuses what no image could be cut with.
+    ///
+    /// # Errors
+    /// The first impossible setting, by name and value.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let positive = |name: &str, number: usize| -> Result<()> {
+            ensure!(number > 0, "method.{name} is 0; it must be at least 1");
+            Ok(())
+        };
+        match *self {
+            Self::Parts { num_parts } => positive("num_parts", num_parts)?,
+            Self::Diffseg { threshold } => ensure!(
+                threshold > 0.0 && threshold.is_finite(),
+                "method.threshold is {threshold}; it must be above 0 and finite"
+            ),
+            Self::NormalisedCut { alpha, threshold } => {
+                ensure!(alpha > 0.0 && alpha.is_finite(), "method.alpha is {alpha}; it must be above 0 and finite");
+                ensure!(
+                    (0.0..=2.0).contains(&threshold),
+                    "method.threshold is {threshold}; it must be between 0 and 2"
+                );
+            }
+            Self::RandomWalk { steps } => positive("steps", steps)?,
+            Self::TokenCut { threshold, objects } => {
+                ensure!(
+                    (-1.0..=1.0).contains(&threshold),
+                    "method.threshold is {threshold}; it is a cosine, from -1 to 1"
+                );
+                positive("objects", objects)?;
+            }
+            Self::Otsu => {}
+        }
+        Ok(())
     }
 
     /// Where it stops merging or cutting, if that is a number of its settings.

@@ -6,6 +6,7 @@
 //! another way, is refused.
 
 use crate::features::FeatureNetwork;
+use crate::outputs;
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{TensorFile, TensorToWrite};
 use metrics::Moments;
@@ -156,6 +157,7 @@ impl ReferenceStatistics {
             ("floor", floor.as_str()),
             ("num_images", count.as_str()),
         ];
+        outputs::make_folder(outputs::folder_of(path))?;
         dataset::write_tensors(path, &tensors, &metadata)?;
         Ok(())
     }
