@@ -95,12 +95,6 @@ fn hint(error: &Error) -> Option<String> {
     })
 }
 
-/// The word among `known` that `typed` was probably meant to be.
-pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(typed, name), name));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,12 +114,5 @@ mod tests {
         let full = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull)).context("cannot write").unwrap_err();
         assert!(hint(&full).unwrap().contains("free some space"));
         assert!(hint(&anyhow!("x")).is_none());
-    }
-
-    #[test]
-    fn only_near_words_are_suggested() {
-        let known = ["demo-64", "small-128", "paper-256"];
-        assert_eq!(nearest("smal-128", known), Some("small-128"));
-        assert_eq!(nearest("xyz", known), None);
     }
 }

@@ -27,8 +27,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("embed")?;
     let Arguments { encoder, images, out, batch_size } = arguments;
-    let config = EmbedConfig { encoder, images, out, batch_size };
+    let config = context.changed(&EmbedConfig { encoder, images, out, batch_size })?;
     context.perform(&config, |terminal| embed::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

@@ -78,7 +78,6 @@ enum Strategy {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("generate")?;
     let config = GenerateConfig {
         strategy: strategy(&arguments)?,
         split: word(&arguments.split)?,
@@ -94,6 +93,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         png_bits: arguments.png,
         figure: arguments.figure,
     };
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| generate::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
@@ -139,7 +139,7 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
                     file => PairRule::File(file.into()),
                 },
                 fractions: match arguments.fractions.as_slice() {
-                    [] => vec![0.0, 0.25, 0.5, 0.75, 1.0],
+                    [] => generate::quarters(),
                     given => given.to_vec(),
                 },
                 interpolation: interpolation()?,

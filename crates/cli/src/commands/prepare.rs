@@ -7,10 +7,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use ingest::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
 use ingest::presets;
+use pipeline::settings::nearest;
 
 use super::{word, words};
 use crate::context::Context;
-use crate::outcome::{Outcome, nearest};
+use crate::outcome::Outcome;
 
 /// The parser lets it be missing with `--list-presets` only.
 const NO_OUT: &str = "the dataset's folder is missing; give `--out DATASET`";
@@ -133,10 +134,10 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     }
     if !arguments.merge.is_empty() {
         let out = arguments.out.context(NO_OUT)?;
-        let config = context.with_overrides(&MergeConfig { parts: arguments.merge, out })?;
+        let config = context.changed(&MergeConfig { parts: arguments.merge, out })?;
         return context.perform(&config, |terminal| prepare::merge(&config, terminal));
     }
-    let config: PrepareConfig = context.with_overrides(&resolve(arguments, context.seed())?)?;
+    let config = context.changed(&resolve(arguments, context.seed())?)?;
     context.perform(&config, |terminal| prepare::run(&config, terminal))
 }
 

@@ -46,10 +46,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("views")?;
     let Arguments { dataset, encoder, source, tell, max_patients, false_alarms, batch_size, out, json } = arguments;
     let (question, seed) = (word(&tell)?, context.seed());
     let config = ViewsConfig { dataset, encoder, source, max_patients, false_alarms, question, seed, batch_size, out };
+    let config = context.changed(&config)?;
     if context.shows_settings(&config)? {
         return Ok(Outcome::default());
     }

@@ -121,17 +121,17 @@ fn respell(tree: &mut Table, problem: &Problem) -> bool {
 }
 
 /// What may follow a place in a path.
-struct Known {
-    names: Vec<&'static str>,
+pub(super) struct Known {
+    pub names: Vec<&'static str>,
     /// The names are choices of an enum, of which a section holds one.
-    are_choices: bool,
+    pub are_choices: bool,
     /// The key that says which kind of thing it is, and so which others there are.
-    tag: Option<&'static str>,
+    pub tag: Option<&'static str>,
 }
 
 /// Asks the types: a section with an unknown key meets its name there. Nothing where a value stands that is no section, or
 /// where any key is allowed.
-fn keys_at<T: DeserializeOwned>(tree: &Table, place: &[String]) -> Option<Known> {
+pub(super) fn keys_at<T: DeserializeOwned>(tree: &Table, place: &[String]) -> Option<Known> {
     let unknown = (UNKNOWN.to_owned(), Value::Boolean(true));
     let ask = |section: Table| {
         let mut tree = tree.clone();
@@ -164,7 +164,7 @@ fn keys_at<T: DeserializeOwned>(tree: &Table, place: &[String]) -> Option<Known>
 }
 
 /// The kinds that an enum with a tag has.
-fn kinds_at<T: DeserializeOwned>(tree: &Table, place: &[String], tag: &str) -> &'static [&'static str] {
+pub(super) fn kinds_at<T: DeserializeOwned>(tree: &Table, place: &[String], tag: &str) -> &'static [&'static str] {
     let mut tree = tree.clone();
     put(&mut tree, place, Table::from_iter([(tag.to_owned(), Value::from(UNKNOWN))]).into());
     match read_first::<T>(&tree, place).0.map(|_| ()) {

@@ -19,6 +19,8 @@ mod reader;
 mod sentence;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_all;
 mod tree;
 mod words;
 
