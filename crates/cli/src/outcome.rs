@@ -67,18 +67,9 @@ fn list_skipped(outcome: &Outcome, terminal: &Terminal) {
     }
 }
 
-/// The chain of an error's causes in one line. What a message repeats of its cause is said once.
+/// The error without its advice.
 fn sentence(error: &Error) -> String {
-    let hint = error.downcast_ref::<Hint>().map(Hint::to_string);
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        let text = text.trim();
-        if !text.is_empty() && Some(text) != hint.as_deref() && !parts.iter().any(|part| part.contains(text)) {
-            parts.push(text.to_owned());
-        }
-    }
-    parts.join(": ")
+    pipeline::sentence(error, error.downcast_ref::<Hint>().map(Hint::to_string).as_deref())
 }
 
 /// Advice that came with the error, or that its kind suggests.
@@ -99,12 +90,6 @@ fn hint(error: &Error) -> Option<String> {
 mod tests {
     use super::*;
     use anyhow::{Context as _, anyhow};
-
-    #[test]
-    fn an_error_reads_as_one_sentence_without_repetition() {
-        let error = anyhow!("disk is on fire").context("cannot write: disk is on fire: /x").context("cannot train");
-        assert_eq!(sentence(&error), "cannot train: cannot write: disk is on fire: /x");
-    }
 
     #[test]
     fn hints_are_said_apart() {

@@ -19,6 +19,7 @@ pub mod recipe;
 pub mod report;
 mod run;
 pub mod segment;
+mod sentence;
 pub mod settings;
 pub mod tensors;
 pub mod train;
@@ -26,3 +27,4 @@ pub mod views;
 
 pub use ingest::{Skipped, progress};
 pub use run::{Begun, Inputs, begun};
+pub use sentence::sentence;

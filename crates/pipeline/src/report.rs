@@ -66,7 +66,7 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
     outputs::check_file(&config.out)?;
     let mut skipped = Vec::new();
     let mut skip = |folder: &Path, error: anyhow::Error| {
-        skipped.push(Skipped { item: folder.display().to_string(), reason: format!("{error:#}") });
+        skipped.push(Skipped { item: folder.display().to_string(), reason: crate::sentence(&error, None) });
     };
     let mut found = Vec::new();
     for folder in &config.folders {

@@ -159,8 +159,8 @@ fn find<S: Settings>(out: &Path, resume: bool, given: &S) -> Result<Option<(RunD
     let saved = saved_settings::<S>(out)?;
     if let Some(difference) = settings::first_difference(&saved, given)? {
         bail!(
-            "`--resume` continues with the run's own recipe, but {difference}; give the same recipe and `--set`, \
-             or start a new run: {}",
+            "`--resume` continues with the run's own recipe, but {difference}; leave out `--recipe` and `--set`, or start \
+             a new run: {}",
             out.display()
         );
     }
@@ -323,5 +323,8 @@ pub(crate) fn load_state<M: Module>(folder: &Path, fresh: M) -> Result<(M, Optim
 
 /// Why a checkpoint is passed over, and the remedy.
 pub(crate) fn unusable(checkpoint: &Path) -> String {
-    format!("the checkpoint cannot be used; delete it to continue from the one before: {}", checkpoint.display())
+    format!(
+        "the checkpoint cannot be used; delete it to continue from the one before it, or from the beginning: {}",
+        checkpoint.display()
+    )
 }

@@ -7,3 +7,4 @@ mod early;
 mod interruptions;
 mod numerics;
 mod preparing;
+mod resuming;

@@ -156,7 +156,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
                 id: row.id.clone(),
                 num_segments: number_of_segments(&segmented.labels),
                 lungs: [right, left].map(|mask| CodedMask::of(mask, size)),
-                problem: written.and_then(Result::err).map(|error| format!("{error:#}")),
+                problem: written.and_then(Result::err).map(|error| crate::sentence(&error, None)),
             };
             done.append(&record)?;
             records.insert(row.id.clone(), record);

@@ -260,8 +260,8 @@ impl Session<'_> {
         let norm = gradients.norm()?;
         if !norm.is_finite() {
             bail!(
-                "the gradient after {} images is {norm} although the loss is a number; lower \
-                 `optimiser.learning_rate` (now {}) and resume from the newest checkpoint",
+                "the gradient after {} images is {norm} although the loss is a number; start a new run with a lower \
+                 `optimiser.learning_rate` (now {})",
                 state.images_seen,
                 optimiser.learning_rate
             );
@@ -305,8 +305,8 @@ impl Session<'_> {
             .collect();
         if !broken.is_empty() {
             bail!(
-                "the loss is not a number for {}; look at these images, or lower `optimiser.learning_rate` (now {}) \
-                 and resume from the newest checkpoint",
+                "the loss is not a number for {}; look at these images, or start a new run with a lower \
+                 `optimiser.learning_rate` (now {})",
                 broken.join(", "),
                 self.recipe.optimiser.learning_rate
             );

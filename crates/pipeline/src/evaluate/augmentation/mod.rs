@@ -167,7 +167,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
                     finished.push(run);
                     num_new += 1;
                 }
-                Err(error) => skipped.push(Skipped { item: describe(cell), reason: format!("{error:#}") }),
+                Err(error) => skipped.push(Skipped { item: describe(cell), reason: crate::sentence(&error, None) }),
             }
             progress.advance(1, &describe(cell));
         }
