@@ -152,9 +152,11 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
          model: {}",
         model.folder.display()
     );
-    let mut open_writer = || DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?);
+    let open_writer = || -> Result<DatasetWriter> {
+        Ok(DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?)
+    };
     // One that was begun with other settings is refused before anything is embedded.
-    let begun = Dataset::is_dataset(&config.out).then(&mut open_writer).transpose()?;
+    let begun = Dataset::is_dataset(&config.out).then(open_writer).transpose()?;
     let conditional = config.strategy != Strategy::Unconditional;
     let embeddings = conditional
         .then(|| encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress))

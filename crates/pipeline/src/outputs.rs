@@ -1,8 +1,7 @@
 //! Where results go: asked for before the work that makes them, so that hours of work do not end at a name.
 
 use anyhow::{Context, Result, ensure};
-use dataset::AtomicFile;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Refuses a folder that cannot be made or written into. Nothing is left behind.
 ///
@@ -15,7 +14,7 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
         "a file has the name of the folder for the results; choose another folder: {}",
         folder.display()
     );
-    check_writable(folder, "the folder for the results cannot be written")
+    Ok(dataset::check_writable(folder)?)
 }
 
 /// The same for a folder that must be new or empty.
@@ -48,7 +47,7 @@ pub(crate) fn check_file(file: &Path) -> Result<()> {
         "the result is a file, and this is a folder; give the name of a file: {}",
         file.display()
     );
-    check_writable(folder_of(file), "the file of the result cannot be written")
+    Ok(dataset::check_writable(folder_of(file))?)
 }
 
 /// Writes a file into a folder that is made where it is missing.
@@ -76,26 +75,6 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// Writes nothing into the nearest folder that exists.
-fn check_writable(folder: &Path, problem: &str) -> Result<()> {
-    let mut place = PathBuf::from(folder);
-    while !place.exists() {
-        if !place.pop() || place.as_os_str().is_empty() {
-            place = PathBuf::from(".");
-        }
-    }
-    ensure!(
-        place.is_dir(),
-        "{problem}, as `{}` is a file; choose another place: {}",
-        place.display(),
-        folder.display()
-    );
-    // Permissions alone do not tell: whether the disk can be written to shows when one tries.
-    AtomicFile::create(place.join("writable"))
-        .map(drop)
-        .with_context(|| format!("{problem}; choose another place: {}", folder.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +90,7 @@ mod tests {
         }
         for bad in ["file", "file/deeper"] {
             let error = format!("{:#}", check_folder(&at(bad)).unwrap_err());
-            assert!(error.contains("file") && error.contains("choose another"), "{error}");
+            assert!(error.contains("is a file") || error.contains("a file has the name"), "{error}");
         }
         assert!(check_file(dir.path()).unwrap_err().to_string().contains("give the name of a file"));
         assert!(check_file(&at("file/x.json")).is_err());

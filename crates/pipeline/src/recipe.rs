@@ -365,7 +365,7 @@ mod tests {
         let spacing = set("sampling.spacing.leading.steps_offset", "1").unwrap().sampling.spacing;
         assert_eq!(spacing, StepSpacing::Leading { steps_offset: 1 });
         let schedule = set("diffusion.schedule.kind", "cosine").unwrap().diffusion.schedule;
-        assert_eq!(schedule, ScheduleConfig::Cosine(diffusion::Cosine::default()));
+        assert_eq!(schedule, ScheduleConfig::Cosine(diffusion::schedule::Cosine::default()));
     }
 
     #[test]

@@ -219,7 +219,7 @@ const OTHERS: Cases = &[
     ("demo --out new --set training.total_images=0", "above 0"),
     ("inspect nowhere --json", "two datasets"),
     ("prepare data-images --out file", "file"),
-    ("prepare data-images --out full", "precious.txt"),
+    ("prepare data-images --out full", "other files"),
     ("prepare data-images --out new --image-size 0", "image_size"),
     ("prepare data-images --out new --split 0.5,0.6,0.1", "together"),
     ("prepare data-images --out new --exclude nowhere.csv", "nowhere.csv"),

@@ -44,6 +44,9 @@ pub fn change_within<T: Serialize + DeserializeOwned + Clone>(
     section: &str,
     overrides: &[(String, String)],
 ) -> Result<T> {
+    if overrides.is_empty() {
+        return Ok(settings.clone());
+    }
     let tree = Table::try_from(settings).context("the settings cannot be written as TOML")?;
     let known = |place: &[String]| keys_at::<T>(&tree, place).map(|known| known.names).unwrap_or_default();
     let (inside, beside) = (known(&[section.to_owned()]), known(&[]));
