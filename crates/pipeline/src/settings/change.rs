@@ -151,13 +151,22 @@ pub(super) fn keys_at<T: DeserializeOwned>(tree: &Table, place: &[String]) -> Op
     };
     section.extend([unknown.clone()]);
     let (outcome, decides_late) = ask(section);
-    let tag = match (!place.is_empty() && decides_late).then(|| ask(Table::from_iter([unknown])).0.map(|_| ())) {
-        Some(Err(Problem { reason: Reason::Missing(tag), path })) if path == place => Some(tag),
+    let alone = ask(Table::from_iter([unknown])).0.map(|_| ());
+    let tag = match &alone {
+        Err(Problem { reason: Reason::Missing(tag), path }) if decides_late && !place.is_empty() && path == place => {
+            Some(*tag)
+        }
         _ => None,
     };
-    let (names, are_choices): (&[_], _) = match outcome {
-        Err(Problem { reason: Reason::Key { key, known }, .. }) if key == UNKNOWN => (known, false),
-        Err(Problem { reason: Reason::Word { word, known }, .. }) if word == UNKNOWN => (known, true),
+    let (names, are_choices): (&[_], _) = match (outcome.map(|_| ()), alone) {
+        (Err(Problem { reason: Reason::Key { key, known }, .. }), _) if key == UNKNOWN => (known, false),
+        // Inside an enum with a tag, a choice may have one entry only.
+        (Err(Problem { reason: Reason::Word { word, known }, .. }), _)
+        | (_, Err(Problem { reason: Reason::Word { word, known }, .. }))
+            if word == UNKNOWN =>
+        {
+            (known, true)
+        }
         // A kind without settings accepts any, and ignores them.
         _ if tag.is_some() => (&[], false),
         _ => return None,

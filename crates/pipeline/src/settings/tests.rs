@@ -96,7 +96,7 @@ enum Spacing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum Nested {
-    Network { training: Training, width: usize },
+    Network { training: Training, width: usize, spacing: Spacing },
     Linear { strength: f64 },
 }
 
@@ -127,7 +127,7 @@ fn everything() -> Everything {
         method: Method::Parts { num_parts: 64 },
         spacing: Spacing::Trailing,
         many: vec![Method::Parts { num_parts: 3 }, Method::Otsu],
-        nested: Nested::Network { training: Training { num_steps: 5 }, width: 8 },
+        nested: Nested::Network { training: Training { num_steps: 5 }, width: 8, spacing: Spacing::Linspace },
         refinement: None,
     }
 }
@@ -187,7 +187,7 @@ fn another_kind_begins_with_its_own_defaults_and_the_same_kind_keeps_its_setting
     assert_eq!(set(&pairs).unwrap(), with(|all| (all.many[1], all.seed) = (cut, 4)));
     assert_eq!(set(&[("method.kind", "otsu")]).unwrap(), with(|all| all.method = Method::Otsu));
     assert_eq!(set(&[("nested.training.num_steps", "9")]).unwrap().nested, {
-        Nested::Network { training: Training { num_steps: 9 }, width: 8 }
+        Nested::Network { training: Training { num_steps: 9 }, width: 8, spacing: Spacing::Linspace }
     });
 }
 
@@ -197,6 +197,9 @@ fn choices_with_and_without_settings_are_reached() {
     assert_eq!(set(&[("spacing.leading.steps_offset", "1")]).unwrap(), leading(1));
     assert_eq!(set(&[("spacing", "leading")]).unwrap(), leading(0));
     assert_eq!(set(&[("spacing", "{leading = {steps_offset = 2}}")]).unwrap(), leading(2));
+    let pairs = [("nested.spacing.leading.steps_offset", "1"), ("nested.spacing.leading.steps_offset", "2")];
+    let Nested::Network { spacing, .. } = set(&pairs).unwrap().nested else { panic!("another kind") };
+    assert_eq!(spacing, Spacing::Leading { steps_offset: 2 });
     let pairs = [("spacing.leading.steps_offset", "1"), ("spacing", "linspace")];
     assert_eq!(set(&pairs).unwrap(), with(|all| all.spacing = Spacing::Linspace));
 }
