@@ -178,13 +178,19 @@ struct Segmentation {
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     split: String,
     /// Share of the patients on whom settings are chosen; figures come from the others
-    #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.6, allow_negative_numbers = true)]
     search_share: f64,
     /// Annotated training images that prototypes are learned from
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,5")]
     annotated: Vec<usize>,
     /// Timesteps to show images at
-    #[arg(long, value_name = "T,T,...", value_delimiter = ',', default_value = "50,200,400")]
+    #[arg(
+        long,
+        value_name = "T,T,...",
+        value_delimiter = ',',
+        default_value = "50,200,400",
+        allow_negative_numbers = true
+    )]
     timesteps: Vec<f64>,
     /// Also follows the best settings through all checkpoints of a run, the model's own or one like it
     #[arg(long, value_name = "RUN")]

@@ -82,7 +82,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     root: Option<PathBuf>,
     /// Shares of patients for training, validation and testing, where the source does not say
-    #[arg(long, value_name = "T,V,T", default_value = "0.8,0.1,0.1", value_delimiter = ',', num_args = 1)]
+    #[arg(
+        long,
+        value_name = "T,V,T",
+        default_value = "0.8,0.1,0.1",
+        value_delimiter = ',',
+        num_args = 1,
+        allow_negative_numbers = true
+    )]
     split: Vec<f64>,
     /// A file whose content makes patient hashes comparable between datasets [default: drawn anew]
     #[arg(long, value_name = "FILE")]

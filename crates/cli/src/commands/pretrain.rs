@@ -59,7 +59,7 @@ struct Run {
     #[arg(long, value_name = "RUN")]
     resume: Option<Option<PathBuf>>,
     /// Stops with a checkpoint and a usable network after so many minutes; --resume goes on
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)]
     max_minutes: Option<f64>,
     /// Lists the built-in recipes and does nothing else
     #[arg(long)]

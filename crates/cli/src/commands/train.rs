@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
     /// Stops with a checkpoint after so many minutes; --resume goes on
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)]
     max_minutes: Option<f64>,
     /// Lists the built-in recipes and does nothing else
     #[arg(long)]

@@ -77,7 +77,7 @@ fn runs_of_pre_training_are_continued_by_their_folders_alone() {
     encoded_phantoms(folder, "data", 1);
     let autoencoder = |out: &'static str| {
         let settings = "pretrain autoencoder data --recipe autoencoder-demo-64 --encoder random:vit-tiny/16 \
-                        --set network.encoder_channels=8 --set network.decoder_channels=8 --set optimiser.batch_size=4 \
+                        --set loss.perceptual=0.01 --set network.encoder_channels=8 --set network.decoder_channels=8 --set optimiser.batch_size=4 \
                         --set training.total_images=16 --set training.checkpoint_every_images=8 --set \
                         evaluation.num_images=2 --set training.evaluate_every_images=0 --out";
         settings.split_whitespace().chain([out]).collect::<Vec<_>>()

@@ -114,8 +114,8 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     let AugmentationConfig { dataset, settings, out } = config;
     settings.validate()?;
     outputs::check_folder(out)?;
-    check_inputs(settings)?;
     let real = Dataset::open(dataset)?;
+    check_inputs(settings)?;
     let train = Cases::read(&real, &settings.cases, settings.cases.train_split)?;
     let test = Cases::read(&real, &settings.cases, settings.cases.test_split)?;
     refuse_shared_patients(&train, &test)?;
