@@ -189,7 +189,8 @@ fn every_setting_that_a_dry_run_prints_can_be_set() {
         leaves("", &toml::Value::Table(settings), &mut found);
         let again: Vec<&str> = found.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
         assert_eq!(dry(&[&words[..], &again].concat()), printed, "{command}");
-        let key = if printed.contains("\nout = ") { "out" } else { "dataset" };
+        let top = |key: &&str| printed.lines().any(|line| line.starts_with(&format!("{key} = ")));
+        let key = ["out", "dataset", "real"].into_iter().find(top).unwrap();
         let slip = format!("{key}t=x");
         let (code, _, stderr) = texts(&run(folder.path(), &[&words[..], &["--set", &slip, "--dry-run"]].concat()));
         assert_eq!(code, Some(2), "{command}");
