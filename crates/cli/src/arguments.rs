@@ -33,7 +33,8 @@ pub struct Global {
     /// Decides every random number; the same seed gives the same result
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Changes one setting of the recipe, as in `--set optimiser.learning_rate=1e-4`; may be given several times
+    /// Changes one setting, as in `--set optimiser.learning_rate=1e-4`; may be given several times, from left to right;
+    /// --dry-run lists the settings
     #[arg(long, global = true, value_name = "PATH.TO.KEY=VALUE", value_parser = parse_override)]
     pub set: Vec<(String, String)>,
     /// Prints the resolved settings as TOML and does nothing else

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::Skipped;
+use pipeline::settings::{self, Settings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,42 +53,38 @@ impl<'a> Context<'a> {
         self.seed.unwrap_or(0)
     }
 
-    /// What `--set` and `--seed` change in a recipe; an explicit `--set seed=` wins.
-    pub fn recipe_overrides(&self) -> Vec<(String, String)> {
-        let seed = self.seed.map(|seed| ("seed".to_owned(), seed.to_string()));
-        seed.into_iter().chain(self.overrides.iter().cloned()).collect()
-    }
-
     /// Settings with what `--set` changes in them.
     ///
     /// # Errors
     /// A key or value that the settings cannot have.
-    pub fn with_overrides<C: Serialize + DeserializeOwned>(&self, config: &C) -> Result<C> {
-        let mut root = toml::Table::try_from(config).context("the settings cannot be written as TOML")?;
-        for (path, value) in &self.overrides {
-            let (parents, last) = path.rsplit_once('.').map_or((None, path.as_str()), |(p, l)| (Some(p), l));
-            let mut table = &mut root;
-            for key in parents.into_iter().flat_map(|parents| parents.split('.')) {
-                table = match table.entry(key).or_insert_with(|| toml::Table::new().into()) {
-                    toml::Value::Table(inner) => inner,
-                    _ => bail!("`--set {path}` is not possible: `{key}` is a value and no section"),
-                };
-            }
-            table.insert(last.to_owned(), parse_value(value));
-        }
-        root.try_into().context("a setting given by `--set` does not exist or cannot have this value")
+    pub fn changed<C: Serialize + DeserializeOwned + Clone>(&self, config: &C) -> Result<C> {
+        settings::change(config, &self.overrides)
     }
 
-    /// For commands without a recipe: all their settings are options.
+    /// The same for a command whose settings are in the section of that name for the most part: its name may be left out.
+    ///
+    /// # Errors
+    /// A key or value that the settings cannot have.
+    pub fn changed_within<C: Serialize + DeserializeOwned + Clone>(&self, config: &C, section: &str) -> Result<C> {
+        settings::change_within(config, section, &self.overrides)
+    }
+
+    /// A recipe with the seed that was given.
+    ///
+    /// # Errors
+    /// None but for a recipe without a seed.
+    pub fn seeded<S: Settings>(&self, recipe: &S) -> Result<S> {
+        let seed: Vec<_> = self.seed.into_iter().map(|seed| ("seed".to_owned(), seed.to_string())).collect();
+        settings::change(recipe, &seed)
+    }
+
+    /// For a command that has no settings.
     ///
     /// # Errors
     /// `--set` was given.
     pub fn refuse_overrides(&self, command: &str) -> Result<()> {
         match self.overrides.first() {
-            Some((path, _)) => bail!(
-                "`--set {path}` changes a recipe, and `{command}` has none; its settings are the options that \
-                 `dino-diffusion {command} --help` lists"
-            ),
+            Some((path, _)) => bail!("`--set {path}` changes a setting, and `{command}` has none; leave it out"),
             None => Ok(()),
         }
     }
@@ -131,52 +128,5 @@ impl<'a> Context<'a> {
             _ => None,
         };
         Ok(Outcome { skipped, skipped_file })
-    }
-}
-
-/// A TOML value; what is none (a bare word, a path) is a string.
-fn parse_value(text: &str) -> toml::Value {
-    let table = toml::from_str::<toml::Table>(&format!("value = {text}"));
-    let value = table.ok().and_then(|mut table| table.remove("value"));
-    value.unwrap_or_else(|| toml::Value::String(text.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Deserialize;
-
-    use crate::terminal::Verbosity;
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Settings {
-        size: usize,
-        name: Option<String>,
-        inner: Inner,
-    }
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Inner {
-        columns: Option<Vec<String>>,
-    }
-
-    fn set(overrides: &[(&str, &str)]) -> Result<Settings> {
-        let terminal = Terminal::new(Verbosity::Quiet);
-        let overrides = overrides.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
-        let context = Context { device: "cpu".into(), seed: None, terminal: &terminal, overrides, dry_run: false };
-        context.with_overrides(&Settings { size: 1, name: None, inner: Inner { columns: None } })
-    }
-
-    #[test]
-    fn settings_can_be_changed_and_typos_are_refused() {
-        let changed = set(&[("size", "3"), ("name", "a word"), ("inner.columns", "[\"x\", \"y\"]")]).unwrap();
-        assert_eq!((changed.size, changed.name.as_deref()), (3, Some("a word")));
-        assert_eq!(changed.inner.columns.unwrap(), ["x", "y"]);
-        for (path, value) in [("siz", "3"), ("size", "big"), ("size.x", "1"), ("inner.column", "[]")] {
-            assert!(set(&[(path, value)]).is_err(), "{path}={value}");
-        }
-        assert!(format!("{:#}", set(&[("siz", "3")]).unwrap_err()).contains("siz"));
     }
 }

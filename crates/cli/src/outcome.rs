@@ -67,18 +67,9 @@ fn list_skipped(outcome: &Outcome, terminal: &Terminal) {
     }
 }
 
-/// The chain of an error's causes in one line. What a message repeats of its cause is said once.
+/// The error without its advice.
 fn sentence(error: &Error) -> String {
-    let hint = error.downcast_ref::<Hint>().map(Hint::to_string);
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        let text = text.trim();
-        if !text.is_empty() && Some(text) != hint.as_deref() && !parts.iter().any(|part| part.contains(text)) {
-            parts.push(text.to_owned());
-        }
-    }
-    parts.join(": ")
+    pipeline::sentence(error, error.downcast_ref::<Hint>().map(Hint::to_string).as_deref())
 }
 
 /// Advice that came with the error, or that its kind suggests.
@@ -95,22 +86,10 @@ fn hint(error: &Error) -> Option<String> {
     })
 }
 
-/// The word among `known` that `typed` was probably meant to be.
-pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(typed, name), name));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::{Context as _, anyhow};
-
-    #[test]
-    fn an_error_reads_as_one_sentence_without_repetition() {
-        let error = anyhow!("disk is on fire").context("cannot write: disk is on fire: /x").context("cannot train");
-        assert_eq!(sentence(&error), "cannot train: cannot write: disk is on fire: /x");
-    }
 
     #[test]
     fn hints_are_said_apart() {
@@ -120,12 +99,5 @@ mod tests {
         let full = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull)).context("cannot write").unwrap_err();
         assert!(hint(&full).unwrap().contains("free some space"));
         assert!(hint(&anyhow!("x")).is_none());
-    }
-
-    #[test]
-    fn only_near_words_are_suggested() {
-        let known = ["demo-64", "small-128", "paper-256"];
-        assert_eq!(nearest("smal-128", known), Some("small-128"));
-        assert_eq!(nearest("xyz", known), None);
     }
 }

@@ -135,6 +135,81 @@ fn a_dry_run_prints_the_resolved_settings_and_touches_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// Values with their paths, lists as a whole.
+fn leaves(path: &str, value: &toml::Value, found: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                leaves(&format!("{path}{}{key}", if path.is_empty() { "" } else { "." }), value, found);
+            }
+        }
+        value => found.push(format!("{path}={value}")),
+    }
+}
+
+/// What a command prints can be given back to it, and what is wrong is said with what was meant.
+#[test]
+fn every_setting_that_a_dry_run_prints_can_be_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let dry = |words: &[&str]| {
+        let output = run(folder.path(), &[words, &["--dry-run"]].concat());
+        let (code, stdout, stderr) = texts(&output);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{words:?}");
+        stdout
+    };
+    for command in [
+        "train data --recipe small-128 --out run --seed 5",
+        "train data --recipe paper-256 --out run --max-minutes 5",
+        "pretrain encoder data --out run",
+        "pretrain autoencoder data --out run --encoder random:vit-tiny/16",
+        "prepare images --out data --column labels=a,b --max-pixels 1000",
+        "prepare --merge parts --out data",
+        "encode data --autoencoder a --encoder b",
+        "generate model data reconstruct --num-images 4 --out x --png 16",
+        "generate model data interpolate --num-images 4 --out x --sampler heun --guidance-scale 2",
+        "generate model data listed --table x.csv --out x",
+        "generate model data unconditional --num-images 4 --out x",
+        "segment model data --out x --split val",
+        "evaluate fidelity data x y --features random:xrv --out x.json",
+        "evaluate memorisation data x --features random:xrv --out x",
+        "evaluate conditioning data x --features random:xrv",
+        "evaluate augmentation data --out x",
+        "evaluate autoencoder data --autoencoder a --features encoder --out x",
+        "evaluate encoder data --encoder e --source 2017",
+        "evaluate segmentation model data --out x --checkpoints run",
+        "embed images --encoder e --out x.safetensors",
+        "views data --tell ap-pa",
+        "report data run --title words",
+        "demo --out x",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let printed = dry(&words);
+        let settings: toml::Table = toml::from_str(&printed).unwrap_or_else(|error| panic!("{command}: {error}"));
+        let mut found = Vec::new();
+        leaves("", &toml::Value::Table(settings), &mut found);
+        let again: Vec<&str> = found.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+        assert_eq!(dry(&[&words[..], &again].concat()), printed, "{command}");
+        let top = |key: &&str| printed.lines().any(|line| line.starts_with(&format!("{key} = ")));
+        let key = ["out", "dataset", "real"].into_iter().find(top).unwrap();
+        let slip = format!("{key}t=x");
+        let (code, _, stderr) = texts(&run(folder.path(), &[&words[..], &["--set", &slip, "--dry-run"]].concat()));
+        assert_eq!(code, Some(2), "{command}");
+        let part = format!("there is no setting `{key}t`; did you mean `{key}`?");
+        assert!(stderr.contains(&part), "{command}: {stderr}");
+    }
+    // What `train` prints is a recipe too.
+    let printed = dry(&["train", "data", "--recipe", "small-128", "--out", "run", "--set", "optimizer.batch_size=64"]);
+    std::fs::write(folder.path().join("mine.toml"), &printed).unwrap();
+    assert_eq!(dry(&["train", "data", "--recipe", "mine.toml", "--out", "run"]), printed);
+    std::fs::write(folder.path().join("wrong.toml"), printed.replace("batch_size", "batch_sise")).unwrap();
+    let (_, _, stderr) =
+        texts(&run(folder.path(), &["train", "data", "--recipe", "wrong.toml", "--out", "run", "--dry-run"]));
+    let line = 1 + printed.lines().position(|line| line.starts_with("batch_size")).unwrap();
+    for part in ["wrong.toml", &format!("line {line}: "), "did you mean `optimiser.batch_size`?"] {
+        assert!(stderr.contains(part), "should say {part}: {stderr}");
+    }
+}
+
 #[test]
 fn skipped_items_are_listed_with_reasons_and_end_with_1() {
     let folder = tempfile::tempdir().unwrap();

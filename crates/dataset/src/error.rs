@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
-    #[error("cannot {action}: {}: {}", describe(source), path.display())]
+    #[error("cannot {action}: {}: {}", describe(action, source), path.display())]
     Io {
         /// What was attempted, as a verb phrase: `write the file`.
         action: &'static str,
@@ -213,12 +213,14 @@ fn disk_full(error: &io::Error) -> bool {
 }
 
 /// The operating system's reason with the remedy, for the reasons that have one.
-fn describe(error: &io::Error) -> String {
+fn describe(action: &str, error: &io::Error) -> String {
     use io::ErrorKind;
+    let reads = action.starts_with("read") || action.starts_with("open");
     match error.kind() {
         _ if disk_full(error) => {
             "the disk is full; free space and run the command again, what was written before is kept".into()
         }
+        ErrorKind::PermissionDenied if reads => "permission is denied; change its permissions".into(),
         ErrorKind::PermissionDenied => {
             "permission is denied; choose a folder you may write to, or change its permissions".into()
         }

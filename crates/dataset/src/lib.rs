@@ -11,6 +11,7 @@
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
+//! | [`check_writable`] | whether a result can be written, asked before it is made |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
 //! on disk afterwards is either complete or ignored. Memory does not grow with the number of images: manifests stream,
@@ -36,6 +37,7 @@ mod shards;
 mod split;
 mod table;
 mod tensor_file;
+mod writable;
 mod writer;
 
 pub use atomic::{AtomicFile, AtomicFolder, FolderLock, remove_leftovers, write_file};
@@ -55,4 +57,5 @@ pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
+pub use writable::check_writable;
 pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

@@ -16,9 +16,14 @@ pub enum LossWeighting {
     /// The error of the denoised latent times `min(snr, gamma)` (Hang et al. 2023, "Efficient diffusion training via
     /// min-SNR weighting strategy").
     MinSnr {
-        /// Above this signal-to-noise ratio examples count alike; above 0, the paper's choice is 5.
+        /// Above this signal-to-noise ratio examples count alike; above 0. Default 5, the paper's choice.
+        #[serde(default = "five")]
         gamma: f64,
     },
+}
+
+fn five() -> f64 {
+    5.0
 }
 
 impl LossWeighting {

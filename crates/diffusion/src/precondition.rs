@@ -66,11 +66,17 @@ pub enum TimeDistribution {
     /// The logistic function of a normal number (Esser et al. 2024, equation 19), which prefers the middle, where
     /// a flow is hardest. A time shift by `s` is `mean = ln(s)`.
     LogitNormal {
-        /// Mean of the normal number; above 0 prefers noise.
+        /// Mean of the normal number; above 0 prefers noise. Default 0.
+        #[serde(default)]
         mean: f64,
-        /// Its standard deviation, above 0; the paper's best is 1.
+        /// Its standard deviation, above 0. Default 1, the paper's best.
+        #[serde(default = "one")]
         std: f64,
     },
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl TimeDistribution {

@@ -51,7 +51,7 @@ pub use exclude::Exclusions;
 pub use merge::{MergeConfig, merge};
 pub use part::Part;
 pub use remarks::{Remarked, Remarks};
-use salt::open_salt;
+use salt::{check_places, open_salt};
 use session::Session;
 use sources::Sources;
 use splits::GivenSplits;
@@ -193,6 +193,7 @@ fn run_in_pool(config: &PrepareConfig, progress: &dyn Progress) -> Result<Prepar
         progress.say("the dataset is finished already; add what is new in its sources by `add`, or delete it");
         return ending::unchanged(dataset, progress);
     }
+    check_places(config)?;
     let sources = Sources::new(config, &exclusions)?;
     progress.begin("looking for images", 0, "images");
     let given = GivenSplits::collect(sources.choosing(sources.items()?), |amount| progress.advance(amount, ""));

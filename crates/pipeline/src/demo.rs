@@ -14,10 +14,11 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
 use diffusion::interpolate::Interpolation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::encode::{self, EncodeConfig};
 use crate::generate::{self, GenerateConfig, PairRule, Strategy};
+use crate::outputs;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::report::{self, ReportConfig};
@@ -34,7 +35,8 @@ const DISCLAIMER: &str = "Every source image here is a drawn phantom, and the mo
                           minutes. The pictures and numbers show that every stage works; they are not results.";
 
 /// How much to do, and where.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DemoConfig {
     /// The folder for everything.
     pub out: PathBuf,
@@ -69,8 +71,8 @@ pub struct DemoSummary {
 /// A folder begun with other settings or holding something else; a disk that is full.
 pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Result<DemoSummary> {
     check(config)?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    outputs::check_folder(&config.out)?;
+    outputs::make_folder(&config.out)?;
     remember_settings(config)?;
     progress.say(DISCLAIMER);
     let at = |name: &str| config.out.join(name);
@@ -105,7 +107,7 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     })?;
     let interpolate = Strategy::Interpolate {
         pairs: PairRule::Neighbour,
-        fractions: vec![0.0, 0.25, 0.5, 0.75, 1.0],
+        fractions: generate::quarters(),
         interpolation: Interpolation::Slerp,
     };
     clock.time("6. generate interpolations", || {

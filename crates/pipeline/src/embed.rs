@@ -2,8 +2,8 @@
 //!
 //! The file holds the tensor `embeddings` `[n, dim]` (class tokens) and, in its header, the paths in the same order.
 
-use crate::{Skipped, model::network_of, progress::Progress, tensors::to_host};
-use anyhow::{Context, Result, bail, ensure};
+use crate::{Skipped, encode, model::network_of, outputs, progress::Progress, tensors::to_host};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::TensorToWrite;
 use nets::vit::Vit;
@@ -38,7 +38,8 @@ impl EmbedFit {
 }
 
 /// What to embed with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EmbedConfig {
     /// Folder of the encoder, a state dict of the original DINO code, or a run or model folder, whose encoder is taken.
     pub encoder: PathBuf,
@@ -72,10 +73,17 @@ pub struct EmbedSummary {
 pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Result<EmbedSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
     ensure!(!config.images.is_empty(), "there is nothing to embed; name pictures or folders");
-    let encoder_path = network_of(&config.encoder, "encoder")?;
-    let encoder = Vit::load(&encoder_path, device)?;
+    outputs::check_file(&config.out)?;
+    let encoder_path = encode::existing_folder(network_of(&config.encoder, "encoder")?, "encoder")?;
     let mut skipped = Vec::new();
     let paths = files_of(&config.images, &mut skipped);
+    ensure!(!paths.is_empty() || !skipped.is_empty(), "there are no files in {}", config.images[0].display());
+    ensure!(
+        paths.iter().any(|path| path.exists()) || !skipped.is_empty(),
+        "there is nothing to embed where `{}` should be; name pictures or folders",
+        config.images[0].display()
+    );
+    let encoder = Vit::load(&encoder_path, device)?;
 
     let mut embedded = Embedded { dim: encoder.config().hidden_size, ..Embedded::default() };
     progress.begin("embedding", paths.len() as u64, "images");
@@ -105,7 +113,7 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
             Some(Skipped { item, reason }) => {
                 bail!("none of {} files can be embedded; the first: {reason}: {item}", skipped.len())
             }
-            None => bail!("there are no files in {}", config.images[0].display()),
+            None => bail!("none of the files can be embedded: {}", config.images[0].display()),
         }
     }
     embedded.write(&config.out, &dataset::fingerprint(&encoder_path)?)?;
@@ -214,9 +222,7 @@ impl Embedded {
     }
 
     fn write(&self, out: &Path, fingerprint: &str) -> Result<()> {
-        if let Some(parent) = out.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("cannot make the folder: {}", parent.display()))?;
-        }
+        outputs::make_folder(outputs::folder_of(out))?;
         let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let embeddings =
             TensorToWrite { dtype: Dtype::F32, shape: vec![self.paths.len(), self.dim], bytes: bytes.into() };

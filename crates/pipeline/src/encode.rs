@@ -16,8 +16,13 @@ use nets::{
     init::{Initialisation, randomise},
     vit::{Resize, Vit, VitConfig},
 };
-use serde::Serialize;
+use networks::{Encoding, Named, Networks};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+mod networks;
+
+pub(crate) use networks::existing_folder;
 
 /// Encodings of latents have names that begin so.
 const LATENTS: &str = "latents.";
@@ -25,7 +30,8 @@ const LATENTS: &str = "latents.";
 const EMBEDDINGS: &str = "embeddings.";
 
 /// What to encode with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EncodeConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
@@ -64,24 +70,23 @@ pub fn run(config: &EncodeConfig, device: &Device, progress: &dyn Progress) -> R
         "there is nothing to encode with; give `--autoencoder` or `--encoder`"
     );
     let dataset = Dataset::open(&config.dataset)?;
-    let mut summary = EncodeSummary {
+    let networks = Networks::find(&dataset, config.autoencoder.as_deref(), config.encoder.as_deref(), device)?;
+    let (latents, embeddings) = networks.open(&dataset, device)?.run(&dataset, config.batch_size, device, progress)?;
+    let (latents, embeddings) = (latents.as_ref(), embeddings.as_ref());
+    Ok(EncodeSummary {
         num_images: dataset.len(),
-        latent_shape: None,
-        embedding_shape: None,
-        latents_per_sec: None,
-        embeddings_per_sec: None,
-    };
-    if let Some(folder) = &config.autoencoder {
-        let (reader, rate) = latents(&dataset, folder, config.batch_size, device, progress)?;
-        summary.latent_shape = reader.row_shape("mean").map(<[usize]>::to_vec);
-        summary.latents_per_sec = rate;
-    }
-    if let Some(folder) = &config.encoder {
-        let (reader, rate) = embeddings(&dataset, folder, config.batch_size, device, progress)?;
-        summary.embedding_shape = reader.row_shape("embeddings").map(<[usize]>::to_vec);
-        summary.embeddings_per_sec = rate;
-    }
-    Ok(summary)
+        latent_shape: latents.and_then(|made| made.reader.row_shape("mean")).map(<[usize]>::to_vec),
+        embedding_shape: embeddings.and_then(|made| made.reader.row_shape("embeddings")).map(<[usize]>::to_vec),
+        latents_per_sec: latents.and_then(|made| made.rate),
+        embeddings_per_sec: embeddings.and_then(|made| made.rate),
+    })
+}
+
+/// What a network made of a dataset.
+struct Made {
+    reader: EncodingsReader,
+    /// Images in a second, in this session.
+    rate: Option<f64>,
 }
 
 /// The frozen networks of a dataset, with what they made of its images.
@@ -147,7 +152,8 @@ impl Embeddings {
     }
 }
 
-/// The encodings that a dataset has; those that it lacks are made with the given networks first.
+/// The encodings that a dataset has; those that it lacks are made with the given networks first. Of several, those are
+/// taken that `recorded` names, a run's earlier [`Frozen::encodings_name`].
 ///
 /// # Errors
 /// Encodings that are missing while no network is given, or ambiguous.
@@ -155,26 +161,25 @@ pub fn find_or_make(
     dataset: &Dataset,
     autoencoder: Option<&Path>,
     encoder: Option<&Path>,
+    recorded: Option<&str>,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Frozen> {
     const BATCH_SIZE: usize = 8;
-    let latents_reader = match autoencoder {
-        Some(folder) => latents(dataset, folder, BATCH_SIZE, device, progress)?.0,
-        None => open_only(dataset, LATENTS, "--autoencoder")?,
-    };
-    let embeddings_reader = match encoder {
-        Some(folder) => embeddings(dataset, folder, BATCH_SIZE, device, progress)?.0,
-        None => open_only(dataset, EMBEDDINGS, "--encoder")?,
-    };
+    let networks = Networks::find(dataset, autoencoder, encoder, device)?;
+    // What is there is found before what is missing is made.
+    let latents = autoencoder.is_none().then(|| open_only(dataset, LATENTS, "--autoencoder", recorded)).transpose()?;
+    let embeddings = encoder.is_none().then(|| open_only(dataset, EMBEDDINGS, "--encoder", recorded)).transpose()?;
+    let made = networks.open(dataset, device)?.run(dataset, BATCH_SIZE, device, progress)?;
+    let latents = latents.or(made.0.map(|made| made.reader)).context("the dataset has no latents")?;
+    let embeddings = embeddings.or(made.1.map(|made| made.reader)).context("the dataset has no embeddings")?;
     let folder = |info: &EncodingsInfo| dataset.dir().join("networks").join(folder_name(info));
-    let encodings_name =
-        format!("{} and {}", folder_name(latents_reader.info()), folder_name(embeddings_reader.info()));
+    let encodings_name = format!("{} and {}", folder_name(latents.info()), folder_name(embeddings.info()));
     Ok(Frozen {
-        autoencoder: folder(latents_reader.info()),
-        encoder: folder(embeddings_reader.info()),
-        latents: latents_reader,
-        embeddings: Embeddings { reader: embeddings_reader },
+        autoencoder: folder(latents.info()),
+        encoder: folder(embeddings.info()),
+        latents,
+        embeddings: Embeddings { reader: embeddings },
         encodings_name,
     })
 }
@@ -198,8 +203,10 @@ pub fn embeddings_for(
             return Ok(kept);
         }
     }
+    let named = Named { folder: existing_folder(folder.to_path_buf(), "encoder")?, name: name_of(EMBEDDINGS, folder) };
+    let encoding = named.open(dataset, |folder| Ok(Vit::load(folder, device)?))?;
     progress.say("the dataset lacks embeddings by this encoder; making them first");
-    Ok(Embeddings { reader: embeddings(dataset, folder, 8, device, progress)?.0 })
+    Ok(Embeddings { reader: embeddings(dataset, encoding, 8, device, progress)?.reader })
 }
 
 /// The folder of an encoder and its embeddings of a dataset: the given one, whose embeddings are made where they are
@@ -220,7 +227,7 @@ pub(crate) fn encoder_of(
             Ok((folder, embeddings))
         }
         None => {
-            let reader = open_only(dataset, EMBEDDINGS, "--encoder")?;
+            let reader = open_only(dataset, EMBEDDINGS, "--encoder", None)?;
             let folder = dataset.dir().join("networks").join(folder_name(reader.info()));
             Ok((folder, Embeddings { reader }))
         }
@@ -252,16 +259,20 @@ pub(crate) fn write_embeddings(
     encode: impl Fn(&[u8]) -> Result<Vec<Vec<f32>>>,
 ) -> Result<Embeddings> {
     let task = "taking features";
-    Ok(Embeddings { reader: write(dataset, name, fingerprint, specs, batch_size, task, progress, encode)?.0 })
+    Ok(Embeddings { reader: write(dataset, name, fingerprint, specs, batch_size, task, progress, encode)?.reader })
 }
 
 fn folder_name(info: &EncodingsInfo) -> String {
     format!("{}-{}", info.name, info.fingerprint)
 }
 
-fn open_only(dataset: &Dataset, prefix: &str, option: &str) -> Result<EncodingsReader> {
-    let found: Vec<EncodingsInfo> =
+fn open_only(dataset: &Dataset, prefix: &str, option: &str, recorded: Option<&str>) -> Result<EncodingsReader> {
+    let mut found: Vec<EncodingsInfo> =
         dataset.list_encodings()?.into_iter().filter(|info| info.name.starts_with(prefix)).collect();
+    let is_recorded = |info: &EncodingsInfo| recorded.is_some_and(|names| names.contains(&folder_name(info)));
+    if found.iter().any(is_recorded) {
+        found.retain(is_recorded);
+    }
     match found.as_slice() {
         [info] => Ok(dataset.encodings(&info.name, &info.fingerprint)?),
         [] => bail!(
@@ -293,21 +304,17 @@ fn name_of(prefix: &str, folder: &Path) -> String {
 
 fn latents(
     dataset: &Dataset,
-    folder: &Path,
+    encoding: Encoding<Autoencoder>,
     batch_size: usize,
     device: &Device,
     progress: &dyn Progress,
-) -> Result<(EncodingsReader, Option<f64>)> {
-    let network = network_of(folder, "autoencoder")?;
-    let (name, fingerprint) = (name_of(LATENTS, folder), dataset::fingerprint(&network)?);
-    let folder = network.as_path();
-    if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
-        return Ok((reader, None));
-    }
-    let autoencoder = Autoencoder::load(folder, device)?;
+) -> Result<Made> {
+    let (autoencoder, folder, name, fingerprint) = match encoding {
+        Encoding::Kept(reader) => return Ok(Made { reader, rate: None }),
+        Encoding::Missing { network, folder, name, fingerprint } => (network, folder, name, fingerprint),
+    };
     let size = dataset.image_size();
     let factor = autoencoder.downsampling_factor();
-    check_divisible(size, factor)?;
     let row_shape = [size / factor, size / factor, autoencoder.latent_channels()];
     let encode = |pictures: &[u8]| -> Result<Vec<Vec<f32>>> {
         let distribution = autoencoder.encode(images_from_bytes(pictures, size, device));
@@ -321,26 +328,22 @@ fn latents(
     let num_parts = if dataset.is_empty() { 1 } else { encode(&dataset.image(0)?)?.len() };
     let specs: Vec<TensorSpec> =
         ["mean", "std"][..num_parts].iter().map(|name| TensorSpec::new(*name, row_shape)).collect();
-    link(folder, dataset, &name, &fingerprint)?;
+    link(&folder, dataset, &name, &fingerprint)?;
     write(dataset, &name, &fingerprint, &specs, batch_size, "encoding latents", progress, encode)
 }
 
 fn embeddings(
     dataset: &Dataset,
-    folder: &Path,
+    encoding: Encoding<Vit>,
     batch_size: usize,
     device: &Device,
     progress: &dyn Progress,
-) -> Result<(EncodingsReader, Option<f64>)> {
-    let given = folder;
-    let network = encoder_folder(given, dataset, device)?;
-    let (name, fingerprint) = (name_of(EMBEDDINGS, given), dataset::fingerprint(&network)?);
-    let folder = network.as_path();
-    if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
-        return Ok((reader, None));
-    }
-    let encoder = Vit::load(folder, device)?;
-    say_how_images_were_fitted(dataset, &encoder, given == network, progress);
+) -> Result<Made> {
+    let (encoder, folder, name, fingerprint) = match encoding {
+        Encoding::Kept(reader) => return Ok(Made { reader, rate: None }),
+        Encoding::Missing { network, folder, name, fingerprint } => (network, folder, name, fingerprint),
+    };
+    say_how_images_were_fitted(dataset, &encoder, &folder, progress);
     let size = dataset.image_size();
     let config = encoder.config();
     let specs = [TensorSpec::new("embeddings", [1 + config.num_register_tokens, config.hidden_size])];
@@ -348,15 +351,19 @@ fn embeddings(
         let images = encoder.preprocessing().apply(pictures, size, size, device)?;
         Ok(vec![to_host(encoder.forward(images).global_tokens(true))?])
     };
-    link(folder, dataset, &name, &fingerprint)?;
+    link(&folder, dataset, &name, &fingerprint)?;
     write(dataset, &name, &fingerprint, &specs, batch_size, "embedding", progress, encode)
 }
 
 /// `prepare` made the images square. Says so where a published encoder's own preprocessing does something else with
 /// images that are not: transformers would give other embeddings for their files.
-fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Vit, is_published: bool, progress: &dyn Progress) {
+fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Vit, folder: &Path, progress: &dyn Progress) {
     let is_padded = dataset.info().preparation.get("fit").and_then(|fit| fit.as_str()) == Some("pad");
-    if !is_published || !is_padded {
+    // Encoders of a model, a run of pre-training, or the dataset itself saw padded images before.
+    let is_own = folder.parent().is_some_and(|parent| {
+        parent.join("model.json").exists() || parent.join("recipe.toml").exists() || parent == dataset.dir().join("networks")
+    });
+    if is_own || !is_padded {
         return;
     }
     let (own, other) = match encoder.preprocessing().resize {
@@ -437,7 +444,7 @@ fn write(
     task: &str,
     progress: &dyn Progress,
     encode: impl Fn(&[u8]) -> Result<Vec<Vec<f32>>>,
-) -> Result<(EncodingsReader, Option<f64>)> {
+) -> Result<Made> {
     let writer = dataset.write_encodings(name, fingerprint, specs)?;
     let pending = writer.pending();
     let total: usize = pending.iter().map(|shard| dataset.shard_range(*shard).len()).sum();
@@ -457,5 +464,5 @@ fn write(
     }
     progress.end();
     let rate = (total > 0).then(|| total as f64 / begun.elapsed().as_secs_f64().max(1e-9));
-    Ok((writer.finish()?, rate))
+    Ok(Made { reader: writer.finish()?, rate })
 }

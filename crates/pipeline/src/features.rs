@@ -6,6 +6,7 @@
 
 use crate::{
     encode::{self, Embeddings},
+    model::network_of,
     progress::Progress,
     tensors::to_host,
 };
@@ -198,27 +199,40 @@ impl FeatureChoice {
         self.is_random().then(|| RANDOM_WEIGHTS.to_owned())
     }
 
+    /// Refuses a network whose file or folder is not there. Nothing is read or made.
+    ///
+    /// # Errors
+    /// A place where nothing is.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Encoder(path) if !self.is_random() => {
+                encode::existing_folder(network_of(path, "encoder")?, "feature network")?;
+            }
+            Self::File(published, path) => ensure!(
+                path.is_file(),
+                "there is no file of weights of the {}; download it and give its path behind `{}:`: {}",
+                published.description(),
+                published.word(),
+                path.display()
+            ),
+            Self::Encoder(_) | Self::Random(_) => {}
+        }
+        Ok(())
+    }
+
     /// Finds the network's files; `dataset` is where a random encoder is kept, made for its image size.
     ///
     /// # Errors
     /// A file or folder that is missing.
     pub fn open(&self, dataset: &Dataset, device: &Device) -> Result<FeatureNetwork> {
+        self.check()?;
         let (source, fingerprint) = match self {
             Self::Encoder(path) => {
                 let folder = encode::encoder_folder(path, dataset, device)?;
                 let fingerprint = dataset::fingerprint(&folder)?;
                 (Source::Encoder(folder), fingerprint)
             }
-            Self::File(published, path) => {
-                ensure!(
-                    path.is_file(),
-                    "there is no file of weights of the {}; download it and give its path behind `{}:`: {}",
-                    published.description(),
-                    published.word(),
-                    path.display()
-                );
-                (Source::File(*published, path.clone()), dataset::fingerprint(path)?)
-            }
+            Self::File(published, path) => (Source::File(*published, path.clone()), dataset::fingerprint(path)?),
             Self::Random(published) => {
                 let network = published.random(device);
                 let fingerprint = network.fingerprint()?;

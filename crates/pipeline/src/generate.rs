@@ -9,7 +9,8 @@ mod jobs;
 
 use crate::{
     Skipped, encode,
-    model::{self, Model},
+    model::{self, Model, ModelInfo},
+    outputs,
     progress::Progress,
     recipe::SamplingRecipe,
     tensors::{bytes_from_pictures, from_host, pictures_from_images},
@@ -21,11 +22,12 @@ use diffusion::{Sampler, interpolate::Interpolation};
 use figure::Figure;
 pub use jobs::PairRule;
 use jobs::{Job, Sources};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What to generate, from what, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GenerateConfig {
     /// A run or a model folder.
     pub model: PathBuf,
@@ -56,21 +58,25 @@ pub struct GenerateConfig {
 }
 
 /// How conditions are made of sources.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Each source's own embedding.
     Reconstruct {
-        /// Images for each source.
+        /// Images for each source. Default 1.
+        #[serde(default = "one_variant")]
         variants: usize,
     },
     /// Mixtures of two embeddings.
     Interpolate {
-        /// Which two.
+        /// Which two. Default `label`.
+        #[serde(default)]
         pairs: PairRule,
-        /// How far from the first to the second, each in 0..=1.
+        /// How far from the first to the second, each in 0..=1. Default 0, 0.25, 0.5, 0.75 and 1.
+        #[serde(default = "quarters")]
         fractions: Vec<f64>,
-        /// Straight or along the sphere.
+        /// Straight or along the sphere. Default `slerp`.
+        #[serde(default)]
         interpolation: Interpolation,
     },
     /// Exactly the images that a table lists: the columns `source` (an image's id) and, for mixtures, `target` and
@@ -78,12 +84,22 @@ pub enum Strategy {
     Listed {
         /// A CSV file with a head line.
         table: PathBuf,
-        /// Straight or along the sphere.
+        /// Straight or along the sphere. Default `slerp`.
+        #[serde(default)]
         interpolation: Interpolation,
     },
     /// The learned null condition: what the model draws by itself, and the control of everything that its condition is
     /// said to do. Guidance has nothing to guide towards and is off.
     Unconditional,
+}
+
+fn one_variant() -> usize {
+    1
+}
+
+/// The fractions of a row of mixtures, unless others are asked for.
+pub fn quarters() -> Vec<f64> {
+    vec![0.0, 0.25, 0.5, 0.75, 1.0]
 }
 
 impl Strategy {
@@ -122,18 +138,34 @@ pub struct GenerateSummary {
 /// # Errors
 /// Model, dataset and settings that do not belong together; a split without images; a disk that is full.
 pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) -> Result<GenerateSummary> {
-    check(config)?;
-    let model = Model::open(&config.model, device)?;
+    let info = check(config)?;
     let dataset = Dataset::open(&config.dataset)?;
+    let mut sources = Sources::choose_without_embeddings(config, &dataset)?;
+    let sampling = sampling_of(config, &info);
+    let model = Model::open(&config.model, device)?;
+    let autoencoder = model.autoencoder(device)?;
+    let image_size = model.info.image_size;
+    let made = autoencoder.downsampling_factor() * model.info.latent_shape[0];
+    ensure!(
+        made == image_size,
+        "the autoencoder makes images of {made} px, and the model's have {image_size} px; it does not belong to this \
+         model: {}",
+        model.folder.display()
+    );
+    let open_writer = || -> Result<DatasetWriter> {
+        Ok(DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?)
+    };
+    // One that was begun with other settings is refused before anything is embedded.
+    let begun = Dataset::is_dataset(&config.out).then(open_writer).transpose()?;
     let conditional = config.strategy != Strategy::Unconditional;
     let embeddings = conditional
         .then(|| encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress))
         .transpose()?;
-    let sampling = sampling_of(config, &model);
-    let mut sources = Sources::choose(config, &dataset, embeddings.as_ref())?;
-    let autoencoder = model.autoencoder(device)?;
-    let image_size = model.info.image_size;
-    let mut writer = DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?;
+    sources.find_neighbours(config, &dataset, embeddings.as_ref())?;
+    let mut writer = match begun {
+        Some(writer) => writer,
+        None => open_writer()?,
+    };
     let already = writer.len();
     if already > 0 {
         progress.say(&format!("{already} images are there already; continuing"));
@@ -188,7 +220,8 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     })
 }
 
-fn check(config: &GenerateConfig) -> Result<()> {
+/// Refuses what cannot work before anything is read but `model.json`, which it gives.
+fn check(config: &GenerateConfig) -> Result<ModelInfo> {
     ensure!(config.num_images != Some(0), "the number of images is 0; ask for at least 1");
     ensure!(
         config.num_images.is_some() || matches!(config.strategy, Strategy::Listed { .. }),
@@ -212,7 +245,17 @@ fn check(config: &GenerateConfig) -> Result<()> {
             }
         }
     }
-    Ok(())
+    if config.out.join("dataset.toml").exists() {
+        return Err(dataset::Error::AlreadyFinished { path: config.out.clone() }.into());
+    }
+    if Dataset::is_dataset(&config.out) {
+        outputs::check_folder(&config.out)?;
+    } else {
+        outputs::check_new_folder(&config.out)?;
+    }
+    let info = model::read_info(&model::folder_of(&config.model)?)?;
+    info.check_sampling(&sampling_of(config, &info))?;
+    Ok(info)
 }
 
 /// Whatever changes the images: a folder that was begun with other settings is not continued.
@@ -238,8 +281,8 @@ fn settings_of(config: &GenerateConfig, model: &Model, image_size: usize) -> Res
     Ok(settings)
 }
 
-fn sampling_of(config: &GenerateConfig, model: &Model) -> SamplingRecipe {
-    let own = &model.info.sampling;
+fn sampling_of(config: &GenerateConfig, info: &ModelInfo) -> SamplingRecipe {
+    let own = &info.sampling;
     SamplingRecipe {
         sampler: config.sampler.unwrap_or(own.sampler),
         num_steps: config.num_steps.unwrap_or(own.num_steps),

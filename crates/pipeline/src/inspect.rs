@@ -96,7 +96,7 @@ impl Inspection {
 
     /// The value, or its error among the problems.
     fn check<T, E: Into<anyhow::Error>>(&mut self, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.problem(format!("{:#}", error.into()))).ok()
+        result.map_err(|error| self.problem(crate::sentence(&error.into(), None))).ok()
     }
 }
 

@@ -13,14 +13,18 @@ pub mod features;
 pub mod generate;
 pub mod inspect;
 pub mod model;
+mod outputs;
 pub mod pretrain;
 pub mod recipe;
 pub mod report;
 mod run;
 pub mod segment;
+mod sentence;
 pub mod settings;
 pub mod tensors;
 pub mod train;
 pub mod views;
 
 pub use ingest::{Skipped, progress};
+pub use run::{Begun, Inputs, begun};
+pub use sentence::sentence;

@@ -150,6 +150,16 @@ impl ModelInfo {
     pub fn preconditioning(&self) -> Result<Preconditioning> {
         Ok(Preconditioning::new(self.schedule.resolve()?, self.prediction)?)
     }
+
+    /// Refuses what the schedule cannot be followed by.
+    ///
+    /// # Errors
+    /// A number of steps or a guidance scale out of range.
+    pub fn check_sampling(&self, sampling: &SamplingRecipe) -> Result<()> {
+        Guidance::new(sampling.guidance_scale).validate()?;
+        self.preconditioning()?.schedule().sigmas(sampling.num_steps, sampling.spacing)?;
+        Ok(())
+    }
 }
 
 /// A model that is ready to generate.

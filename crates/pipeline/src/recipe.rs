@@ -288,7 +288,6 @@ impl Settings for Recipe {
         ("paper-256", include_str!("../recipes/paper-256.toml")),
         ("paper-512", include_str!("../recipes/paper-512.toml")),
     ];
-    const OPTIONAL: &'static [&'static str] = &["gamma", "mean", "std", "shift", "steps_offset"];
 
     fn description(&self) -> &str {
         &self.description
@@ -299,9 +298,14 @@ impl Settings for Recipe {
         // What is only looked at changes nothing in the weights.
         self.training.fidelity_every_images = given.training.fidelity_every_images;
         self.training.num_fidelity_images = given.training.num_fidelity_images;
-        let grows = given.training.total_images > self.training.total_images;
-        // A schedule that ends with the run is another one when the run is longer.
-        if grows && self.optimiser.final_learning_rate_ratio == 1.0 {
+        if self.data.fit_network && given.data.fit_network {
+            // They follow from the encodings, by which a run knows its own.
+            self.unet.in_channels = given.unet.in_channels;
+            self.unet.out_channels = given.unet.out_channels;
+            self.unet.cross_attention_dim = given.unet.cross_attention_dim;
+        }
+        // A schedule that ends with the run is another one when the run has another length.
+        if self.optimiser.final_learning_rate_ratio == 1.0 {
             self.training.total_images = given.training.total_images;
         }
         self
@@ -357,13 +361,17 @@ mod tests {
         assert_eq!(set("optimiser.learning_rate", "1").unwrap().optimiser.learning_rate, 1.0);
         assert_eq!(set("sampling.sampler", "euler").unwrap().sampling.sampler, Sampler::Euler);
         assert_eq!(set("seed", "7").unwrap().seed, 7);
+        assert_eq!(set("optimizer.learning_rate", "0.5").unwrap().optimiser.learning_rate, 0.5);
+        let spacing = set("sampling.spacing.leading.steps_offset", "1").unwrap().sampling.spacing;
+        assert_eq!(spacing, StepSpacing::Leading { steps_offset: 1 });
+        let schedule = set("diffusion.schedule.kind", "cosine").unwrap().diffusion.schedule;
+        assert_eq!(schedule, ScheduleConfig::Cosine(diffusion::schedule::Cosine::default()));
     }
 
     #[test]
     fn typos_and_impossible_settings_are_refused_by_name() {
         for (path, value, part) in [
             ("optimiser.learning_rte", "1", "learning_rate"),
-            ("optimizer.learning_rate", "1", "optimiser"),
             ("optimiser.learning_rate", "fast", "does not fit"),
             ("optimiser.learning_rate", "-1", "above 0"),
             ("condition.dropout", "2", "share"),

@@ -14,14 +14,16 @@ mod place;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
+use crate::outputs;
 use crate::progress::Progress;
 
 /// What to report on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReportConfig {
     /// Runs, datasets (synthetic ones too), models, networks, results of evaluations (files or folders), or folders that
     /// hold some of these.
@@ -61,9 +63,10 @@ pub struct ReportSummary {
 /// # Errors
 /// None of the folders could be shown, or the file cannot be written.
 pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSummary> {
+    outputs::check_file(&config.out)?;
     let mut skipped = Vec::new();
     let mut skip = |folder: &Path, error: anyhow::Error| {
-        skipped.push(Skipped { item: folder.display().to_string(), reason: format!("{error:#}") });
+        skipped.push(Skipped { item: folder.display().to_string(), reason: crate::sentence(&error, None) });
     };
     let mut found = Vec::new();
     for folder in &config.folders {
@@ -98,10 +101,7 @@ pub fn run(config: &ReportConfig, progress: &dyn Progress) -> Result<ReportSumma
     }
 
     let html = page::document(&config.title, &introduction(config), &sections);
-    if let Some(parent) = config.out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make the folder: {}", parent.display()))?;
-    }
-    dataset::write_file(&config.out, html.as_bytes())?;
+    outputs::write_file(&config.out, html.as_bytes())?;
     Ok(ReportSummary { out: config.out.clone(), num_bytes: html.len(), num_folders: sections.len(), skipped })
 }
 

@@ -2,16 +2,20 @@
 //! exactly.
 
 use crate::{
+    outputs,
     settings::{self, Settings},
     train::optimiser::Optimiser,
 };
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
-use dataset::{EventsWriter, ImageKind, MetricsLog, RunDir};
+use dataset::{EventsWriter, FolderLock, ImageKind, MetricsLog, RunDir};
 use nets::{Checkpoint, load_weights, weights_of};
 use radiograph::RgbImage;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// What a run was trained on: compared when it is resumed, and named where it differs.
 pub(crate) trait Identity: PartialEq + Serialize + DeserializeOwned {
@@ -19,50 +23,205 @@ pub(crate) trait Identity: PartialEq + Serialize + DeserializeOwned {
     fn describe(&self) -> String;
 }
 
-/// Makes the run folder, or with `resume` checks that the one that is there belongs to these settings and data.
+/// Where a run found what it was given. Places only: whether what lies there is the same says the [`Identity`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inputs {
+    /// The dataset; nothing in runs of releases that did not write it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<PathBuf>,
+    /// The frozen encoder that the run was given, where it needs one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// Of these places, so that they are found from any folder.
+    pub(crate) fn new(dataset: &Path, encoder: Option<&Path>) -> Self {
+        // What is no place, such as the name of a random encoder, stays as it is.
+        let absolute = |path: &Path| match std::path::absolute(path) {
+            Ok(absolute) if path.exists() => absolute,
+            _ => path.to_path_buf(),
+        };
+        Self { dataset: Some(absolute(dataset)), encoder: encoder.map(absolute) }
+    }
+}
+
+/// What a run says about itself, for whoever continues it.
+#[derive(Debug)]
+pub struct Begun<S> {
+    /// Its own settings.
+    pub settings: S,
+    /// Where its inputs were.
+    pub inputs: Inputs,
+    run: PathBuf,
+}
+
+impl<S> Begun<S> {
+    /// The folder of its dataset.
+    ///
+    /// # Errors
+    /// A dataset that is no longer there, or that the run does not name; with the way to name it.
+    pub fn dataset(&self) -> Result<PathBuf> {
+        let run = self.run.display();
+        let Some(dataset) = &self.inputs.dataset else {
+            bail!("the run does not say where its dataset is; give the folder, as in `DATASET --resume RUN`: {run}");
+        };
+        ensure!(
+            dataset.exists(),
+            "the dataset of the run is no longer at {}; give the folder where it is now, as in `DATASET --resume RUN`: \
+             {run}",
+            dataset.display()
+        );
+        Ok(dataset.clone())
+    }
+}
+
+/// Reads what a run says about itself.
 ///
 /// # Errors
-/// A folder with a run although `resume` is off, or none although it is on; other settings or data; a full disk.
-pub(crate) fn open<S: Settings, I: Identity>(out: &Path, resume: bool, given: &S, identity: &I) -> Result<RunDir> {
-    let identity_path = out.join("identity.json");
+/// A folder that is no run of this kind, or a damaged one.
+pub fn begun<S: Settings>(run: &Path) -> Result<Begun<S>> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        inputs: Inputs,
+    }
+    ensure!(RunDir::is_run(run), "there is no run to continue (no recipe.toml): {}", run.display());
+    let settings = saved_settings(run)?;
+    let inputs = match std::fs::read_to_string(run.join(IDENTITY_FILE)) {
+        Ok(text) => serde_json::from_str::<File>(&text).with_context(|| damaged_identity(run))?.inputs,
+        // Killed between the first two files of the run.
+        Err(_) => Inputs::default(),
+    };
+    Ok(Begun { settings, inputs, run: run.to_path_buf() })
+}
+
+/// What a run was trained on, where it says so already.
+///
+/// # Errors
+/// A damaged file.
+pub(crate) fn identity<I: Identity>(run: &Path) -> Result<Option<I>> {
+    match std::fs::read_to_string(run.join(IDENTITY_FILE)) {
+        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| damaged_identity(run))?)),
+        Err(_) => Ok(None),
+    }
+}
+
+const IDENTITY_FILE: &str = "identity.json";
+
+fn damaged_identity(run: &Path) -> String {
+    format!("the run's identity.json is damaged: {}", run.display())
+}
+
+fn saved_settings<S: Settings>(run: &Path) -> Result<S> {
+    settings::from_toml::<S>(&RunDir::open(run)?.recipe()?)
+        .with_context(|| format!("the run's recipe.toml is damaged, or of another kind of run: {}", run.display()))
+}
+
+/// Refuses what [`open`] would refuse of folder and settings, before anything long. Nothing is written.
+///
+/// # Errors
+/// A folder with a run although `resume` is off, or none although it is on; other settings; a folder that cannot be
+/// written, or that holds something else; no time to train in.
+pub(crate) fn check<S: Settings>(out: &Path, resume: bool, given: &S, max_minutes: Option<f64>) -> Result<()> {
+    let minutes = max_minutes.unwrap_or(f64::INFINITY);
+    ensure!(minutes >= 0.0, "`--max-minutes` is {minutes}; give a number above 0");
+    let has_begun = match find(out, resume, given)? {
+        Some((run_dir, _)) => {
+            outputs::check_folder(out)?;
+            run_dir.checkpoints().latest()?.is_some()
+        }
+        None => {
+            outputs::check_new_folder(out)?;
+            false
+        }
+    };
+    // A run that has begun exports what it has.
+    ensure!(
+        minutes > 0.0 || has_begun,
+        "`--max-minutes` is 0, so the run would stop before its first step; give it more time"
+    );
+    Ok(())
+}
+
+/// The run that is there and belongs to these settings, with its own; nothing where a new one is to be made.
+fn find<S: Settings>(out: &Path, resume: bool, given: &S) -> Result<Option<(RunDir, S)>> {
     if !RunDir::is_run(out) {
         ensure!(!resume, "there is no run to continue (no recipe.toml); leave out `--resume`: {}", out.display());
-        let run_dir = RunDir::create(out, &settings::to_toml(given)?)?;
-        dataset::write_file(&identity_path, serde_json::to_string_pretty(identity)?.as_bytes())?;
-        return Ok(run_dir);
+        return Ok(None);
     }
     ensure!(
         resume,
         "the folder holds a run already; add `--resume` to continue it, or choose another folder: {}",
         out.display()
     );
-    let run_dir = RunDir::open(out)?;
-    let saved = settings::from_toml::<S>(&run_dir.recipe()?)
-        .with_context(|| format!("the run's recipe.toml is damaged, or of another kind of run: {}", out.display()))?;
+    let saved = saved_settings::<S>(out)?;
     if let Some(difference) = settings::first_difference(&saved, given)? {
         bail!(
-            "`--resume` continues with the run's own recipe, but {difference}; give the same recipe and `--set`, \
-             or start a new run: {}",
+            "`--resume` continues with the run's own recipe, but {difference}; leave out `--recipe` and `--set`, or start \
+             a new run: {}",
             out.display()
         );
     }
-    if !identity_path.is_file() && run_dir.checkpoints().latest()?.is_none() {
-        // Killed between the first two files of the run: nothing was trained yet.
-        dataset::write_file(&identity_path, serde_json::to_string_pretty(identity)?.as_bytes())?;
-        return Ok(run_dir);
+    Ok(Some((RunDir::open(out)?, saved)))
+}
+
+/// Makes the run folder, or with `resume` checks that the one that is there belongs to these settings and data. What may
+/// change, such as the length of the run and where its dataset is, is written down. The run is locked while the second
+/// of what this gives lives.
+///
+/// # Errors
+/// A folder with a run although `resume` is off, or none although it is on; other settings or data; a full disk.
+pub(crate) fn open<S: Settings, I: Identity>(
+    out: &Path,
+    resume: bool,
+    given: &S,
+    identity: &I,
+    inputs: &Inputs,
+) -> Result<(RunDir, FolderLock)> {
+    #[derive(Serialize)]
+    struct File<'a, I> {
+        #[serde(flatten)]
+        identity: &'a I,
+        inputs: &'a Inputs,
     }
-    let text = std::fs::read_to_string(&identity_path)
+    let path = out.join(IDENTITY_FILE);
+    let write = |earlier: &str| -> Result<()> {
+        let text = serde_json::to_string_pretty(&File { identity, inputs })?;
+        if text != earlier {
+            dataset::write_file(&path, text.as_bytes())?;
+        }
+        Ok(())
+    };
+    let Some((run_dir, saved)) = find(out, resume, given)? else {
+        let run_dir = RunDir::create(out, &settings::to_toml(given)?)?;
+        let lock = run_dir.lock()?;
+        write("")?;
+        return Ok((run_dir, lock));
+    };
+    let lock = run_dir.lock()?;
+    if !path.is_file() && run_dir.checkpoints().latest()?.is_none() {
+        // Killed between the first two files of the run: nothing was trained yet.
+        write("")?;
+        return Ok((run_dir, lock));
+    }
+    let text = std::fs::read_to_string(&path)
         .with_context(|| format!("the run's identity.json cannot be read: {}", out.display()))?;
-    let saved: I = serde_json::from_str(&text)
-        .with_context(|| format!("the run's identity.json is damaged: {}", out.display()))?;
+    let known: I = serde_json::from_str(&text).with_context(|| damaged_identity(out))?;
     ensure!(
-        saved == *identity,
+        known == *identity,
         "the run was trained on another dataset or with other networks ({}; given: {}); `--resume` needs the same: {}",
-        saved.describe(),
+        known.describe(),
         identity.describe(),
         out.display()
     );
-    Ok(run_dir)
+    write(&text)?;
+    let (saved, given) = (settings::to_toml(&saved)?, settings::to_toml(given)?);
+    if saved != given {
+        dataset::write_file(out.join("recipe.toml"), given.as_bytes())?;
+    }
+    Ok((run_dir, lock))
 }
 
 /// What a run writes about itself: `metrics.jsonl`, and the same for TensorBoard.
@@ -164,5 +323,8 @@ pub(crate) fn load_state<M: Module>(folder: &Path, fresh: M) -> Result<(M, Optim
 
 /// Why a checkpoint is passed over, and the remedy.
 pub(crate) fn unusable(checkpoint: &Path) -> String {
-    format!("the checkpoint cannot be used; delete it to continue from the one before: {}", checkpoint.display())
+    format!(
+        "the checkpoint cannot be used; delete it to continue from the one before it, or from the beginning: {}",
+        checkpoint.display()
+    )
 }

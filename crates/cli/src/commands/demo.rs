@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use pipeline::demo::{self, DemoConfig};
-use pipeline::recipe;
+use pipeline::recipe::Recipe;
+use pipeline::settings::Settings as _;
 
+use super::recipes::read_recipe;
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -25,7 +27,9 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let Arguments { out, num_phantoms, autoencoder_images } = arguments;
-    let recipe = recipe::resolve("demo-64", &context.recipe_overrides())?;
+    let recipe = read_recipe::<Recipe>("demo-64", context)?;
     let config = DemoConfig { out, num_phantoms, autoencoder_images, seed: context.seed(), recipe };
+    let config = context.changed_within(&config, "recipe")?;
+    config.recipe.validate()?;
     context.perform(&config, |terminal| demo::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

@@ -32,8 +32,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("embed")?;
     let Arguments { encoder, images, out, batch_size, fit } = arguments;
-    let config = EmbedConfig { encoder, images, out, batch_size, fit: word(&fit)? };
+    let config = context.changed(&EmbedConfig { encoder, images, out, batch_size, fit: word(&fit)? })?;
     context.perform(&config, |terminal| embed::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

@@ -26,8 +26,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("encode")?;
     let Arguments { dataset, autoencoder, encoder, batch_size } = arguments;
-    let config = EncodeConfig { dataset, autoencoder, encoder, batch_size };
+    let config = context.changed(&EncodeConfig { dataset, autoencoder, encoder, batch_size })?;
     context.perform(&config, |terminal| encode::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

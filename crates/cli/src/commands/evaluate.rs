@@ -12,8 +12,9 @@ use pipeline::evaluate::fidelity::{self, FidelityConfig};
 use pipeline::evaluate::memorisation::{self, MemorisationConfig};
 use pipeline::evaluate::segmentation::{self, SegmentationConfig};
 use pipeline::features::FeatureChoice;
+use pipeline::settings::Settings as _;
 
-use super::recipes::list_recipes;
+use super::recipes::{list_recipes, read_recipe};
 use super::{SPLITS, word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -177,13 +178,19 @@ struct Segmentation {
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     split: String,
     /// Share of the patients on whom settings are chosen; figures come from the others
-    #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.6, allow_negative_numbers = true)]
     search_share: f64,
     /// Annotated training images that prototypes are learned from
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,5")]
     annotated: Vec<usize>,
     /// Timesteps to show images at
-    #[arg(long, value_name = "T,T,...", value_delimiter = ',', default_value = "50,200,400")]
+    #[arg(
+        long,
+        value_name = "T,T,...",
+        value_delimiter = ',',
+        default_value = "50,200,400",
+        allow_negative_numbers = true
+    )]
     timesteps: Vec<f64>,
     /// Also follows the best settings through all checkpoints of a run, the model's own or one like it
     #[arg(long, value_name = "RUN")]
@@ -197,9 +204,6 @@ struct Segmentation {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    if !matches!(arguments.what, What::Augmentation(_)) {
-        context.refuse_overrides("evaluate")?;
-    }
     match arguments.what {
         What::Augmentation(arguments) => augmentation(arguments, context),
         What::Fidelity(arguments) => fidelity(arguments, context),
@@ -223,6 +227,7 @@ fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
         statistics,
         out,
     };
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| fidelity::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
@@ -230,6 +235,7 @@ fn memorisation(arguments: Memorisation, context: &Context<'_>) -> Result<Outcom
     let Memorisation { real, synthetic, features, held_out, out } = arguments;
     let (held_out_split, seed) = (word(&held_out)?, context.seed.unwrap_or(0));
     let config = MemorisationConfig { real, synthetic, features, held_out_split, seed, out };
+    let config = context.changed(&config)?;
     context
         .perform(&config, |terminal| memorisation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
@@ -243,8 +249,9 @@ fn augmentation(arguments: Augmentation, context: &Context<'_>) -> Result<Outcom
         dataset.context("the dataset is missing; give its folder")?,
         out.context("the folder for the results is missing; give `--out DIR`")?,
     );
-    let settings = pipeline::settings::resolve(&grid, &context.recipe_overrides())?;
-    let config = AugmentationConfig { dataset, settings, out };
+    let settings = read_recipe::<GridSettings>(&grid, context)?;
+    let config = context.changed_within(&AugmentationConfig { dataset, settings, out }, "settings")?;
+    config.settings.validate()?;
     context
         .perform(&config, |terminal| augmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
@@ -253,6 +260,7 @@ fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome>
     let Autoencoder { dataset, autoencoder, features, split, max_images, batch_size, out } = arguments;
     let split = word(&split)?;
     let config = AutoencoderConfig { dataset, autoencoder, features, split, max_images, batch_size, out };
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
@@ -260,12 +268,14 @@ fn encoder(arguments: Encoder, context: &Context<'_>) -> Result<Outcome> {
     let Encoder { dataset, encoder, autoencoder, source, negative, batch_size, out } = arguments;
     let seed = context.seed.unwrap_or(0);
     let config = EncoderConfig { dataset, encoder, autoencoder, source, negative, seed, batch_size, out };
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn conditioning(arguments: Conditioning, context: &Context<'_>) -> Result<Outcome> {
     let Conditioning { real, synthetic, features, out } = arguments;
     let config = ConditioningConfig { real, synthetic, features, seed: context.seed.unwrap_or(0), out };
+    let config = context.changed(&config)?;
     context
         .perform(&config, |terminal| conditioning::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
@@ -286,6 +296,7 @@ fn segmentation(arguments: Segmentation, context: &Context<'_>) -> Result<Outcom
         seed,
         out,
     };
+    let config = context.changed(&config)?;
     context
         .perform(&config, |terminal| segmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

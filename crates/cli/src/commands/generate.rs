@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RULE|FILE")]
     pairs: Option<String>,
     /// interpolate: how far from the first end to the second [default: 0,0.25,0.5,0.75,1]
-    #[arg(long, value_name = "F,F,...", value_delimiter = ',')]
+    #[arg(long, value_name = "F,F,...", value_delimiter = ',', allow_negative_numbers = true)]
     fractions: Vec<f64>,
     /// interpolate: straight, or along the sphere [default: slerp]
     #[arg(long, value_name = "WAY", value_parser = words(INTERPOLATIONS))]
@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
     /// How strongly the condition counts; 1 is off [default: the model's]
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
     guidance_scale: Option<f64>,
     /// Steps from noise to image [default: the model's]
     #[arg(long, value_name = "N")]
@@ -78,7 +78,6 @@ enum Strategy {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("generate")?;
     let config = GenerateConfig {
         strategy: strategy(&arguments)?,
         split: word(&arguments.split)?,
@@ -94,6 +93,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         png_bits: arguments.png,
         figure: arguments.figure,
     };
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| generate::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
@@ -139,7 +139,7 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
                     file => PairRule::File(file.into()),
                 },
                 fractions: match arguments.fractions.as_slice() {
-                    [] => vec![0.0, 0.25, 0.5, 0.75, 1.0],
+                    [] => generate::quarters(),
                     given => given.to_vec(),
                 },
                 interpolation: interpolation()?,

@@ -67,7 +67,8 @@ fn describe_all(arguments: &Arguments, context: &Context<'_>, outcome: &mut Outc
             }
             Err(error) if single => return Err(error),
             Err(error) => {
-                outcome.skipped.push(Skipped { item: path.display().to_string(), reason: format!("{error:#}") });
+                let reason = pipeline::sentence(&error, None);
+                outcome.skipped.push(Skipped { item: path.display().to_string(), reason });
             }
         }
     }

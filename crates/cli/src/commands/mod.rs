@@ -10,6 +10,7 @@ mod prepare;
 mod pretrain;
 mod recipes;
 mod report;
+mod runs;
 mod segment;
 mod train;
 mod views;

@@ -7,10 +7,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use ingest::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
 use ingest::presets;
+use pipeline::settings::nearest;
 
 use super::{word, words};
 use crate::context::Context;
-use crate::outcome::{Outcome, nearest};
+use crate::outcome::Outcome;
 
 /// The parser lets it be missing with `--list-presets` only.
 const NO_OUT: &str = "the dataset's folder is missing; give `--out DATASET`";
@@ -85,7 +86,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     root: Option<PathBuf>,
     /// Shares of patients for training, validation and testing, where the source does not say
-    #[arg(long, value_name = "T,V,T", default_value = "0.8,0.1,0.1", value_delimiter = ',', num_args = 1)]
+    #[arg(
+        long,
+        value_name = "T,V,T",
+        default_value = "0.8,0.1,0.1",
+        value_delimiter = ',',
+        num_args = 1,
+        allow_negative_numbers = true
+    )]
     split: Vec<f64>,
     /// A file whose content makes patient hashes comparable between datasets [default: drawn anew]
     #[arg(long, value_name = "FILE")]
@@ -137,10 +145,10 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     }
     if !arguments.merge.is_empty() {
         let out = arguments.out.context(NO_OUT)?;
-        let config = context.with_overrides(&MergeConfig { parts: arguments.merge, out })?;
+        let config = context.changed(&MergeConfig { parts: arguments.merge, out })?;
         return context.perform(&config, |terminal| prepare::merge(&config, terminal));
     }
-    let config: PrepareConfig = context.with_overrides(&resolve(arguments, context.seed())?)?;
+    let config = context.changed(&resolve(arguments, context.seed())?)?;
     context.perform(&config, |terminal| prepare::run(&config, terminal))
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use pipeline::pretrain::autoencoder::{self, AutoencoderRecipe, PretrainAutoencoderConfig};
 use pipeline::pretrain::encoder::{self, EncoderRecipe, PretrainEncoderConfig};
-use pipeline::settings::{self, Settings};
+use pipeline::settings::Settings;
 
-use super::recipes::{list_recipes, suggest};
+use super::recipes::list_recipes;
+use super::runs::{Resolved, Typed};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -45,20 +46,20 @@ const RANDOM_FEATURES: &str = "random:vit-small/16";
 /// What every kind of pre-training is told.
 #[derive(Debug, Args)]
 struct Run {
-    /// A dataset that `prepare` wrote; its training images are used
-    #[arg(required_unless_present = "list_recipes")]
+    /// A dataset that `prepare` wrote; its training images are used [with --resume: the run's own]
+    #[arg(required_unless_present_any = ["list_recipes", "resume"])]
     dataset: Option<PathBuf>,
-    /// The name of a built-in recipe, or a TOML file [default: the first built-in one]
+    /// The name of a built-in recipe, or a TOML file [default: the first built-in one; with --resume: the run's own]
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
-    /// The run: a new folder, or with --resume an old one; other commands take it as a network
-    #[arg(long, value_name = "FOLDER", required_unless_present = "list_recipes")]
+    /// The run: a new folder; other commands take it as a network
+    #[arg(long, value_name = "FOLDER", required_unless_present_any = ["list_recipes", "resume"])]
     out: Option<PathBuf>,
     /// Continues a run from its newest checkpoint, exactly as if it had never stopped
-    #[arg(long)]
-    resume: bool,
+    #[arg(long, value_name = "RUN")]
+    resume: Option<Option<PathBuf>>,
     /// Stops with a checkpoint and a usable network after so many minutes; --resume goes on
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)]
     max_minutes: Option<f64>,
     /// Lists the built-in recipes and does nothing else
     #[arg(long)]
@@ -75,32 +76,31 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
 }
 
 fn encoder(run: Run, from: Option<PathBuf>, context: &Context<'_>) -> Result<Outcome> {
-    let recipe = resolve::<EncoderRecipe>(run.recipe.as_deref(), context)?;
-    let Run { resume, max_minutes, .. } = run;
-    let (dataset, out) = folders(run.dataset, run.out)?;
+    let (resolved, max_minutes) = resolve::<EncoderRecipe>(run, context)?;
+    let Resolved { dataset, recipe, out, resume, encoder: _ } = resolved;
     let config = PretrainEncoderConfig { dataset, recipe, out, from, resume, max_minutes };
+    let config = context.changed_within(&config, "recipe")?;
+    config.recipe.validate()?;
     context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
 fn autoencoder(run: Run, encoder: Option<PathBuf>, context: &Context<'_>) -> Result<Outcome> {
-    let recipe = resolve::<AutoencoderRecipe>(run.recipe.as_deref(), context)?;
-    let Run { resume, max_minutes, .. } = run;
-    let (dataset, out) = folders(run.dataset, run.out)?;
-    // The random encoder exists for some sizes of images only.
-    let random = recipe.image_size.is_multiple_of(16).then(|| PathBuf::from(RANDOM_FEATURES));
-    let features = encoder.clone().or(random);
-    let config = PretrainAutoencoderConfig { dataset, recipe, out, encoder, features, resume, max_minutes };
+    let (resolved, max_minutes) = resolve::<AutoencoderRecipe>(run, context)?;
+    let Resolved { dataset, recipe, out, resume, encoder: earlier } = resolved;
+    let encoder = encoder.or(earlier);
+    let config = PretrainAutoencoderConfig { dataset, recipe, out, encoder, features: None, resume, max_minutes };
+    let mut config = context.changed_within(&config, "recipe")?;
+    config.recipe.validate()?;
+    if config.features.is_none() {
+        // The random encoder exists for some sizes of images only.
+        let random = config.recipe.image_size.is_multiple_of(16).then(|| PathBuf::from(RANDOM_FEATURES));
+        config.features = config.encoder.clone().or(random);
+    }
     context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }
 
-/// The parser lets neither be missing here.
-fn folders(dataset: Option<PathBuf>, out: Option<PathBuf>) -> Result<(PathBuf, PathBuf)> {
-    let dataset = dataset.context("the dataset is missing; give its folder")?;
-    Ok((dataset, out.context("the run's folder is missing; give `--out FOLDER`")?))
-}
-
-fn resolve<S: Settings>(typed: Option<&str>, context: &Context<'_>) -> Result<S> {
-    let first = S::EMBEDDED.first().map_or("", |(name, _)| name);
-    let typed = typed.unwrap_or(first);
-    settings::resolve(typed, &context.recipe_overrides()).map_err(|error| suggest::<S>(typed, error))
+fn resolve<S: Settings>(run: Run, context: &Context<'_>) -> Result<(Resolved<S>, Option<f64>)> {
+    let Run { dataset, recipe, out, resume, max_minutes, list_recipes: _ } = run;
+    let first = S::EMBEDDED.first().map(|(name, _)| *name);
+    Ok((Typed { dataset, recipe, out, resume }.resolve(first, context)?, max_minutes))
 }

@@ -24,10 +24,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("report")?;
     let mut config = ReportConfig::new(arguments.folders, arguments.out);
     if let Some(title) = arguments.title {
         config.title = title;
     }
+    let config = context.changed(&config)?;
     context.perform(&config, |terminal| report::run(&config, terminal))
 }

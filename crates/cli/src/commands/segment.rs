@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A model may carry a segmenter; another one is fitted where settings are changed, for example by
-`--set num_annotated=5` or `--set 'method={kind=\"diffseg\",threshold=0.03}'`; `--dry-run` lists the settings.
+`--set num_annotated=5` or `--set method.kind=diffseg --set method.threshold=0.03`; `--dry-run` lists the settings.
 Masks are those of the dataset's images, 255 inside; the right lung is the patient's, on the left of the picture.")]
 pub struct Arguments {
     /// A run, or a model folder
@@ -46,20 +46,24 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let Arguments { model, dataset, out, split, max_images, segmenter, dicom_sources, attention, batch_size } =
         arguments;
-    let given = SegmenterSettings::default();
-    let changed = context.with_overrides(&given)?;
-    let config = SegmentConfig {
+    let mut config = SegmentConfig {
         model,
         dataset,
         out,
         split: split.as_deref().map(word).transpose()?,
         max_images,
         segmenter,
-        settings: (changed != given).then_some(changed),
+        settings: Some(SegmenterSettings::default()),
         dicom_sources,
         attention,
         batch_size,
         seed: context.seed(),
     };
+    config = context.changed_within(&config, "settings")?;
+    if context.shows_settings(&config)? {
+        return Ok(Outcome::default());
+    }
+    // Nothing is asked for that would need another segmenter than the model's.
+    config.settings = config.settings.filter(|settings| *settings != SegmenterSettings::default());
     context.perform(&config, |terminal| segment::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

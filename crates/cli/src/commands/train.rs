@@ -2,29 +2,31 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use pipeline::recipe::{self, Recipe};
+use pipeline::recipe::Recipe;
+use pipeline::settings::Settings as _;
 use pipeline::train::{self, TrainConfig};
 
-use super::recipes::{list_recipes, suggest};
+use super::recipes::list_recipes;
+use super::runs::{Resolved, Typed};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A dataset that `prepare` wrote
-    #[arg(required_unless_present = "list_recipes")]
+    /// A dataset that `prepare` wrote [with --resume: the run's own]
+    #[arg(required_unless_present_any = ["list_recipes", "resume"])]
     dataset: Option<PathBuf>,
-    /// The name of a built-in recipe, or a TOML file
-    #[arg(long, value_name = "NAME|FILE", required_unless_present = "list_recipes")]
+    /// The name of a built-in recipe, or a TOML file [with --resume: the run's own]
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list_recipes", "resume"])]
     recipe: Option<String>,
-    /// The run: a new folder, or with --resume an old one
-    #[arg(long, value_name = "RUN", required_unless_present = "list_recipes")]
+    /// The run: a new folder
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["list_recipes", "resume"])]
     out: Option<PathBuf>,
     /// Continues a run from its newest checkpoint, exactly as if it had never stopped
-    #[arg(long)]
-    resume: bool,
+    #[arg(long, value_name = "RUN")]
+    resume: Option<Option<PathBuf>>,
     /// Autoencoder folder, for a dataset that has no latents yet or several
     #[arg(long, value_name = "FOLDER")]
     autoencoder: Option<PathBuf>,
@@ -32,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
     /// Stops with a checkpoint after so many minutes; --resume goes on
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)]
     max_minutes: Option<f64>,
     /// Lists the built-in recipes and does nothing else
     #[arg(long)]
@@ -44,14 +46,10 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         return list_recipes::<Recipe>(context);
     }
     let Arguments { dataset, recipe, out, resume, autoencoder, encoder, max_minutes, list_recipes: _ } = arguments;
-    // The parser lets none of the three be missing here.
-    let (dataset, recipe, out) = (
-        dataset.context("the dataset is missing; give its folder")?,
-        recipe.context("the recipe is missing; give `--recipe NAME`")?,
-        out.context("the run's folder is missing; give `--out RUN`")?,
-    );
-    let recipe =
-        recipe::resolve(&recipe, &context.recipe_overrides()).map_err(|error| suggest::<Recipe>(&recipe, error))?;
+    let Resolved { dataset, recipe, out, resume, encoder: _ } =
+        Typed { dataset, recipe, out, resume }.resolve::<Recipe>(None, context)?;
     let config = TrainConfig { dataset, recipe, out, resume, autoencoder, encoder, max_minutes };
+    let config = context.changed_within(&config, "recipe")?;
+    config.recipe.validate()?;
     context.perform(&config, |terminal| train::run(&config, &pipeline::device::parse(&context.device)?, terminal))
 }

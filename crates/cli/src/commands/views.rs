@@ -32,7 +32,7 @@ pub struct Arguments {
     max_patients: usize,
     /// Of images that lie as they should, the share to expect among the suspected; it becomes larger where patients are
     /// few, and where otherwise less than 95 % of the copies that lie wrongly would be suspected
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, allow_negative_numbers = true)]
     false_alarms: f64,
     /// Images that go through the encoder together
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -46,10 +46,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
-    context.refuse_overrides("views")?;
     let Arguments { dataset, encoder, source, tell, max_patients, false_alarms, batch_size, out, json } = arguments;
     let (question, seed) = (word(&tell)?, context.seed());
     let config = ViewsConfig { dataset, encoder, source, max_patients, false_alarms, question, seed, batch_size, out };
+    let config = context.changed(&config)?;
     if context.shows_settings(&config)? {
         return Ok(Outcome::default());
     }

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod common;
+mod early;
 mod interruptions;
 mod numerics;
 mod preparing;
+mod resuming;

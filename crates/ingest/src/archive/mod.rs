@@ -204,7 +204,10 @@ impl Archive {
             Kind::Gzip => tar::list_gzipped(path),
         }));
         let (content, mut list) = listed.unwrap_or_else(|_| {
-            (Content::Nothing, List::failed("the archive's contents contradict each other; download it again"))
+            (
+                Content::Nothing,
+                List::failed("the archive's contents contradict each other; make it again, or download it again"),
+            )
         });
         // Gzipped data may be anything.
         if kind == Kind::Gzip && !is_named_like_one(path) && list.members.is_empty() {

@@ -47,7 +47,7 @@ pub(super) fn list_gzipped(path: &Path) -> (Content, List) {
 }
 
 fn damaged(error: &io::Error) -> String {
-    format!("the archive is damaged or cut short ({error}); download it again")
+    format!("the archive is damaged or cut short ({error}); make it again, or download it again")
 }
 
 /// Members of which not all bytes are there are left out, and what stopped the list is said.
@@ -57,7 +57,7 @@ fn finish(list: &mut List, listed: Result<(), String>, available: u64) {
     let cut = before - list.members.len();
     let reason = match (listed, cut) {
         (Ok(()), 0) => return,
-        (Ok(()), _) => "the archive is cut short; download it again".to_owned(),
+        (Ok(()), _) => "the archive is cut short; make it again, or download it again".to_owned(),
         (Err(reason), _) => reason,
     };
     let kept = list.members.len();

@@ -31,8 +31,9 @@ pub(super) fn list(path: &Path) -> (Content, List) {
 }
 
 fn add(archive: &ZipArchive<LazyFile>, place: usize, list: &mut List) -> Result<(), String> {
-    let entry =
-        archive.by_index_data(place).map_err(|error| format!("the archive is damaged ({error}); download it again"))?;
+    let entry = archive
+        .by_index_data(place)
+        .map_err(|error| format!("the archive is damaged ({error}); make it again, or download it again"))?;
     if entry.is_dir() {
         return Ok(());
     }

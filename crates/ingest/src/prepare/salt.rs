@@ -14,10 +14,17 @@ pub(super) fn own_salt(config: &PrepareConfig) -> PathBuf {
     config.out.join("private/patient-salt")
 }
 
-/// The salt that was given, or the dataset's own.
-pub(super) fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
+/// Refuses a salt that cannot be had and a folder that cannot be written or holds something else, before the sources are
+/// looked through. Nothing is written.
+pub(super) fn check_places(config: &PrepareConfig) -> Result<()> {
+    let out = &config.out;
+    dataset::check_writable(out)?;
+    // A folder that holds something else is refused before anything is put into it.
+    let occupied = out.is_dir() && !Dataset::is_dataset(out) && holds_other_files(out)?;
+    ensure!(!occupied, "the output folder holds other files; choose an empty or a new folder: {}", out.display());
     if let Some(path) = &config.salt_file {
-        return Ok(PatientSalt::open(path)?);
+        PatientSalt::open(path)?;
+        return Ok(());
     }
     let own = own_salt(config);
     ensure!(
@@ -26,11 +33,15 @@ pub(super) fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
          that it has; give the file by `--salt-file`: {}",
         own.display()
     );
-    // A folder that holds something else is refused before anything is put into it.
-    let out = &config.out;
-    let occupied = out.is_dir() && !Dataset::is_dataset(out) && holds_other_files(out)?;
-    ensure!(!occupied, "the output folder holds other files; choose an empty or a new folder: {}", out.display());
-    Ok(PatientSalt::open_or_create(own)?)
+    Ok(())
+}
+
+/// The salt that was given, or the dataset's own.
+pub(super) fn open_salt(config: &PrepareConfig) -> Result<PatientSalt> {
+    Ok(match &config.salt_file {
+        Some(path) => PatientSalt::open(path)?,
+        None => PatientSalt::open_or_create(own_salt(config))?,
+    })
 }
 
 fn holds_other_files(dir: &Path) -> Result<bool> {

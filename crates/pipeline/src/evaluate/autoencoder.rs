@@ -15,11 +15,12 @@ use metrics::{Moments, Rows, frechet_distance, kernel_distance, peak_signal_to_n
 use nets::autoencoder::Autoencoder;
 use radiograph::{Border, Grid, RgbImage};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::encode;
 use crate::features::{FeatureChoice, LoadedFeatures};
 use crate::model::network_of;
+use crate::outputs;
 use crate::progress::Progress;
 use crate::tensors::{bytes_from_pictures, images_from_bytes, pictures_from_images, to_host};
 
@@ -31,7 +32,8 @@ const NUM_SHOWN: usize = 8;
 const DIFFERENCE_GAIN: f32 = 4.0;
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AutoencoderConfig {
     /// The images.
     pub dataset: PathBuf,
@@ -116,18 +118,22 @@ pub struct RoundTrip {
 /// A split without images, an image size that the autoencoder does not divide, networks that cannot be used.
 pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress) -> Result<AutoencoderSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    ensure!(config.max_images != Some(0), "`--max-images` is 0; give at least 1, or leave it out");
+    outputs::check_folder(&config.out)?;
     let dataset = Dataset::open(&config.dataset)?;
-    let folder = network_of(&config.autoencoder, "autoencoder")?;
+    let rows = fixed_choice(&dataset, config.split, config.max_images.unwrap_or(usize::MAX))?;
+    if let Some(features) = &config.features {
+        features.check()?;
+    }
+    let folder = encode::existing_folder(network_of(&config.autoencoder, "autoencoder")?, "autoencoder")?;
     let autoencoder = Autoencoder::load(&folder, device)?;
+    let (size, factor) = (dataset.image_size(), autoencoder.downsampling_factor());
+    encode::check_divisible(size, factor)?;
     let features = match &config.features {
         Some(choice) => Some(Features::open(choice, &dataset, device)?),
         None => None,
     };
-    let rows = fixed_choice(&dataset, config.split, config.max_images.unwrap_or(usize::MAX))?;
-    let (size, factor) = (dataset.image_size(), autoencoder.downsampling_factor());
-    encode::check_divisible(size, factor)?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    outputs::make_folder(&config.out)?;
 
     let mut measured = Measured::default();
     let (mut before, mut after) = (Vec::new(), Vec::new());

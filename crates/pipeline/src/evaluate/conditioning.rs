@@ -12,16 +12,18 @@ use burn::tensor::Device;
 use dataset::Dataset;
 use diffusion::random;
 use metrics::{Rows, bootstrap_interval, nearest_neighbours};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, REPLICATES};
 use crate::encode;
 use crate::features::FeatureChoice;
+use crate::outputs;
 use crate::progress::Progress;
 
 /// What to compare with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConditioningConfig {
     /// The dataset whose embeddings were the conditions.
     pub real: PathBuf,
@@ -72,10 +74,18 @@ pub struct ConditioningSummary {
 /// # Errors
 /// No synthetic image of a single source, sources that the real dataset lacks, a feature network that cannot be used.
 pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress) -> Result<ConditioningSummary> {
+    if let Some(out) = &config.out {
+        outputs::check_file(out)?;
+    }
+    config.features.check()?;
     refuse_statistics(&config.real, "conditioning")?;
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
-    let network = config.features.open(&real, device)?;
     let (groups, num_unconditional) = pairs(&real, &synthetic, config.seed)?;
+    ensure!(
+        groups.iter().any(|group| group.candidates.len() > 1),
+        "each source is the only image of its split and collection; there is nothing to choose"
+    );
+    let network = config.features.open(&real, device)?;
     let real_features = network.of_dataset(&real, device, progress)?;
     let synthetic_features = network.of_dataset(&synthetic, device, progress)?;
     let dim = real_features.shape()[1];
@@ -113,10 +123,6 @@ pub fn run(config: &ConditioningConfig, device: &Device, progress: &dyn Progress
         Some(sample.iter().map(|position| first(&found[*position])).sum::<f64>() / sample.len() as f64)
     })?;
     let another: Vec<f64> = found.iter().filter_map(|found| found.another).collect();
-    ensure!(
-        !another.is_empty(),
-        "each source is the only image of its split and collection; there is nothing to choose"
-    );
     let summary = ConditioningSummary {
         features: real_features.fingerprint().to_owned(),
         network: config.features.description(),

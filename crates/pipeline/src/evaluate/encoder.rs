@@ -15,11 +15,12 @@ use metrics::{
 use nets::autoencoder::Autoencoder;
 use nets::init::{Initialisation, randomise};
 use nets::vit::Vit;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CONFIDENCE, REPLICATES, reduced_side};
 use crate::encode;
 use crate::model::network_of;
+use crate::outputs;
 use crate::progress::Progress;
 use crate::tensors::{images_from_bytes, to_host};
 
@@ -32,7 +33,8 @@ const PROBE_STRENGTH: f64 = 0.01;
 const LATENT_CELLS: usize = 4;
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
     /// The images.
     pub dataset: PathBuf,
@@ -99,12 +101,21 @@ pub struct Score {
 /// Groups without images to learn from or to judge by, networks that cannot be used.
 pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> Result<EncoderSummary> {
     ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    if let Some(out) = &config.out {
+        outputs::check_file(out)?;
+    }
     let dataset = Dataset::open(&config.dataset)?;
     let source = config.source.clone().or_else(|| dataset.info().largest_collection().map(str::to_owned));
     let train = Group::of(&dataset, Split::Train, source.as_deref(), &config.negative)?;
     let val = Group::of(&dataset, Split::Val, source.as_deref(), &config.negative)?;
 
-    let folder = encode::encoder_folder(&config.encoder, &dataset, device)?;
+    let folder = encode::existing_folder(encode::encoder_folder(&config.encoder, &dataset, device)?, "encoder")?;
+    let of_autoencoder = |path: &PathBuf| encode::existing_folder(network_of(path, "autoencoder")?, "autoencoder");
+    let autoencoder = config.autoencoder.as_ref().map(of_autoencoder).transpose()?;
+    let autoencoder = autoencoder.map(|folder| Autoencoder::load(&folder, device)).transpose()?;
+    if let Some(autoencoder) = &autoencoder {
+        encode::check_divisible(dataset.image_size(), autoencoder.downsampling_factor())?;
+    }
     let encoder = Vit::load(&folder, device)?;
     let dim = encoder.config().hidden_size;
     let random = |deviation: f64, positions: f64| {
@@ -150,9 +161,7 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
     let learnt = components.project(Rows::new(&learnt, side * side)?)?;
     let judged = components.project(Rows::new(&judged, side * side).context(wrong)?)?;
     features.push(judge(name, &learnt, &judged, learnt.len() / train.rows.len())?);
-    if let Some(path) = &config.autoencoder {
-        let autoencoder = Autoencoder::load(&network_of(path, "autoencoder")?, device)?;
-        encode::check_divisible(size, autoencoder.downsampling_factor())?;
+    if let Some(autoencoder) = &autoencoder {
         let cells = LATENT_CELLS.min(size / autoencoder.downsampling_factor());
         let latents =
             |pictures: &[u8]| pooled(autoencoder.encode(images_from_bytes(pictures, size, device)).mean, cells);

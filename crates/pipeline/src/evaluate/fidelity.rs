@@ -8,6 +8,7 @@
 use crate::{
     encode,
     features::{FeatureChoice, FeatureNetwork},
+    outputs,
     progress::Progress,
 };
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,7 @@ use metrics::{
     DEFAULT_NEIGHBOURS, FrechetEstimate, Moments, Neighbourhoods, Quality, Rows, frechet_estimate, frechet_estimate_to,
     intensity, kernel_distance, kernel_distance_interval,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 mod drift;
@@ -34,7 +35,8 @@ use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes};
 const KERNEL_REPLICATES: usize = 200;
 
 /// What to compare.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FidelityConfig {
     /// The real images: a dataset, or a file of statistics that another run of this evaluation wrote.
     pub real: PathBuf,
@@ -183,6 +185,10 @@ pub fn run(config: &FidelityConfig, device: &Device, progress: &dyn Progress) ->
         "reference and floor are both the split `{}`; the floor needs real images that are not in the reference",
         config.held_out_split
     );
+    for file in config.out.iter().chain(&config.statistics) {
+        outputs::check_file(file)?;
+    }
+    config.features.check()?;
     let synthetic = config.synthetic.iter().map(Synthetic::open).collect::<Result<Vec<_>>>()?;
     let summary = if ReferenceStatistics::is_one(&config.real) {
         against_statistics(config, &synthetic, device, progress)?

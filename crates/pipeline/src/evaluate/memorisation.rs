@@ -16,11 +16,12 @@ use metrics::{
     distance_between_groups, nearest_rows, share_nearer_than,
 };
 use radiograph::{Border, Grid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fidelity::refuse_statistics;
 use super::{CONFIDENCE, Estimate, REPLICATES, check_sizes, reduced_side};
 use crate::features::FeatureChoice;
+use crate::outputs;
 use crate::progress::Progress;
 
 /// Share of pairs of different patients that are nearer than what counts as suspiciously near.
@@ -31,7 +32,8 @@ const MAX_CELLS: usize = 10;
 const SHOWN_PAIRS: usize = 24;
 
 /// What to audit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MemorisationConfig {
     /// The dataset that the generator was trained on: its split `train` is what could have been memorised.
     pub real: PathBuf,
@@ -115,6 +117,8 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
         config.held_out_split != Split::Train,
         "training images cannot be their own yardstick; choose another split of held-out images than `train`"
     );
+    outputs::check_folder(&config.out)?;
+    config.features.check()?;
     refuse_statistics(&config.real, "memorisation")?;
     let (real, synthetic) = (Dataset::open(&config.real)?, Dataset::open(&config.synthetic)?);
     check_sizes(&real, &synthetic)?;
@@ -126,12 +130,17 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
     for (_, rows, what) in &sets {
         ensure!(rows.len() >= 2, "there are {} {what}; it takes at least 2, for an honest figure hundreds", rows.len());
     }
+    let people = People::of(&sets)?;
+    ensure!(
+        people.patients.iter().any(|patient| *patient != people.patients[0]),
+        "the training images are all of one patient; the audit needs several: {}",
+        config.real.display()
+    );
     let network = config.features.open(&real, device)?;
     let real_features = network.of_dataset(&real, device, progress)?;
     let synthetic_features = network.of_dataset(&synthetic, device, progress)?;
     let dim = real_features.shape()[1];
 
-    let people = People::of(&sets)?;
     let mut tables: [Vec<Vec<f64>>; 2] = [Vec::new(), Vec::new()];
     for (dataset, rows, _) in &sets {
         let features = if std::ptr::eq(*dataset, &synthetic) { &synthetic_features } else { &real_features };
@@ -141,8 +150,7 @@ pub fn run(config: &MemorisationConfig, device: &Device, progress: &dyn Progress
     let side = reduced_side(real.image_size());
     let (embeddings, closest) = Space { tables: &tables[0], dim, people: &people, seed: config.seed }.nearness()?;
     let (pixels, _) = Space { tables: &tables[1], dim: side * side, people: &people, seed: config.seed }.nearness()?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    outputs::make_folder(&config.out)?;
     let picture = config.out.join("closest-pairs.png");
     draw(&picture, &sets, &closest)?;
     let summary = MemorisationSummary {

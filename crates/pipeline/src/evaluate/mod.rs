@@ -16,6 +16,8 @@ use dataset::Dataset;
 use metrics::Interval;
 use serde::Serialize;
 
+use crate::outputs;
+
 /// Samples behind a bootstrap interval.
 pub(crate) const REPLICATES: usize = 1000;
 /// Of the intervals.
@@ -37,8 +39,7 @@ fn write_result<R: Serialize>(path: &Path, kind: &str, result: &R) -> Result<()>
         #[serde(flatten)]
         result: &'a R,
     }
-    dataset::write_file(path, serde_json::to_string_pretty(&Named { kind, result })?.as_bytes())?;
-    Ok(())
+    outputs::write_file(path, serde_json::to_string_pretty(&Named { kind, result })?.as_bytes())
 }
 
 /// Real and synthetic images can only be compared at one size.

@@ -8,17 +8,18 @@ use diffusion::{
     interpolate::Interpolation,
     random::{self, Purpose},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 /// How the two ends of an interpolation are chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairRule {
-    /// Another patient's image with the same labels.
+    /// Another patient's image with the same labels. The default.
+    #[default]
     Label,
     /// The nearest embedding (by cosine) of another patient.
     Neighbour,
@@ -46,8 +47,45 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Decides. Embeddings are needed for pairs of neighbours only.
-    pub(super) fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: Option<&Embeddings>) -> Result<Self> {
+    /// Decides what needs no embeddings: all but pairs of neighbours, for which it sees that there are some.
+    ///
+    /// # Errors
+    /// A split without images, or without pairs; a table that cannot be used.
+    pub(super) fn choose_without_embeddings(config: &GenerateConfig, dataset: &Dataset) -> Result<Self> {
+        let Strategy::Interpolate { pairs: PairRule::Neighbour, .. } = config.strategy else {
+            return Self::choose(config, dataset, None);
+        };
+        let rows = dataset.indices(config.split)?;
+        let patients: HashSet<String> = dataset.rows_at(&rows)?.into_iter().map(|row| row.patient).collect();
+        ensure!(
+            patients.len() >= 2,
+            "neighbours are images of two patients, and the split `{}` has images of {}; choose another with `--split`: \
+             {}",
+            config.split,
+            patients.len(),
+            config.dataset.display()
+        );
+        let (jobs, skipped, rows) = (Vec::new(), Vec::new(), HashMap::new());
+        Ok(Self { jobs, skipped, interpolation: Interpolation::default(), rows })
+    }
+
+    /// Decides the rest.
+    ///
+    /// # Errors
+    /// A damaged shard.
+    pub(super) fn find_neighbours(
+        &mut self,
+        config: &GenerateConfig,
+        dataset: &Dataset,
+        embeddings: Option<&Embeddings>,
+    ) -> Result<()> {
+        if let Strategy::Interpolate { pairs: PairRule::Neighbour, .. } = config.strategy {
+            *self = Self::choose(config, dataset, embeddings)?;
+        }
+        Ok(())
+    }
+
+    fn choose(config: &GenerateConfig, dataset: &Dataset, embeddings: Option<&Embeddings>) -> Result<Self> {
         let rows = dataset.indices(config.split)?;
         // Without a number all that are listed are made; other strategies have one.
         let num_images = config.num_images.unwrap_or_default();

@@ -39,6 +39,28 @@ impl Default for PassSettings {
     }
 }
 
+impl PassSettings {
+    /// Refuses what a model cannot be shown.
+    ///
+    /// # Errors
+    /// No timestep, or one that the model does not have; noise of two kinds.
+    pub(crate) fn check(&self, preconditioning: &Preconditioning) -> Result<()> {
+        ensure!(!self.timesteps.is_empty(), "there is no timestep to show images at; give for example 200");
+        ensure!(
+            self.noise_draws == 0 || self.inversion_steps == 0,
+            "noise is either drawn or found by inversion; set `pass.noise_draws` or `pass.inversion_steps` to 0"
+        );
+        let last = preconditioning.schedule().num_timesteps() - 1;
+        for timestep in &self.timesteps {
+            ensure!(
+                (0.0..=last as f64).contains(timestep),
+                "the timestep {timestep} is not one of the model's; give one of 0 to {last}"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// The condition of a pass that is made for what it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,19 +131,8 @@ impl<'a> EvidenceReader<'a> {
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
-        ensure!(!settings.timesteps.is_empty(), "there is no timestep to show images at; give for example 200");
-        ensure!(
-            settings.noise_draws == 0 || settings.inversion_steps == 0,
-            "noise is either drawn or found by inversion; set `pass.noise_draws` or `pass.inversion_steps` to 0"
-        );
         let preconditioning = model.info.preconditioning()?;
-        let last = preconditioning.schedule().num_timesteps() - 1;
-        for timestep in &settings.timesteps {
-            ensure!(
-                (0.0..=last as f64).contains(timestep),
-                "the timestep {timestep} is not one of the model's; give one of 0 to {last}"
-            );
-        }
+        settings.check(&preconditioning)?;
         let needs_encoder = wanted.patches || settings.condition == PassCondition::Own;
         let encoder = needs_encoder.then(|| Vit::load(&model.folder.join("encoder"), device)).transpose()?;
         let autoencoder = model.autoencoder(device)?;

@@ -1,6 +1,6 @@
 //! The ways to cut an image into segments, all with the same result: a label for each pixel.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use diffusion::segment::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use metrics::segmentation::{BinaryMask, Connectivity, connected_components, otsu_threshold_u8};
@@ -15,35 +15,70 @@ use super::parts::Parts;
 pub enum Method {
     /// Each token of the UNet's features goes to the nearest of some parts, which are found once in many images.
     Parts {
-        /// How many.
+        /// How many. Default 64.
+        #[serde(default = "default_parts")]
         num_parts: usize,
     },
     /// Merges attention maps that are alike (Tian et al. 2023).
     Diffseg {
-        /// Largest distance of maps that are merged.
+        /// Largest distance of maps that are merged. Default 0.5, for Stable Diffusion; small networks need a hundredth.
+        #[serde(default = "default_distance")]
         threshold: f32,
     },
     /// Cuts the graph of the UNet's features recursively (Couairon et al. 2024, "DiffCut").
     NormalisedCut {
-        /// Exponent of the similarity of two tokens.
+        /// Exponent of the similarity of two tokens. Default 10.
+        #[serde(default = "default_alpha")]
         alpha: f32,
-        /// Largest cost of a cut, 0..=2.
+        /// Largest cost of a cut, 0..=2. Default 0.5.
+        #[serde(default = "default_cost")]
         threshold: f64,
     },
     /// Cuts a random walk over attention, with a threshold that is chosen for each image (after Ivanova et al. 2024).
     RandomWalk {
-        /// Steps of the walk.
+        /// Steps of the walk. Default 1.
+        #[serde(default = "default_steps")]
         steps: usize,
     },
     /// Cuts objects out of the encoder's patch tokens (Wang et al. 2022, 2023): a control without diffusion.
     TokenCut {
-        /// Cosine similarity above which patches are joined.
+        /// Cosine similarity above which patches are joined. Default 0.2.
+        #[serde(default = "default_similarity")]
         threshold: f32,
-        /// Objects to look for.
+        /// Objects to look for. Default 3.
+        #[serde(default = "default_objects")]
         objects: usize,
     },
     /// Dark from bright by Otsu's threshold, each connected dark piece a segment: a control without any network.
     Otsu,
+}
+
+fn default_parts() -> usize {
+    64
+}
+
+fn default_distance() -> f32 {
+    DiffSeg::default().threshold
+}
+
+fn default_alpha() -> f32 {
+    10.0
+}
+
+fn default_cost() -> f64 {
+    Ncut::default().threshold
+}
+
+fn default_steps() -> usize {
+    Walk::default().steps
+}
+
+fn default_similarity() -> f32 {
+    0.2
+}
+
+fn default_objects() -> usize {
+    3
 }
 
 /// Fewest tokens on each side of a cut, as a share of all.
@@ -60,6 +95,41 @@ impl Method {
             Self::TokenCut { .. } => "token_cut",
             Self::Otsu => "otsu",
         }
+    }
+
+    /// Refuses what no image could be cut with.
+    ///
+    /// # Errors
+    /// The first impossible setting, by name and value.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let positive = |name: &str, number: usize| -> Result<()> {
+            ensure!(number > 0, "method.{name} is 0; it must be at least 1");
+            Ok(())
+        };
+        match *self {
+            Self::Parts { num_parts } => positive("num_parts", num_parts)?,
+            Self::Diffseg { threshold } => ensure!(
+                threshold > 0.0 && threshold.is_finite(),
+                "method.threshold is {threshold}; it must be above 0 and finite"
+            ),
+            Self::NormalisedCut { alpha, threshold } => {
+                ensure!(alpha > 0.0 && alpha.is_finite(), "method.alpha is {alpha}; it must be above 0 and finite");
+                ensure!(
+                    (0.0..=2.0).contains(&threshold),
+                    "method.threshold is {threshold}; it must be between 0 and 2"
+                );
+            }
+            Self::RandomWalk { steps } => positive("steps", steps)?,
+            Self::TokenCut { threshold, objects } => {
+                ensure!(
+                    (-1.0..=1.0).contains(&threshold),
+                    "method.threshold is {threshold}; it is a cosine, from -1 to 1"
+                );
+                positive("objects", objects)?;
+            }
+            Self::Otsu => {}
+        }
+        Ok(())
     }
 
     /// Where it stops merging or cutting, if that is a number of its settings.

@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
 use crate::done_list::{Damaged, DoneList};
-use crate::model::Model;
+use crate::model::{Model, folder_of, read_info};
+use crate::outputs;
 use crate::progress::Progress;
 pub use coco::RunLengths;
 use coco::{Annotations, CodedMask};
@@ -44,7 +45,8 @@ pub(crate) use segmenter::{Example, Examples, Segmented, darkness, oracle};
 pub use segmenter::{Refinement, Segmenter, SegmenterSettings};
 
 /// What to segment with what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentConfig {
     /// A run or a model folder.
     pub model: PathBuf,
@@ -113,12 +115,11 @@ const PLAUSIBLE_SHARES: std::ops::RangeInclusive<f64> = 0.03..=0.65;
 /// # Errors
 /// A model, segmenter or dataset that cannot be used or do not belong together; a disk that is full.
 pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> Result<SegmentSummary> {
-    ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
-    let model = Model::open(&config.model, device)?;
     let dataset = Dataset::open(&config.dataset)?;
     let rows = chosen_rows(&dataset, config)?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    check(config, &dataset)?;
+    let model = Model::open(&config.model, device)?;
+    outputs::make_folder(&config.out)?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
     let (mut done, records) = DoneList::open::<Record>(&config.out.join("segments.jsonl"), Damaged::Repeat)?;
@@ -155,7 +156,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
                 id: row.id.clone(),
                 num_segments: number_of_segments(&segmented.labels),
                 lungs: [right, left].map(|mask| CodedMask::of(mask, size)),
-                problem: written.and_then(Result::err).map(|error| format!("{error:#}")),
+                problem: written.and_then(Result::err).map(|error| crate::sentence(&error, None)),
             };
             done.append(&record)?;
             records.insert(row.id.clone(), record);
@@ -167,7 +168,52 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     summarise(config, &manifest, &records, size, secs_per_image, segmenter_folder)
 }
 
+/// Refuses what cannot work before the model's weights are read.
+fn check(config: &SegmentConfig, dataset: &Dataset) -> Result<()> {
+    ensure!(config.batch_size > 0, "the batch size is 0; it must be at least 1");
+    ensure!(
+        config.segmenter.is_none() || config.settings.is_none(),
+        "`--segmenter` brings its own settings; leave out `--set`, or it"
+    );
+    outputs::check_folder(&config.out)?;
+    let folder = folder_of(&config.model)?;
+    let info = read_info(&folder)?;
+    let (of_model, of_out) = (folder.join("segmenter"), config.out.join("segmenter"));
+    let settings = match (&config.segmenter, &config.settings) {
+        (Some(path), _) => Segmenter::open(path)?.settings,
+        (None, None) if of_model.is_dir() => Segmenter::open(&of_model)?.settings,
+        (None, settings) => {
+            let settings = settings.clone().unwrap_or_default();
+            settings.validate()?;
+            let masked = dataset.indices_where(|row| row.split == Split::Train && row.mask)?.len();
+            ensure!(
+                settings.num_annotated <= masked,
+                "{} annotated images are asked for, and the split `train` has {masked} images with masks; ask for fewer, \
+                 or prepare the dataset with masks: {}",
+                settings.num_annotated,
+                dataset.dir().display()
+            );
+            settings
+        }
+    };
+    settings.pass.check(&info.preconditioning()?)?;
+    ensure!(
+        !of_out.is_dir() || Segmenter::open(&of_out)?.settings == settings,
+        "the folder holds masks by another segmenter; choose another folder: {}",
+        config.out.display()
+    );
+    if let Some(sources) = &config.dicom_sources {
+        ensure!(
+            sources.exists(),
+            "there is nothing where the DICOM files should be; give the folder that was prepared: {}",
+            sources.display()
+        );
+    }
+    Ok(())
+}
+
 fn chosen_rows(dataset: &Dataset, config: &SegmentConfig) -> Result<Vec<usize>> {
+    ensure!(config.max_images != Some(0), "`--max-images` is 0; give at least 1, or leave it out");
     let mut rows = match config.split {
         Some(split) => dataset.indices(split)?,
         None => (0..dataset.len()).collect(),
@@ -192,8 +238,7 @@ fn find_or_fit(
 ) -> Result<Segmenter> {
     let of_model = model.folder.join("segmenter");
     let segmenter = match (&config.segmenter, &config.settings) {
-        (Some(path), None) => Segmenter::open(path)?,
-        (Some(_), Some(_)) => anyhow::bail!("`--segmenter` brings its own settings; leave out `--set`, or it"),
+        (Some(path), _) => Segmenter::open(path)?,
         (None, None) if of_model.is_dir() => Segmenter::open(&of_model)?,
         (None, settings) => {
             let settings = settings.clone().unwrap_or_default();

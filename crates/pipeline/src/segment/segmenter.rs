@@ -49,6 +49,28 @@ impl Default for SegmenterSettings {
     }
 }
 
+impl SegmenterSettings {
+    /// Refuses what no segmenter can be fitted with.
+    ///
+    /// # Errors
+    /// The first impossible setting, by name and value.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.method.validate()?;
+        let learns_from_unlabelled = self.num_annotated == 0 || matches!(self.method, Method::Parts { .. });
+        ensure!(
+            self.num_images > 0 || !learns_from_unlabelled,
+            "num_images is 0, so there is no image to learn from; give at least 1"
+        );
+        if let Some(Refinement { epsilon, .. }) = self.refinement {
+            ensure!(
+                epsilon > 0.0 && epsilon.is_finite(),
+                "refinement.epsilon is {epsilon}; it must be above 0 and finite"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// A guided filter on the soft mask, see [`guided_filter`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -53,6 +53,27 @@ struct EncodedImages {
     stored_tokens: usize,
 }
 
+/// Refuses a dataset whose splits lack the images that the recipe wants.
+///
+/// # Errors
+/// No training image; too few images to measure fidelity on the way.
+pub fn check_splits(dataset: &Dataset, recipe: &Recipe) -> Result<()> {
+    let (learnt, held_out) = (dataset.indices(Split::Train)?.len(), dataset.indices(Split::Val)?.len());
+    ensure!(
+        learnt > 0,
+        "the dataset has no image in the split `train`; prepare it with another `--split`: {}",
+        dataset.dir().display()
+    );
+    let training = &recipe.training;
+    ensure!(
+        training.fidelity_every_images == 0 || (held_out >= 2 && learnt >= 2 && training.num_fidelity_images >= 2),
+        "fidelity during training needs two images at least: there are {held_out} validation images, {learnt} training \
+         images, and `training.num_fidelity_images` is {}; set `training.fidelity_every_images=0` to do without",
+        training.num_fidelity_images
+    );
+    Ok(())
+}
+
 /// The recipe with a network for these encodings, where it asks for that.
 ///
 /// # Errors
@@ -81,11 +102,6 @@ impl TrainingData {
     /// A dataset without training images, encodings that do not fit the recipe.
     pub fn open(dataset: &Dataset, frozen: &Frozen, recipe: &Recipe, progress: &dyn Progress) -> Result<Self> {
         let rows = dataset.indices(Split::Train)?;
-        ensure!(
-            !rows.is_empty(),
-            "the dataset has no image in the split `train`; prepare it with another `--split`: {}",
-            dataset.dir().display()
-        );
         let ids = dataset.rows_at(&rows)?.into_iter().map(|row| row.id).collect();
         let latent_shape = latent_shape(frozen)?;
         let [height, width, channels] = latent_shape;

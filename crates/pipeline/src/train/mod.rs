@@ -16,7 +16,7 @@ use crate::{
     model::{self, Denoiser, ModelInfo},
     progress::Progress,
     recipe::Recipe,
-    run::{self, Journal},
+    run::{self, Inputs, Journal},
     settings::Settings as _,
     tensors::to_host,
 };
@@ -38,7 +38,8 @@ use std::{
 };
 
 /// What to train, on what, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
@@ -85,6 +86,7 @@ pub struct TrainSummary {
 pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Result<TrainSummary> {
     let recipe = &config.recipe;
     recipe.validate()?;
+    run::check(&config.out, config.resume, recipe, config.max_minutes)?;
     let dataset = Dataset::open(&config.dataset)?;
     ensure!(
         dataset.image_size() == recipe.data.image_size,
@@ -94,12 +96,20 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
         recipe.data.image_size,
         recipe.data.image_size
     );
-    let frozen =
-        encode::find_or_make(&dataset, config.autoencoder.as_deref(), config.encoder.as_deref(), device, progress)?;
+    data::check_splits(&dataset, recipe)?;
+    let earlier = if config.resume { run::identity::<Identity>(&config.out)? } else { None };
+    let frozen = encode::find_or_make(
+        &dataset,
+        config.autoencoder.as_deref(),
+        config.encoder.as_deref(),
+        earlier.map(|identity| identity.encodings).as_deref(),
+        device,
+        progress,
+    )?;
     let recipe = &data::fitted(recipe, &frozen)?;
     let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
-    let run_dir = run::open(&config.out, config.resume, recipe, &identity)?;
-    let _lock = run_dir.lock()?;
+    let inputs = Inputs::new(&config.dataset, None);
+    let (run_dir, _lock) = run::open(&config.out, config.resume, recipe, &identity, &inputs)?;
     let data = TrainingData::open(&dataset, &frozen, recipe, progress)?;
     let info = data.model_info(&frozen, recipe)?;
     let autodiff = device.clone().autodiff();
@@ -250,8 +260,8 @@ impl Session<'_> {
         let norm = gradients.norm()?;
         if !norm.is_finite() {
             bail!(
-                "the gradient after {} images is {norm} although the loss is a number; lower \
-                 `optimiser.learning_rate` (now {}) and resume from the newest checkpoint",
+                "the gradient after {} images is {norm} although the loss is a number; start a new run with a lower \
+                 `optimiser.learning_rate` (now {})",
                 state.images_seen,
                 optimiser.learning_rate
             );
@@ -295,8 +305,8 @@ impl Session<'_> {
             .collect();
         if !broken.is_empty() {
             bail!(
-                "the loss is not a number for {}; look at these images, or lower `optimiser.learning_rate` (now {}) \
-                 and resume from the newest checkpoint",
+                "the loss is not a number for {}; look at these images, or start a new run with a lower \
+                 `optimiser.learning_rate` (now {})",
                 broken.join(", "),
                 self.recipe.optimiser.learning_rate
             );

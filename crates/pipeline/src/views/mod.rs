@@ -13,25 +13,27 @@ mod projection;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split, fingerprint_bytes};
 use nets::vit::Vit;
 use radiograph::{Border, Grid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use orientation::{PoseCheck, Suspect};
 pub use pose::Pose;
 pub use projection::{FEWEST_PATIENTS, STRONG, ToldView, ViewAccuracy, ViewCheck, ViewQuestion};
 
 use crate::encode;
+use crate::outputs;
 use crate::progress::Progress;
 
 /// Pictures of suspects that are drawn.
 const SHOWN: usize = 64;
 
 /// What to look at and how.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ViewsConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
@@ -111,6 +113,10 @@ pub fn run(config: &ViewsConfig, device: &Device, progress: &dyn Progress) -> Re
         "the share of false alarms is {}; it must be at least 0 and below 1",
         config.false_alarms
     );
+    ensure!(config.max_patients > 0, "the number of patients to learn from is 0; give at least 1");
+    if let Some(out) = &config.out {
+        outputs::check_folder(out)?;
+    }
     let dataset = Dataset::open(&config.dataset)?;
     let cases = cases(config, &dataset)?;
     let (folder, embeddings) = encode::encoder_of(&dataset, config.encoder.as_deref(), device, progress)?;
@@ -186,7 +192,7 @@ fn sample(cases: &[Case], condition: impl Fn(&Case) -> bool, most: usize) -> Vec
 
 /// The files of a result; see [`ViewsConfig::out`].
 fn write(out: &Path, dataset: &Dataset, summary: &ViewsSummary) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    outputs::make_folder(out)?;
     dataset::write_file(out.join("views.json"), summary.to_json()?.as_bytes())?;
     let suspects: Vec<&Suspect> = summary.orientation.iter().flat_map(|check| &check.suspects).collect();
     let mut table = csv::Writer::from_writer(Vec::new());

@@ -19,7 +19,10 @@ mod statistics;
 mod tables;
 
 use crate::Skipped;
+use crate::model::{folder_of, read_info};
+use crate::outputs;
 use crate::progress::Progress;
+use crate::recipe::SamplingRecipe;
 use crate::settings as files;
 use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
@@ -31,7 +34,7 @@ use learn::{Inputs, Samples};
 use metrics::{Areas, areas_of_labels, bootstrap_interval, mean_area};
 pub use plan::Cell;
 use pool::Pool;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 pub use settings::{
     CaseKind, CaseSettings, ClassicalSettings, ClassifierSettings, Drawn, GeneratorSettings, GridSettings, GridShape,
     Regime, SyntheticSettings, TrainingSettings,
@@ -47,7 +50,8 @@ use super::{CONFIDENCE, write_result};
 const REPLICATES: usize = 500;
 
 /// What to evaluate, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AugmentationConfig {
     /// The real images.
     pub dataset: PathBuf,
@@ -109,13 +113,15 @@ pub struct AugmentationOutcome {
 pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress) -> Result<AugmentationOutcome> {
     let AugmentationConfig { dataset, settings, out } = config;
     settings.validate()?;
+    outputs::check_folder(out)?;
     let real = Dataset::open(dataset)?;
-    std::fs::create_dir_all(out).with_context(|| format!("the folder cannot be made: {}", out.display()))?;
-    let _lock = FolderLock::acquire(out)?;
+    check_inputs(settings)?;
     let train = Cases::read(&real, &settings.cases, settings.cases.train_split)?;
     let test = Cases::read(&real, &settings.cases, settings.cases.test_split)?;
     refuse_shared_patients(&train, &test)?;
     let folds = Folds::divide(&train, &settings.grid, settings.seed)?;
+    outputs::make_folder(out)?;
+    let _lock = FolderLock::acquire(out)?;
     claim(out, settings, real.fingerprint())?;
     for size in settings.grid.sizes.iter().filter(|size| **size > folds.smallest()) {
         let there = folds.smallest();
@@ -161,7 +167,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
                     finished.push(run);
                     num_new += 1;
                 }
-                Err(error) => skipped.push(Skipped { item: describe(cell), reason: format!("{error:#}") }),
+                Err(error) => skipped.push(Skipped { item: describe(cell), reason: crate::sentence(&error, None) }),
             }
             progress.advance(1, &describe(cell));
         }
@@ -195,6 +201,33 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     };
     write_result(&out.join("augmentation.json"), "augmentation", &summary)?;
     Ok(outcome)
+}
+
+/// Refuses networks, models and synthetic sets that are not there: the last of them is needed hours after the first.
+fn check_inputs(settings: &GridSettings) -> Result<()> {
+    for classifier in &settings.classifiers {
+        if let ClassifierSettings::LinearProbe { features, .. } = classifier {
+            features.check()?;
+        }
+    }
+    for set in &settings.synthetic {
+        let named = || format!("the synthetic set `{}` cannot be used", set.name);
+        if let Some(folder) = &set.dataset {
+            Dataset::open(folder).with_context(named)?;
+        }
+        if let Some(GeneratorSettings { model, sampler, num_steps, guidance_scale, .. }) = &set.generate {
+            let info = read_info(&folder_of(model).with_context(named)?).with_context(named)?;
+            let own = info.sampling.clone();
+            let sampling = SamplingRecipe {
+                sampler: sampler.unwrap_or(own.sampler),
+                num_steps: num_steps.unwrap_or(own.num_steps),
+                guidance_scale: guidance_scale.unwrap_or(own.guidance_scale),
+                spacing: own.spacing,
+            };
+            info.check_sampling(&sampling).with_context(named)?;
+        }
+    }
+    Ok(())
 }
 
 /// Name under which classical variants are kept; no synthetic set can be called so.

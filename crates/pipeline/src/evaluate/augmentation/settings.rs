@@ -218,41 +218,67 @@ pub enum ClassifierSettings {
         /// Folder of an encoder (of a run or model its encoder), `xrv:FILE`, `inception:FILE`, or a random one.
         features: FeatureChoice,
         /// The loss of all images together weighs so much against the penalty on the weights, however many there are.
+        /// Default 40.
+        #[serde(default = "default_strength")]
         strength: f64,
     },
     /// A small residual network on pixels, from scratch.
     Residual {
-        /// Images are reduced to this side in pixels.
+        /// Images are reduced to this side in pixels. Default 32.
+        #[serde(default = "default_image_size")]
         image_size: usize,
-        /// Of each stage; the image's size halves before each.
+        /// Of each stage; the image's size halves before each. Default 16, 32 and 64.
+        #[serde(default = "default_channels")]
         channels: Vec<usize>,
-        /// Residual blocks of each stage.
+        /// Residual blocks of each stage. Default 1.
+        #[serde(default = "one")]
         blocks_per_stage: usize,
         /// How it is trained.
+        #[serde(default)]
         training: TrainingSettings,
     },
     /// DenseNet-121 (Huang et al. 2017) on pixels, from scratch: the paper's, for machines with a GPU.
     #[serde(rename = "densenet121")]
     DenseNet121 {
-        /// Images are reduced to this side in pixels, at least 32.
+        /// Images are reduced to this side in pixels, at least 32. Default 32.
+        #[serde(default = "default_image_size")]
         image_size: usize,
         /// How it is trained.
+        #[serde(default)]
         training: TrainingSettings,
     },
 }
 
-/// How a network of the grid is trained: the same in every cell.
+fn default_strength() -> f64 {
+    40.0
+}
+
+fn default_image_size() -> usize {
+    32
+}
+
+fn default_channels() -> Vec<usize> {
+    vec![16, 32, 64]
+}
+
+/// How a network of the grid is trained: the same in every cell. The defaults are those of the built-in grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainingSettings {
-    /// Updates of the weights, whatever there is to learn from.
+    /// Updates of the weights, whatever there is to learn from. Default 200.
     pub num_steps: usize,
-    /// Images in each.
+    /// Images in each. Default 32.
     pub batch_size: usize,
-    /// Highest learning rate; warmed up over a tenth of the steps, then a cosine to 0.
+    /// Highest learning rate; warmed up over a tenth of the steps, then a cosine to 0. Default 2e-3.
     pub learning_rate: f64,
-    /// Of AdamW.
+    /// Of AdamW. Default 0.01.
     pub weight_decay: f64,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self { num_steps: 200, batch_size: 32, learning_rate: 2e-3, weight_decay: 0.01 }
+    }
 }
 
 impl TrainingSettings {
@@ -294,7 +320,6 @@ impl ClassifierSettings {
 impl Settings for GridSettings {
     const EMBEDDED: &'static [(&'static str, &'static str)] =
         &[("kermany", include_str!("../../../grids/kermany.toml"))];
-    const OPTIONAL: &'static [&'static str] = &["source"];
 
     fn description(&self) -> &str {
         &self.description

@@ -6,6 +6,7 @@
 //! another way, is refused.
 
 use crate::features::FeatureNetwork;
+use crate::outputs;
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{TensorFile, TensorToWrite};
 use metrics::Moments;
@@ -15,6 +16,8 @@ use std::path::Path;
 
 /// What `format` in the header says.
 const FORMAT: &str = "dino-diffusion reference statistics";
+/// What helps where a file is not what it should be, whoever made it so.
+const MAKE_AGAIN: &str = "write them again with `evaluate fidelity --statistics`, or copy the file again from there";
 /// Of the format.
 const VERSION: u32 = 1;
 
@@ -96,9 +99,9 @@ impl ReferenceStatistics {
              that is free: {shown}"
         );
         let entry = |key: &str| {
-            header(&file, key).with_context(|| format!("the statistics lack `{key}`; copy the file again: {shown}"))
+            header(&file, key).with_context(|| format!("the statistics lack `{key}`; {MAKE_AGAIN}: {shown}"))
         };
-        let damaged = || format!("the statistics are damaged; copy the file again: {shown}");
+        let damaged = || format!("the statistics are damaged; {MAKE_AGAIN}: {shown}");
         let origin: Origin = serde_json::from_str(entry("origin")?).with_context(damaged)?;
         ensure!(
             origin.version <= VERSION,
@@ -109,7 +112,7 @@ impl ReferenceStatistics {
         let count: usize = entry("num_images")?.parse().with_context(damaged)?;
         let numbers = |name: &str| -> Result<Vec<f64>> {
             let dtype = file.tensor(name).map(|(dtype, _)| dtype);
-            ensure!(dtype == Some(Dtype::F64), "the statistics have no `{name}` in f64; copy the file again: {shown}");
+            ensure!(dtype == Some(Dtype::F64), "the statistics have no `{name}` in f64; {MAKE_AGAIN}: {shown}");
             Ok(file.read(name)?.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
         };
         let moments = Moments::from_parts(count, numbers("mean")?, &numbers("covariance")?).with_context(damaged)?;
@@ -156,6 +159,7 @@ impl ReferenceStatistics {
             ("floor", floor.as_str()),
             ("num_images", count.as_str()),
         ];
+        outputs::make_folder(outputs::folder_of(path))?;
         dataset::write_tensors(path, &tensors, &metadata)?;
         Ok(())
     }

@@ -20,15 +20,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use dataset::{Dataset, Split};
+use dataset::{Dataset, RunDir, Split};
 use diffusion::random;
 use nets::init::{Initialisation, randomise};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Skipped;
-use crate::model::Model;
+use crate::model::{Model, folder_of, read_info};
+use crate::outputs;
 use crate::progress::Progress;
-use crate::segment::{Lungs, SegmenterSettings, template_mask};
+use crate::segment::{Lungs, PassSettings, SegmenterSettings, template_mask};
 use candidates::candidates;
 use journal::Journal;
 pub use measure::{ImageScore, Scores};
@@ -36,7 +37,8 @@ pub use options::OptionRow;
 use search::{Bench, Fitted, Network, REFINEMENTS, Rule, Tried, mean};
 
 /// What to evaluate on what.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentationConfig {
     /// A run or a model folder.
     pub model: PathBuf,
@@ -162,15 +164,16 @@ struct MaskedImage {
 /// No image with a mask, or too few patients; a model that cannot be used.
 pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress) -> Result<SegmentationSummary> {
     check(config)?;
+    check_places(config)?;
+    let dataset = Dataset::open(&config.dataset)?;
+    let (images, skipped) = masked_images(&dataset, config.split)?;
+    let [search, report] = divide(images, config)?;
+    check_annotated(config, &dataset)?;
     let model = Model::open(&config.model, device)?;
     let random = with_random_weights(&config.model, config.seed, device)?;
     let networks =
         [Network { name: "model".into(), model: &model }, Network { name: "random weights".into(), model: &random }];
-    let dataset = Dataset::open(&config.dataset)?;
-    let (images, skipped) = masked_images(&dataset, config.split)?;
-    let [search, report] = divide(images, config)?;
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    outputs::make_folder(&config.out)?;
 
     let rules = rules(config);
     let bench = Bench { dataset: &dataset, config, rules: &rules, device };
@@ -233,6 +236,30 @@ fn check(config: &SegmentationConfig) -> Result<()> {
         config.search_share
     );
     ensure!(!config.timesteps.is_empty(), "there is no timestep to try; give for example 50,200,400");
+    Ok(())
+}
+
+/// Refuses places that cannot be what they should, and timesteps that the model does not have.
+fn check_places(config: &SegmentationConfig) -> Result<()> {
+    outputs::check_folder(&config.out)?;
+    if let Some(run) = &config.checkpoints {
+        ensure!(RunDir::is_run(run), "`--checkpoints` needs a run; a model folder has none: {}", run.display());
+        read_info(&folder_of(run)?)?;
+    }
+    let info = read_info(&folder_of(&config.model)?)?;
+    PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() }.check(&info.preconditioning()?)
+}
+
+/// Prototypes are learned from training images with masks: there must be enough.
+fn check_annotated(config: &SegmentationConfig, dataset: &Dataset) -> Result<()> {
+    let wanted = config.num_annotated.iter().copied().max().unwrap_or(0);
+    let masked = dataset.indices_where(|row| row.split == Split::Train && row.mask)?.len();
+    ensure!(
+        wanted <= masked,
+        "prototypes of {wanted} annotated images are asked for, and the split `train` has {masked} images with masks; \
+         give smaller numbers with `--annotated`, or prepare the dataset with masks: {}",
+        dataset.dir().display()
+    );
     Ok(())
 }
 

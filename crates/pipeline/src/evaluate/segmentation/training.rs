@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use dataset::RunDir;
 
 use super::journal::Journal;
@@ -26,7 +26,6 @@ pub(super) fn follow(
     journal: &mut Journal,
     progress: &dyn Progress,
 ) -> Result<Vec<CheckpointRow>> {
-    ensure!(RunDir::is_run(run), "`--checkpoints` needs a run; a model folder has none: {}", run.display());
     let asks_unet = |one: &&Fitted| {
         let wanted = one.segmenter.settings.method.wanted();
         one.model == 0 && (wanted.attention || wanted.features)

@@ -18,7 +18,7 @@ use crate::{
     evaluate::autoencoder::{self as evaluation, AutoencoderConfig, AutoencoderSummary, Measured},
     features::FeatureChoice,
     progress::Progress,
-    run::{self, Mean},
+    run::{self, Inputs, Mean},
     settings::Settings as _,
     tensors::{images_from_bytes, to_host},
     train::optimiser::{GradientSet, Optimiser},
@@ -36,7 +36,7 @@ use nets::{
     init::{Initialisation, randomise},
 };
 use perception::Perception;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -48,7 +48,8 @@ const NUM_MEASURED: usize = 512;
 const EVALUATION_BATCH: usize = 16;
 
 /// What to train on what, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PretrainAutoencoderConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
@@ -88,6 +89,7 @@ pub fn run(
 ) -> Result<PretrainAutoencoderSummary> {
     let recipe = &config.recipe;
     recipe.validate()?;
+    run::check(&config.out, config.resume, recipe, config.max_minutes)?;
     let dataset = Dataset::open(&config.dataset)?;
     ensure!(
         dataset.image_size() == recipe.image_size,
@@ -99,17 +101,17 @@ pub fn run(
     );
     let order = TrainingOrder::of(&dataset, recipe.seed)?;
     let autodiff = device.clone().autodiff();
-    let perception = Perception::open(config.encoder.as_deref(), recipe, &dataset, &autodiff)?;
     if let Some(features) = &config.features {
         // Found missing now rather than after hours.
-        encode::encoder_folder(features, &dataset, device)?;
+        encode::existing_folder(encode::encoder_folder(features, &dataset, device)?, "encoder")?;
     }
+    let perception = Perception::open(config.encoder.as_deref(), recipe, &dataset, &autodiff)?;
     let identity = Identity {
         dataset: dataset.fingerprint().to_owned(),
         encoder: perception.as_ref().map(|perception| perception.fingerprint.clone()),
     };
-    let run_dir = run::open(&config.out, config.resume, recipe, &identity)?;
-    let _lock = run_dir.lock()?;
+    let inputs = Inputs::new(&config.dataset, config.encoder.as_deref());
+    let (run_dir, _lock) = run::open(&config.out, config.resume, recipe, &identity, &inputs)?;
     let newest = run_dir.checkpoints().latest()?;
     if let Some(found) = &newest {
         progress.say(&format!("continuing from {}", found.path.display()));
@@ -143,7 +145,7 @@ pub fn run(
 }
 
 /// A run belongs to its dataset and to the encoder of its perceptual loss.
-#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     dataset: String,
     encoder: Option<String>,

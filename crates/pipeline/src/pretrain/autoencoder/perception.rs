@@ -38,6 +38,7 @@ impl Perception {
             bail!("loss.perceptual is 0, so that `--encoder` would change nothing; raise it, or leave `--encoder` out");
         }
         let folder = encode::encoder_folder(folder, dataset, autodiff)?;
+        let folder = encode::existing_folder(folder, "encoder of the perceptual loss")?;
         let encoder = Vit::load(&folder, autodiff)?.no_grad();
         let (patch_size, size) = (encoder.config().patch_size, recipe.training_size());
         ensure!(

@@ -18,7 +18,7 @@ use super::{Evaluation, Identity, PretrainSummary, Trainee, TrainingOrder};
 use crate::{
     model::network_of,
     progress::Progress,
-    run,
+    run::{self, Inputs},
     settings::Settings as _,
     tensors::{from_host, to_host},
     train::optimiser::Optimiser,
@@ -28,7 +28,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use dataset::Dataset;
+use dataset::{Dataset, RunDir};
 use diffusion::random;
 use kernels::AdamWStep;
 use lesson::{Lesson, LessonSettings};
@@ -41,12 +41,13 @@ use nets::{
     vit::{Preprocessing, Vit, VitConfig},
     weights_of,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use views::{ViewQueue, Views};
 
 /// What to train on what, and where to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PretrainEncoderConfig {
     /// A prepared dataset.
     pub dataset: PathBuf,
@@ -71,6 +72,7 @@ pub struct PretrainEncoderConfig {
 pub fn run(config: &PretrainEncoderConfig, device: &Device, progress: &dyn Progress) -> Result<PretrainSummary> {
     let recipe = &config.recipe;
     recipe.validate()?;
+    run::check(&config.out, config.resume, recipe, config.max_minutes)?;
     let dataset = Dataset::open(&config.dataset)?;
     ensure!(
         dataset.image_size() == recipe.image_size,
@@ -81,14 +83,16 @@ pub fn run(config: &PretrainEncoderConfig, device: &Device, progress: &dyn Progr
         recipe.image_size
     );
     let order = TrainingOrder::of(&dataset, recipe.seed)?;
-    let run_dir = run::open(&config.out, config.resume, recipe, &Identity::of(&dataset))?;
-    let _lock = run_dir.lock()?;
+    // Before the run has a folder, which would only be in the way if it cannot be used.
+    let has_checkpoint = config.resume && RunDir::open(&config.out)?.checkpoints().latest()?.is_some();
+    let from = config.from.as_deref().filter(|_| !has_checkpoint);
+    let from = from.map(|path| given_encoder(path, recipe, device)).transpose()?;
+    let inputs = Inputs::new(&config.dataset, None);
+    let (run_dir, _lock) = run::open(&config.out, config.resume, recipe, &Identity::of(&dataset), &inputs)?;
     let newest = run_dir.checkpoints().latest()?;
     if let Some(found) = &newest {
         progress.say(&format!("continuing from {}", found.path.display()));
     }
-    let from = config.from.as_deref().filter(|_| newest.is_none());
-    let from = from.map(|path| given_encoder(path, recipe, device)).transpose()?;
     let setting = Setting {
         judge: Judge::new(&dataset, recipe)?,
         preprocessing: preprocessing_for(&dataset, order.rows(), recipe)?,
