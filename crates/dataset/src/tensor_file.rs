@@ -32,7 +32,7 @@ impl TensorFile {
     /// Opens the file and checks that its header is sound and its length what the header says.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Damaged`].
+    /// [`Error::File`], [`Error::Damaged`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let read_error = || Error::io("read the file", path);
@@ -78,7 +78,7 @@ impl TensorFile {
     /// `bytes` has room for.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::Io`].
+    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::File`].
     pub fn read_rows(&self, name: &str, first: usize, bytes: &mut [u8]) -> Result<()> {
         let info = self.info(name)?;
         let (start, end) = info.data_offsets;
@@ -155,7 +155,7 @@ impl View for &TensorToWrite<'_> {
 /// Writes a safetensors file in one step, with text entries in its header.
 ///
 /// # Errors
-/// [`Error::Size`] where bytes and shape contradict each other, [`Error::Io`].
+/// [`Error::Size`] where bytes and shape contradict each other, [`Error::File`].
 pub fn write_tensors(
     path: impl AsRef<Path>,
     tensors: &[(&str, TensorToWrite)],
@@ -176,7 +176,7 @@ pub fn write_tensors(
         .map_err(|error| Error::io("write the file", path)(io::Error::other(error)))?;
     let mut file = AtomicFile::create(path)?;
     file.write_all(&bytes).map_err(Error::io("write the file", path))?;
-    file.commit()
+    Ok(file.commit()?)
 }
 
 /// What stands before the bytes of a file's only tensor: length, name, type and shape, `min_len` bytes at least.

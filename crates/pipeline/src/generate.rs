@@ -24,6 +24,8 @@ use jobs::{Job, Sources};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+const FIGURE_FILE: &str = "figure.png";
+
 /// What to generate, from what, and where to.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenerateConfig {
@@ -130,15 +132,19 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
         .then(|| encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress))
         .transpose()?;
     let sampling = sampling_of(config, &model);
-    let mut sources = Sources::choose(config, &dataset, embeddings.as_ref())?;
+    let sources = Sources::choose(config, &dataset, embeddings.as_ref())?;
     let autoencoder = model.autoencoder(device)?;
     let image_size = model.info.image_size;
-    let mut writer = DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?;
+    let settings = settings_of(config, &model, image_size)?;
+    if let Some(synthetic) = killed_at_the_end(config, &settings)? {
+        return summarise(config, &dataset, &sources, &synthetic, 0.0);
+    }
+    let mut writer = DatasetWriter::create_or_resume(&config.out, settings)?;
     let already = writer.len();
     if already > 0 {
         progress.say(&format!("{already} images are there already; continuing"));
     }
-    let jobs = std::mem::take(&mut sources.jobs);
+    let jobs = &sources.jobs;
     let begun = std::time::Instant::now();
     progress.begin("generating", jobs.len().saturating_sub(already) as u64, "images");
     for (chunk_number, chunk) in jobs[already.min(jobs.len())..].chunks(config.batch_size).enumerate() {
@@ -168,23 +174,49 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     progress.end();
     let made = jobs.len().saturating_sub(already);
     let secs_per_image = begun.elapsed().as_secs_f64() / made.max(1) as f64;
-    let synthetic = writer.finish()?;
+    summarise(config, &dataset, &sources, &writer.finish()?, secs_per_image)
+}
+
+/// The dataset where an earlier call with these settings was killed after its last image: what is left to do is the
+/// figure, or to tidy up.
+fn killed_at_the_end(config: &GenerateConfig, settings: &DatasetSettings) -> Result<Option<Dataset>> {
+    let lacks_figure = config.figure && !config.out.join(FIGURE_FILE).is_file();
+    if !config.out.join("dataset.toml").is_file() || !(lacks_figure || config.out.join("partial").is_dir()) {
+        return Ok(None);
+    }
+    let dataset = Dataset::open(&config.out)?;
+    if dataset.info().settings().first_difference(settings).is_some() {
+        return Ok(None);
+    }
+    dataset::remove_remains(&dataset)?;
+    Ok(Some(dataset))
+}
+
+/// Draws the figure, where one is asked for, and says what came of it.
+fn summarise(
+    config: &GenerateConfig,
+    real: &Dataset,
+    sources: &Sources,
+    synthetic: &Dataset,
+    secs_per_image: f64,
+) -> Result<GenerateSummary> {
+    let jobs = &sources.jobs;
     let mut figure = None;
     if config.figure {
-        let path = config.out.join("figure.png");
-        Figure { jobs: &jobs, real: &dataset, synthetic: &synthetic, strategy: &config.strategy }.draw(&path)?;
+        let path = config.out.join(FIGURE_FILE);
+        Figure { jobs, real, synthetic, strategy: &config.strategy }.draw(&path)?;
         figure = Some(path);
     }
     Ok(GenerateSummary {
         num_images: synthetic.len(),
-        mean_brightness: brightness(&synthetic, 0..synthetic.len())?,
-        source_brightness: conditional
-            .then(|| brightness(&dataset, jobs.iter().flat_map(|job| job.sources.iter().copied())))
+        mean_brightness: brightness(synthetic, 0..synthetic.len())?,
+        source_brightness: (config.strategy != Strategy::Unconditional)
+            .then(|| brightness(real, jobs.iter().flat_map(|job| job.sources.iter().copied())))
             .transpose()?,
         secs_per_image,
         dataset: config.out.clone(),
         figure,
-        skipped: sources.skipped,
+        skipped: sources.skipped.clone(),
     })
 }
 

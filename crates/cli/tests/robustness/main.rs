@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod common;
+mod every_command;
 mod interruptions;
 mod numerics;
 mod preparing;

@@ -119,6 +119,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     let rows = chosen_rows(&dataset, config)?;
     std::fs::create_dir_all(&config.out)
         .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    dataset::sweep(&config.out)?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
     let (mut done, records) = DoneList::open::<Record>(&config.out.join("segments.jsonl"), Damaged::Repeat)?;

@@ -112,6 +112,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     let real = Dataset::open(dataset)?;
     std::fs::create_dir_all(out).with_context(|| format!("the folder cannot be made: {}", out.display()))?;
     let _lock = FolderLock::acquire(out)?;
+    dataset::sweep(out)?;
     let train = Cases::read(&real, &settings.cases, settings.cases.train_split)?;
     let test = Cases::read(&real, &settings.cases, settings.cases.test_split)?;
     refuse_shared_patients(&train, &test)?;

@@ -171,6 +171,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     let [search, report] = divide(images, config)?;
     std::fs::create_dir_all(&config.out)
         .with_context(|| format!("the folder cannot be made: {}", config.out.display()))?;
+    dataset::sweep(&config.out)?;
 
     let rules = rules(config);
     let bench = Bench { dataset: &dataset, config, rules: &rules, device };
