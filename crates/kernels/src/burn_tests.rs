@@ -12,7 +12,7 @@ fn values<const D: usize>(dims: [usize; D], seed: u64) -> Tensor<D> {
 }
 
 fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u32> {
-    tensor.into_vec_as::<f32>().into_iter().map(f32::to_bits).collect()
+    tensor.try_into_vec_as::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
 }
 
 /// Runs `operation` some times on one, two and three threads.

@@ -15,7 +15,8 @@ const READERS: [&str; 3] = ["help", "inspect", "recipes"];
 struct Case {
     name: &'static str,
     words: Vec<String>,
-    /// Commands that come before, in a folder of their own each time.
+    /// Commands that come before, in a folder of their own each time. `copy N` makes that the first images are in
+    /// `OUT-images`.
     begin: Vec<Vec<String>>,
     /// Files that tell the time, by the end of their names.
     timed: &'static [&'static str],
@@ -59,8 +60,15 @@ fn cases() -> Vec<Case> {
     vec![
         case("prepare", &format!("{prepare} --out OUT")),
         Case {
-            begin: vec![words(&format!("{prepare} --out OUT"))],
-            ..case("prepare --add", &format!("{} --add --out OUT", prepare.replace("table.csv", "more.csv")))
+            begin: vec![
+                words("copy 10"),
+                words("prepare OUT-images --image-size 64 --salt-file salt --set shard_size=4 --out OUT"),
+                words("copy 20"),
+            ],
+            ..case(
+                "prepare --add",
+                "prepare OUT-images --image-size 64 --salt-file salt --set shard_size=4 --add --out OUT",
+            )
         },
         Case {
             begin: (1..3).map(|part| words(&format!("{prepare} --part {part}/2 --out OUT-parts/{part}"))).collect(),
@@ -124,7 +132,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Images with masks, patients, splits and labels, as a table lists them; and a longer table.
+/// Images with masks, patients, splits and labels, as a table lists them.
 fn write_table(folder: &Path) {
     let at = |name: &str| folder.join("table").join(name);
     std::fs::create_dir_all(at("masks")).unwrap();
@@ -139,11 +147,8 @@ fn write_table(folder: &Path) {
         let split = ["train", "train", "val", "test"][index as usize / 10];
         let label = if index % 2 == 0 { "even" } else { "odd" };
         table += &format!("{index}.png,p{index},{split},{label},masks/{index}.png\n");
-        if index == 35 {
-            std::fs::write(at("table.csv"), &table).unwrap();
-        }
     }
-    std::fs::write(at("more.csv"), &table).unwrap();
+    std::fs::write(at("table.csv"), &table).unwrap();
 }
 
 const GRID: &str = r#"
@@ -187,7 +192,7 @@ fn set_up(folder: &Path) {
     succeed(folder, &line.split(' ').collect::<Vec<_>>());
     succeed(folder, &ENCODE.replace("OUT", "masked").split(' ').collect::<Vec<_>>());
     succeed(folder, &train("data", "run", &["--set", "training.total_images=16"]));
-    let line = "generate run data reconstruct --num-images 3 --num-steps 2 --out synthetic";
+    let line = "generate run data reconstruct --split train --num-images 8 --num-steps 2 --out synthetic";
     succeed(folder, &line.split(' ').collect::<Vec<_>>());
 }
 
@@ -231,6 +236,15 @@ impl Case {
     /// What comes before the command, in the folder `out`.
     fn begin(&self, folder: &Path, out: &str) {
         for line in &self.begin {
+            if line[0] == "copy" {
+                let images = folder.join(format!("{out}-images"));
+                std::fs::create_dir_all(&images).unwrap();
+                for index in 0..line[1].parse().unwrap() {
+                    let name = format!("{index:02}.png");
+                    std::fs::copy(folder.join("data-images").join(&name), images.join(name)).unwrap();
+                }
+                continue;
+            }
             let line: Vec<String> = line.iter().map(|word| word.replace("OUT", out)).collect();
             succeed(folder, &line.iter().map(String::as_str).collect::<Vec<_>>());
         }
@@ -249,22 +263,25 @@ impl Case {
     /// Undisturbed, then killed `num_kills` times and run to its end.
     fn survive(&self, folder: &Path, moments: &mut Moments, num_kills: u64) {
         let number = cases().iter().position(|case| case.name == self.name).unwrap();
-        let (whole, killed) = (format!("whole{number}"), format!("killed{number}"));
-        let start = |out: &str| {
-            let line = self.line(folder, out);
+        // The same name for both, as some results tell where they are.
+        let out = format!("out{number}");
+        let start = || {
+            let line = self.line(folder, &out);
             let line: Vec<&str> = line.iter().map(String::as_str).collect();
             program(folder, &line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         };
-        self.begin(folder, &whole);
+        self.begin(folder, &out);
         let begun = Instant::now();
-        let output = start(&whole).wait_with_output().unwrap();
+        let output = start().wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}: {told}", self.name);
         let secs = begun.elapsed().as_secs_f64();
+        let whole = self.results(&folder.join(&out));
+        std::fs::remove_dir_all(folder.join(&out)).unwrap();
 
-        self.begin(folder, &killed);
+        self.begin(folder, &out);
         for kill in 0..=num_kills {
-            let mut child = start(&killed);
+            let mut child = start();
             if kill < num_kills {
                 std::thread::sleep(Duration::from_secs_f64(moments.next() * secs));
                 child.kill().unwrap();
@@ -273,7 +290,7 @@ impl Case {
             let told = String::from_utf8_lossy(&ended.stderr).into_owned();
             let context = format!("{} after {kill} kills, KILL_SEED={}: {told}", self.name, moments.seed);
             match ended.status.code() {
-                None if folder.join(&killed).is_dir() => plant_leftovers(&folder.join(&killed)),
+                None if folder.join(&out).is_dir() => plant_leftovers(&folder.join(&out)),
                 None => {}
                 code => {
                     assert_eq!(code, output.status.code(), "{context}");
@@ -283,7 +300,7 @@ impl Case {
         }
         let context = format!("{}, KILL_SEED={}", self.name, moments.seed);
         assert_eq!(leftovers(folder), [] as [PathBuf; 0], "{context}");
-        let (whole, killed) = (self.results(&folder.join(whole)), self.results(&folder.join(killed)));
+        let killed = self.results(&folder.join(&out));
         assert_eq!(whole.keys().collect::<Vec<_>>(), killed.keys().collect::<Vec<_>>(), "{context}");
         let different: Vec<_> =
             whole.iter().filter(|(name, bytes)| &killed[*name] != *bytes).map(|(name, _)| name).collect();
