@@ -140,7 +140,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::NotADataset`], [`Error::Unfinished`], [`Error::NewerVersion`], [`Error::MissingShard`],
-    /// [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(dir.as_ref(), MAX_OPEN_FILES)
     }
@@ -235,7 +235,7 @@ impl Dataset {
     /// The rows of the manifest, streamed in order.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Io`]; also from the iterator.
+    /// [`Error::Damaged`], [`Error::File`]; also from the iterator.
     pub fn rows(&self) -> Result<ManifestReader> {
         ManifestReader::open(self.manifest_path())
     }
@@ -251,7 +251,7 @@ impl Dataset {
     /// The rows of some images, in the order of `indices`, which may repeat.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::NoSuchImage`], [`Error::Damaged`], [`Error::File`].
     pub fn rows_at(&self, indices: &[usize]) -> Result<Vec<ManifestRow>> {
         self.rows()?.rows_at(indices)
     }
@@ -259,7 +259,7 @@ impl Dataset {
     /// The numbers of the images in a split, ascending.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn indices(&self, split: Split) -> Result<Vec<usize>> {
         self.indices_where(|row| row.split == split)
     }
@@ -267,7 +267,7 @@ impl Dataset {
     /// The numbers of the images whose rows satisfy a condition, ascending.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn indices_where(&self, condition: impl Fn(&ManifestRow) -> bool) -> Result<Vec<usize>> {
         let mut indices = Vec::new();
         for (index, row) in self.rows()?.enumerate() {
@@ -281,7 +281,7 @@ impl Dataset {
     /// The number of the image that has each id.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn numbers_by_id(&self) -> Result<HashMap<String, usize>> {
         self.rows()?.enumerate().map(|(index, row)| Ok((row?.id, index))).collect()
     }
@@ -303,7 +303,7 @@ impl Dataset {
     /// - output: u8 `[indices.len(), size, size]`
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::MissingShard`], [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::NoSuchImage`], [`Error::MissingShard`], [`Error::Damaged`], [`Error::File`].
     pub fn images(&self, indices: &[usize]) -> Result<Vec<u8>> {
         let area = self.image_size() * self.image_size();
         let mut images = vec![0; indices.len() * area];

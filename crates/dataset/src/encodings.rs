@@ -8,12 +8,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use files::{FolderLock, sweep, write_file};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{FolderLock, remove_leftovers, write_file};
 use crate::shards::{MAX_OPEN_FILES, OpenShards, open_shard};
 use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, write_tensors};
 use crate::writer::{first_difference, to_toml};
@@ -73,7 +73,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::OtherSettings`] where the same name and fingerprint were begun with other tensors or for another
-    /// dataset, [`Error::Setting`], [`Error::Locked`], [`Error::Damaged`], [`Error::Io`].
+    /// dataset, [`Error::Setting`], [`Error::Damaged`], [`Error::File`].
     pub fn write_encodings(
         &self,
         name: &str,
@@ -92,7 +92,7 @@ impl Dataset {
         let dir = encodings_dir(self, name, fingerprint);
         fs::create_dir_all(&dir).map_err(Error::io("make the folder", &dir))?;
         let lock = FolderLock::acquire(&dir)?;
-        remove_leftovers(&dir)?;
+        sweep(self.dir())?;
         match read_info(&dir)? {
             None => write_file(dir.join("encodings.toml"), to_toml(&info, &dir)?.as_bytes())?,
             Some(was) if was == info => {}
@@ -105,7 +105,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::NoEncodings`] where they are missing, unfinished or of another dataset, [`Error::Damaged`],
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn encodings(&self, name: &str, fingerprint: &str) -> Result<EncodingsReader> {
         EncodingsReader::open(self, name, fingerprint)
     }
@@ -113,7 +113,7 @@ impl Dataset {
     /// The encodings that are there, complete or not, by name.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn list_encodings(&self) -> Result<Vec<EncodingsInfo>> {
         let parent = self.dir().join("encodings");
         if !parent.is_dir() {
@@ -140,7 +140,7 @@ impl<'d> EncodingsWriter<'d> {
     /// - tensors: for each, f32 `[shard_range(shard).len(), ...row shape]`
     ///
     /// # Errors
-    /// [`Error::Size`], [`Error::NotFinite`] for a value beyond 16 bit or not a number, [`Error::Io`].
+    /// [`Error::Size`], [`Error::NotFinite`] for a value beyond 16 bit or not a number, [`Error::File`].
     pub fn write_shard(&self, shard: usize, tensors: &[&[f32]]) -> Result<()> {
         let range = self.dataset.shard_range(shard);
         if tensors.len() != self.info.tensors.len() {
@@ -238,7 +238,7 @@ impl EncodingsReader {
     ///
     /// # Errors
     /// [`Error::Damaged`] where there is no such tensor or a shard is unsound, [`Error::NoSuchImage`],
-    /// [`Error::MissingShard`], [`Error::Io`].
+    /// [`Error::MissingShard`], [`Error::File`].
     pub fn gather(&self, tensor: &str, indices: &[usize]) -> Result<Vec<f32>> {
         let row_len = self.spec(tensor)?.row_len();
         let mut values = vec![0.0; indices.len() * row_len];

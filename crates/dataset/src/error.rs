@@ -10,16 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
-    #[error("cannot {action}: {}: {}", describe(action, source), path.display())]
-    Io {
-        /// What was attempted, as a verb phrase: `write the file`.
-        action: &'static str,
-        /// The operating system's reason.
-        source: io::Error,
-        /// The file or folder.
-        path: PathBuf,
-    },
+    /// The operating system refused, or another process writes into the same folder.
+    #[error(transparent)]
+    File(#[from] files::Error),
     /// The folder is no dataset.
     #[error("this is not a dataset ({reason}); give a folder that `prepare` or `generate` wrote: {}", path.display())]
     NotADataset {
@@ -63,12 +56,6 @@ pub enum Error {
     Occupied {
         /// One of the files.
         example: String,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another process writes into the same folder.
-    #[error("another process is writing here; wait for it, or choose another folder: {}", path.display())]
-    Locked {
         /// The folder.
         path: PathBuf,
     },
@@ -194,54 +181,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::Io { action, source, path }
+        let sentence = files::Error::io(action, path);
+        move |source| Self::File(sentence(source))
     }
 
     pub(crate) fn damaged(what: &'static str, remedy: &'static str, path: &Path, detail: impl ToString) -> Self {
         Self::Damaged { what, detail: detail.to_string(), remedy, path: path.to_path_buf() }
-    }
-
-    /// Whether the cause is a full disk or an exhausted quota.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if disk_full(source))
-    }
-}
-
-fn disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// The operating system's reason with the remedy, for the reasons that have one.
-fn describe(action: &str, error: &io::Error) -> String {
-    use io::ErrorKind;
-    let reads = action.starts_with("read") || action.starts_with("open");
-    match error.kind() {
-        _ if disk_full(error) => {
-            "the disk is full; free space and run the command again, what was written before is kept".into()
-        }
-        ErrorKind::PermissionDenied if reads => "permission is denied; change its permissions".into(),
-        ErrorKind::PermissionDenied => {
-            "permission is denied; choose a folder you may write to, or change its permissions".into()
-        }
-        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another folder".into(),
-        ErrorKind::NotFound => "it does not exist; check the path".into(),
-        ErrorKind::NotADirectory => "a part of the path is a file, not a folder; check the path".into(),
-        _ => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_a_sentence_with_a_remedy_and_the_path_last() {
-        let error = Error::io("write the file", Path::new("/data/x"))(io::Error::from(io::ErrorKind::StorageFull));
-        assert!(error.is_disk_full());
-        let text = error.to_string();
-        assert!(text.starts_with("cannot write the file: the disk is full; free space"), "{text}");
-        assert!(text.ends_with(": /data/x"), "{text}");
-        assert!(!Error::io("x", Path::new("y"))(io::Error::from(io::ErrorKind::NotFound)).is_disk_full());
     }
 }

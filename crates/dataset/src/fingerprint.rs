@@ -23,7 +23,7 @@ pub type PixelHash = String;
 /// `.pt`, in the order of their names, so that a README beside them does not matter; for a file, that file's bytes.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Damaged`] for a folder with no such file.
+/// [`Error::File`], and [`Error::Damaged`] for a folder with no such file.
 pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let mut hasher = Sha256::new();

@@ -10,8 +10,8 @@
 //! | [`KeyMap`] | a small table by hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
-//! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
 //! | [`check_writable`] | whether a result can be written, asked before it is made |
+//! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | those of `files`: writes that a kill cannot leave half done |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
 //! on disk afterwards is either complete or ignored. Memory does not grow with the number of images: manifests stream,
@@ -19,7 +19,6 @@
 //!
 //! Nothing here decodes pictures, knows about tensors on devices, or prints.
 
-mod atomic;
 mod dataset;
 mod encodings;
 mod error;
@@ -40,10 +39,10 @@ mod tensor_file;
 mod writable;
 mod writer;
 
-pub use atomic::{AtomicFile, AtomicFolder, FolderLock, remove_leftovers, write_file};
 pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, PIXEL_HASH_KIND, Problem};
 pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
 pub use error::{Error, Result};
+pub use files::{AtomicFile, AtomicFolder, FolderLock, is_temporary, sweep, write_file};
 pub use fingerprint::{
     FINGERPRINT_LEN, PixelHash, bytes_hash, fingerprint, fingerprint_bytes, pixel_key, pixels_hash, words_hash,
 };

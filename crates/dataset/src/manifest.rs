@@ -206,7 +206,7 @@ impl ManifestWriter {
     /// Begins the manifest that will be at `path`; nothing is there before [`ManifestWriter::finish`].
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::create_grouped(path, ROWS_PER_GROUP)
     }
@@ -229,7 +229,7 @@ impl ManifestWriter {
     /// Adds a row.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn push(&mut self, row: ManifestRow) -> Result<()> {
         self.pending.push(row);
         if self.pending.len() < self.rows_per_group { Ok(()) } else { self.flush() }
@@ -238,12 +238,12 @@ impl ManifestWriter {
     /// Writes what is pending and gives the file its name.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn finish(mut self) -> Result<()> {
         self.flush()?;
         let Self { writer, path, .. } = self;
         // This writes the footer too.
-        writer.into_inner().map_err(|error| write_error(&path, error))?.commit()
+        Ok(writer.into_inner().map_err(|error| write_error(&path, error))?.commit()?)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -288,7 +288,7 @@ impl ManifestReader {
     /// Opens the manifest at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Damaged`] for a file that is cut short or no Parquet file.
+    /// [`Error::File`], and [`Error::Damaged`] for a file that is cut short or no Parquet file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path.as_ref(), None)
     }

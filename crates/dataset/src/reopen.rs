@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::atomic::{FolderLock, write_file};
+use files::{FolderLock, write_file};
+
 use crate::manifest::ManifestWriter;
 use crate::writer::{KEPT, PARTIAL, SETTINGS, remove_if_there, rows_path, to_toml};
 use crate::{Dataset, DatasetSettings, DatasetWriter, Error, Result};

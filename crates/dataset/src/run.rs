@@ -10,11 +10,12 @@ mod metrics_log;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use files::{FolderLock, is_temporary, sweep, write_file};
+
 pub use checkpoints::{Checkpoint, Checkpoints, Retention};
 pub use events::{EventsWriter, ImageKind};
 pub use metrics_log::MetricsLog;
 
-use crate::atomic::{FolderLock, is_temporary, write_file};
 use crate::{Error, Result};
 
 /// A run's folder.
@@ -27,7 +28,7 @@ impl RunDir {
     /// Begins a run in the folder `dir`, which is made where it is missing and must be empty, with its resolved recipe.
     ///
     /// # Errors
-    /// [`Error::Occupied`] where files are there already, a former run's for instance; [`Error::Io`].
+    /// [`Error::Occupied`] where files are there already, a former run's for instance; [`Error::File`].
     pub fn create(dir: impl AsRef<Path>, recipe: &str) -> Result<Self> {
         let dir = dir.as_ref().to_path_buf();
         fs::create_dir_all(&dir).map_err(Error::io("make the folder", &dir))?;
@@ -62,12 +63,14 @@ impl RunDir {
         dir.as_ref().join("recipe.toml").is_file()
     }
 
-    /// The right to write into the run, held until dropped.
+    /// The right to write into the run, held until dropped. What killed processes left in it is removed.
     ///
     /// # Errors
-    /// [`Error::Locked`] where another process trains here, [`Error::Io`].
+    /// [`Error::File`], also where another process trains here.
     pub fn lock(&self) -> Result<FolderLock> {
-        FolderLock::acquire(&self.dir)
+        let lock = FolderLock::acquire(&self.dir)?;
+        sweep(&self.dir)?;
+        Ok(lock)
     }
 
     /// The run's folder.
@@ -78,7 +81,7 @@ impl RunDir {
     /// The resolved recipe, as text.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn recipe(&self) -> Result<String> {
         let path = self.dir.join("recipe.toml");
         fs::read_to_string(&path).map_err(Error::io("read the recipe", &path))
@@ -87,14 +90,14 @@ impl RunDir {
     /// `samples`, which exists when this returns.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn samples_dir(&self) -> Result<PathBuf> {
         let path = self.dir.join("samples");
         fs::create_dir_all(&path).map_err(Error::io("make the folder", &path))?;
         Ok(path)
     }
 
-    /// `model`: where the exportable result is, or will be. Write it with [`crate::AtomicFolder`].
+    /// `model`: where the exportable result is, or will be. Write it with [`files::AtomicFolder`].
     pub fn model_dir(&self) -> PathBuf {
         self.dir.join("model")
     }
@@ -112,7 +115,7 @@ impl RunDir {
     /// The log of numbers, continued after `resumed_step` (0 for a new run): later rows are removed.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn metrics(&self, resumed_step: u64) -> Result<MetricsLog> {
         MetricsLog::open(self.metrics_path(), resumed_step)
     }
@@ -121,7 +124,7 @@ impl RunDir {
     /// `resumed_step` (0 for a new run).
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn events(&self, resumed_step: u64) -> Result<EventsWriter> {
         EventsWriter::create(&self.dir, resumed_step)
     }
@@ -141,7 +144,7 @@ mod tests {
         assert!(matches!(RunDir::create(&path, "a = 2\n"), Err(Error::Occupied { .. })));
         assert_eq!(RunDir::open(&path).unwrap().recipe().unwrap(), "a = 1\n");
         let lock = run.lock().unwrap();
-        assert!(matches!(run.lock(), Err(Error::Locked { .. })));
+        assert!(matches!(run.lock(), Err(Error::File(files::Error::Locked { .. }))));
         drop(lock);
         assert!(run.samples_dir().unwrap().is_dir());
     }

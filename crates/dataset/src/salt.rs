@@ -60,7 +60,7 @@ impl PatientSalt {
     /// The salt in the file `path`: all of its bytes without white space at the ends.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Damaged`] for fewer than 16 bytes.
+    /// [`Error::File`], and [`Error::Damaged`] for fewer than 16 bytes.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(Error::io("read the salt file", path))?;

@@ -72,7 +72,7 @@ impl Table {
     /// Writes a CSV file (RFC 4180) with a head line; missing cells are empty.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut text: String = self.columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(",");
@@ -83,18 +83,18 @@ impl Table {
         }
         let mut file = AtomicFile::create(path)?;
         file.write_all(text.as_bytes()).map_err(Error::io("write the file", path))?;
-        file.commit()
+        Ok(file.commit()?)
     }
 
     /// Writes a Parquet file of optional columns.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn write_parquet(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let file = AtomicFile::create(path)?;
         let wrong = |error: ParquetError| Error::io("write the file", path)(std::io::Error::other(error));
-        self.write_columns(file).map_err(wrong)?.commit()
+        Ok(self.write_columns(file).map_err(wrong)?.commit()?)
     }
 
     fn write_columns(&self, file: AtomicFile) -> std::result::Result<AtomicFile, ParquetError> {

@@ -4,6 +4,7 @@
 //! where a read gives an error. The operating system caches both alike.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ impl TensorFile {
     /// Opens the file and checks that its header is sound and its length what the header says.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Damaged`].
+    /// [`Error::File`], [`Error::Damaged`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let read_error = || Error::io("read the file", path);
@@ -78,7 +79,7 @@ impl TensorFile {
     /// `bytes` has room for.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::Io`].
+    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::File`].
     pub fn read_rows(&self, name: &str, first: usize, bytes: &mut [u8]) -> Result<()> {
         let info = self.info(name)?;
         let (start, end) = info.data_offsets;
@@ -155,7 +156,7 @@ impl View for &TensorToWrite<'_> {
 /// Writes a safetensors file in one step, with text entries in its header.
 ///
 /// # Errors
-/// [`Error::Size`] where bytes and shape contradict each other, [`Error::Io`].
+/// [`Error::Size`] where bytes and shape contradict each other, [`Error::File`].
 pub fn write_tensors(
     path: impl AsRef<Path>,
     tensors: &[(&str, TensorToWrite)],
@@ -172,11 +173,25 @@ pub fn write_tensors(
     let metadata = (!metadata.is_empty())
         .then(|| metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
     let views = tensors.iter().map(|(name, tensor)| (*name, tensor));
-    let bytes = safetensors::serialize(views, metadata)
+    let mut bytes = safetensors::serialize(views, metadata)
         .map_err(|error| Error::io("write the file", path)(io::Error::other(error)))?;
+    sort_metadata(&mut bytes);
     let mut file = AtomicFile::create(path)?;
     file.write_all(&bytes).map_err(Error::io("write the file", path))?;
-    file.commit()
+    Ok(file.commit()?)
+}
+
+/// Sorts the text entries of a file's header: the library writes them in an order that changes from run to run.
+fn sort_metadata(bytes: &mut [u8]) {
+    const START: &[u8] = br#"{"__metadata__":"#;
+    let Some(header) = bytes.get_mut(8..).filter(|header| header.starts_with(START)) else { return };
+    let entries = &mut header[START.len()..];
+    let mut found = serde_json::Deserializer::from_slice(entries).into_iter::<BTreeMap<String, String>>();
+    let Some(Ok(metadata)) = found.next() else { return };
+    let len = found.byte_offset();
+    if let Some(sorted) = serde_json::to_vec(&metadata).ok().filter(|sorted| sorted.len() == len) {
+        entries[..len].copy_from_slice(&sorted);
+    }
 }
 
 /// What stands before the bytes of a file's only tensor: length, name, type and shape, `min_len` bytes at least.
@@ -239,6 +254,24 @@ mod tests {
         assert_eq!(file.read("b").unwrap(), 1.5f32.to_le_bytes());
         assert!(file.read_rows("a", 3, &mut rows).is_err());
         assert!(file.read("c").unwrap_err().to_string().contains("no tensor \"c\""));
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        let metadata = [("b", "2"), ("a", "1 \"ä\""), ("d", "4"), ("c", "3"), ("e", "5")];
+        let mut first = None;
+        for _ in 0..20 {
+            let tensor = TensorToWrite { dtype: Dtype::U8, shape: vec![2], bytes: vec![1, 2].into() };
+            write_tensors(&path, &[("x", tensor)], &metadata).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            assert!(first.get_or_insert_with(|| bytes.clone()) == &bytes);
+        }
+        let file = TensorFile::open(&path).unwrap();
+        assert_eq!(file.read("x").unwrap(), [1, 2]);
+        let read: BTreeMap<&str, &str> = file.metadata().collect();
+        assert_eq!(read, metadata.into_iter().collect());
     }
 
     #[test]

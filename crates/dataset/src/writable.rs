@@ -21,8 +21,8 @@ pub fn check_writable(folder: impl AsRef<Path>) -> Result<()> {
         return Err(Error::io("write to the folder", folder)(std::io::ErrorKind::NotADirectory.into()));
     }
     AtomicFile::create(place.join("writable")).map(drop).map_err(|error| match error {
-        Error::Io { source, .. } => Error::io("write to the folder", folder)(source),
-        other => other,
+        files::Error::Io { source, .. } => Error::io("write to the folder", folder)(source),
+        other => other.into(),
     })
 }
 

@@ -10,9 +10,9 @@ use std::fs;
 use std::mem;
 use std::path::{Path, PathBuf};
 
+use files::{FolderLock, is_temporary, sweep, write_file};
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{FolderLock, is_temporary, remove_leftovers, write_file};
 use crate::dataset::dataset_fingerprint;
 use crate::joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 use crate::manifest::{ManifestReader, ManifestWriter, ROWS_PER_GROUP};
@@ -89,8 +89,8 @@ impl DatasetWriter {
     /// there. A folder `private` may exist already; nothing else may.
     ///
     /// # Errors
-    /// [`Error::AlreadyFinished`], [`Error::Occupied`], [`Error::OtherSettings`], [`Error::Locked`],
-    /// [`Error::Damaged`], [`Error::Setting`], [`Error::Io`].
+    /// [`Error::AlreadyFinished`], [`Error::Occupied`], [`Error::OtherSettings`], [`Error::Damaged`],
+    /// [`Error::Setting`], [`Error::File`].
     pub fn create_or_resume(dir: impl AsRef<Path>, settings: DatasetSettings) -> Result<Self> {
         let dir = dir.as_ref();
         let positive = [("image_size", settings.image_size), ("shard_size", settings.shard_size)];
@@ -112,8 +112,7 @@ impl DatasetWriter {
             fs::create_dir_all(&partial).map_err(Error::io("make the folder", &partial))?;
         }
         let lock = FolderLock::acquire(&partial)?;
-        remove_leftovers(dir)?;
-        remove_leftovers(&partial)?;
+        sweep(dir)?;
         check_or_write_settings(dir, &partial.join(SETTINGS), &settings)?;
         let (mut num_shards, mut num_committed) = (0, 0);
         while rows_path(dir, num_shards).is_file() {
@@ -201,7 +200,7 @@ impl DatasetWriter {
     /// - mask: u8, 0 or 1, `[size, size]`
     ///
     /// # Errors
-    /// [`Error::Size`] (nothing is added then); [`Error::Io`], also of images that were added before: what is on disk is
+    /// [`Error::Size`] (nothing is added then); [`Error::File`], also of images that were added before: what is on disk is
     /// whole, and this writer of no further use.
     pub fn push(&mut self, mut row: ManifestRow, image: &[u8], mask: Option<&[u8]>) -> Result<()> {
         let expected = self.settings.image_size * self.settings.image_size;
@@ -218,7 +217,7 @@ impl DatasetWriter {
     /// Writes the last shard, joins the manifest, checks the splits and makes the folder a dataset.
     ///
     /// # Errors
-    /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::Io`], [`Error::Damaged`].
+    /// [`Error::Leak`] where a patient or an image is on both sides of a split, [`Error::File`], [`Error::Damaged`].
     pub fn finish(mut self) -> Result<Dataset> {
         self.flush_all()?;
         self.complete(&JoinedSplits::default(), ROWS_PER_GROUP)
@@ -327,8 +326,9 @@ impl DatasetWriter {
 /// somebody is at work there.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::File`].
 pub fn remove_remains(dataset: &Dataset) -> Result<()> {
+    sweep(dataset.dir())?;
     let partial = dataset.dir().join(PARTIAL);
     if !partial.is_dir() {
         return Ok(());
@@ -377,7 +377,7 @@ fn check_or_write_settings(dir: &Path, path: &Path, settings: &DatasetSettings) 
     let now = toml::Table::try_from(settings).map_err(|error| unwritable(dir, &error.to_string()))?;
     // As long as nothing is committed, a second try may choose other settings.
     if !path.is_file() || !rows_path(dir, 0).is_file() {
-        return write_file(path, now.to_string().as_bytes());
+        return Ok(write_file(path, now.to_string().as_bytes())?);
     }
     let text = fs::read_to_string(path).map_err(Error::io("read the file", path))?;
     let remedy = "delete the folder and begin again";

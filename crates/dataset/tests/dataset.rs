@@ -176,7 +176,10 @@ fn continuing_with_other_settings_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = DatasetWriter::create_or_resume(dir.path(), settings()).unwrap();
     push(&mut writer, 0..7).unwrap();
-    assert!(matches!(DatasetWriter::create_or_resume(dir.path(), settings()), Err(Error::Locked { .. })));
+    assert!(matches!(
+        DatasetWriter::create_or_resume(dir.path(), settings()),
+        Err(Error::File(files::Error::Locked { .. }))
+    ));
     drop(writer);
     let mut other = settings();
     other.preparation.insert("fit".into(), "crop".into());
@@ -318,7 +321,10 @@ fn encodings_are_resumed_shard_by_shard_and_gathered_in_any_order() {
     assert!(error.contains("2 of 5 shards are missing"), "{error}");
     let writer = dataset.write_encodings("net", "abc123", &specs()).unwrap();
     assert_eq!(writer.pending(), [2, 4]);
-    assert!(matches!(dataset.write_encodings("net", "abc123", &specs()), Err(Error::Locked { .. })));
+    assert!(matches!(
+        dataset.write_encodings("net", "abc123", &specs()),
+        Err(Error::File(files::Error::Locked { .. }))
+    ));
     drop(writer);
     encode(&dataset, &[2, 4]).unwrap();
 

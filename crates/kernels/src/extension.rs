@@ -2,7 +2,7 @@
 //!
 //! Tensors on any other backend never come here: the public functions compose Burn's operations for them.
 
-use crate::cpu::{adamw, attention};
+use crate::cpu::{adamw, attention, squares};
 use crate::operation::{Operation, View, attention_shape};
 use crate::reference::AdamWStep;
 use burn::backend::autodiff::{
@@ -42,11 +42,14 @@ pub trait KernelBackend: Backend {
 /// Weights, first moment, second moment and average of a parameter.
 type OptimiserState<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-/// What is never differentiated: the optimiser's update, and attention maps to look at.
+/// What is never differentiated: the optimiser's update, the length of gradients, and attention maps to look at.
 #[backend_extension(Flex)]
 pub trait UntrackedBackend: Backend {
     /// Softmax of the scores, averaged over heads.
     fn attention_maps(num_heads: usize, query: FloatTensor<Self>, key: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The sum of squares of all values, one number in double precision.
+    fn sum_of_squares(values: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// One step on weights, moments and average.
     fn adamw(
@@ -66,6 +69,11 @@ impl UntrackedBackend for Flex {
             let maps = attention::maps(&shape, views[0].values, views[1].values);
             tensor_from(maps, &[shape.batch, shape.query_tokens, shape.key_tokens])
         })
+    }
+
+    fn sum_of_squares(values: FlexTensor) -> FlexTensor {
+        let sum = with_views(&[values], |views| squares::sum(views[0].values));
+        FlexTensor::new(Bytes::from_elems(vec![sum]), Layout::contiguous(Shape::from(vec![1])), DType::F64)
     }
 
     fn adamw(

@@ -275,6 +275,21 @@ pub fn adamw_step<const D: usize>(
     }
 }
 
+/// [`reference::sum_of_squares`] of values outside autodiff. On the CPU it is worked out in double precision and has the
+/// same bits whatever the number of threads.
+///
+/// # Shapes
+/// - output: `[1]`, in double precision on the CPU
+pub fn sum_of_squares<const D: usize>(values: Tensor<D>) -> Tensor<1> {
+    if !is_fast(&values) || values.device().is_autodiff() {
+        return reference::sum_of_squares(values);
+    }
+    Tensor::from_dispatch(Dispatch::sum_of_squares(values.into_dispatch()))
+}
+
+#[cfg(test)]
+#[path = "burn_tests.rs"]
+mod burn_tests;
 #[cfg(test)]
 #[path = "pool_tests.rs"]
 mod pool_tests;

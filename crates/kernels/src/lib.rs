@@ -24,5 +24,5 @@ mod fast;
 pub use fast::{
     adamw_step, attention, attention_with_maps, average_pool2d, conv2d, geglu, gelu, group_norm, group_norm_silu,
     group_norm_silu_joined, layer_norm, linear, linear_joined, max_pool2d, quick_gelu, scale_shift_relu, silu,
-    upsample_conv2d, upsample_nearest,
+    sum_of_squares, upsample_conv2d, upsample_nearest,
 };

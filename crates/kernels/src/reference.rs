@@ -352,6 +352,14 @@ pub struct AdamWTensors<const D: usize> {
     pub average: Tensor<D>,
 }
 
+/// The square of the Euclidean length of all values together.
+///
+/// # Shapes
+/// - output: `[1]`
+pub fn sum_of_squares<const D: usize>(values: Tensor<D>) -> Tensor<1> {
+    values.square().sum()
+}
+
 /// One AdamW update and the moving average of the weights.
 pub fn adamw_step<const D: usize>(
     tensors: AdamWTensors<D>,

@@ -68,6 +68,9 @@ pub enum WeightsError {
         /// Its type in the file.
         dtype: String,
     },
+    /// The operating system refused to write a file.
+    #[error(transparent)]
+    File(#[from] files::Error),
 }
 
 pub(crate) fn list(problems: &[String]) -> String {
@@ -243,12 +246,11 @@ impl Checkpoint {
         }
     }
 
-    /// Writes all tensors to one file: f32, or f16 where `half` is set.
-    ///
-    /// The caller is responsible for writing atomically (to a temporary name first).
+    /// Writes all tensors to one file, which appears whole or not at all: f32, or f16 where `half` is set.
     ///
     /// # Errors
-    /// [`WeightsError::Io`], [`WeightsError::Format`], and what reading tensors that still lie in a file gives.
+    /// [`WeightsError::Io`], [`WeightsError::File`], and what reading tensors that still lie in a file gives; a former
+    /// file is untouched then.
     pub fn save(&self, path: &Path, half: bool, metadata: Option<HashMap<String, String>>) -> Result<(), WeightsError> {
         let mut buffers = Vec::with_capacity(self.entries.len());
         for key in self.entries.keys() {
@@ -261,8 +263,10 @@ impl Checkpoint {
             buffers.push((key.clone(), shape, bytes));
         }
         let dtype = if half { Dtype::F16 } else { Dtype::F32 };
-        let format =
-            |error: safetensors::SafeTensorError| WeightsError::Format { reason: error.to_string(), path: path.into() };
+        let format = |error| match error {
+            safetensors::SafeTensorError::IoError(source) => WeightsError::Io { source, path: path.into() },
+            error => WeightsError::Format { reason: error.to_string(), path: path.into() },
+        };
         let views = buffers
             .iter()
             .map(|(key, shape, bytes)| Ok((key.as_str(), TensorView::new(dtype, shape.clone(), bytes)?)))
@@ -271,7 +275,9 @@ impl Checkpoint {
         // transformers refuses files without this entry.
         let mut metadata = metadata.unwrap_or_default();
         metadata.insert("format".into(), "pt".into());
-        safetensors::serialize_to_file(views, Some(metadata), path).map_err(format)
+        let file = files::AtomicFile::create(path)?;
+        safetensors::serialize_to_file(views, Some(metadata), file.path()).map_err(format)?;
+        Ok(file.commit()?)
     }
 }
 

@@ -80,7 +80,7 @@ fn a_saved_folder_loads_back_with_the_same_outputs() {
         agrees_with_golden_numbers(&load(folder.path()), name);
         let left =
             fs::read_dir(folder.path()).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
-        assert_eq!(left.filter(|name| name.ends_with(".partial")).count(), 0);
+        assert_eq!(left.filter(|name| files::is_temporary(Path::new(name))).count(), 0);
     }
 }
 

@@ -74,6 +74,7 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     outputs::check_folder(&config.out)?;
     outputs::make_folder(&config.out)?;
     remember_settings(config)?;
+    dataset::sweep(&config.out)?;
     progress.say(DISCLAIMER);
     let at = |name: &str| config.out.join(name);
     let mut clock = Clock::open(&at("timings.json"))?;
@@ -159,7 +160,11 @@ fn remember_settings(config: &DemoConfig) -> Result<()> {
             config.out.display()
         ),
         Err(_) => {
-            let is_empty = std::fs::read_dir(&config.out).is_ok_and(|mut entries| entries.next().is_none());
+            // A kill may have come while this very file was written.
+            let is_ours = |entry: std::io::Result<std::fs::DirEntry>| {
+                entry.is_ok_and(|entry| dataset::is_temporary(&entry.path()))
+            };
+            let is_empty = std::fs::read_dir(&config.out).is_ok_and(|mut entries| entries.all(is_ours));
             ensure!(is_empty, "the folder holds other files; choose a new or empty one: {}", config.out.display());
             dataset::write_file(&path, settings.as_bytes())?;
         }

@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use dataset::{Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
+use dataset::{AtomicFolder, Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
 use nets::{
     autoencoder::Autoencoder,
     init::{Initialisation, randomise},
@@ -420,7 +420,8 @@ fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Resu
         _ => bail!(wrong()),
     };
     let folder = dataset.dir().join("networks").join(format!("random-vit-{size}-{patch}"));
-    if !folder.join("model.safetensors").is_file() {
+    // Written last.
+    if !folder.join("config.json").is_file() {
         randomise(config.init(device), Initialisation::TruncatedNormal(0.02), 0).save(&folder)?;
     }
     Ok(folder)
@@ -428,11 +429,13 @@ fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Resu
 
 /// Links the network's files into the dataset (copies where the file system cannot link).
 fn link(folder: &Path, dataset: &Dataset, name: &str, fingerprint: &str) -> Result<()> {
-    let target = dataset.dir().join("networks").join(format!("{name}-{fingerprint}"));
-    if target.is_dir() {
+    let path = dataset.dir().join("networks").join(format!("{name}-{fingerprint}"));
+    if path.is_dir() {
         return Ok(());
     }
-    crate::model::copy_folder(folder, &target)
+    let target = AtomicFolder::create(path)?;
+    crate::model::copy_folder(folder, target.path())?;
+    Ok(target.commit()?)
 }
 
 fn write(

@@ -25,6 +25,8 @@ use jobs::{Job, Sources};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+const FIGURE_FILE: &str = "figure.png";
+
 /// What to generate, from what, and where to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,16 +154,19 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
          model: {}",
         model.folder.display()
     );
-    let open_writer = || -> Result<DatasetWriter> {
-        Ok(DatasetWriter::create_or_resume(&config.out, settings_of(config, &model, image_size)?)?)
-    };
+    let settings = settings_of(config, &model, image_size)?;
+    let finished = killed_at_the_end(config, &settings)?;
+    let open_writer = || DatasetWriter::create_or_resume(&config.out, settings.clone());
     // One that was begun with other settings is refused before anything is embedded.
-    let begun = Dataset::is_dataset(&config.out).then(open_writer).transpose()?;
+    let begun = (finished.is_none() && Dataset::is_dataset(&config.out)).then(open_writer).transpose()?;
     let conditional = config.strategy != Strategy::Unconditional;
     let embeddings = conditional
         .then(|| encode::embeddings_for(&dataset, &model.folder.join("encoder"), device, progress))
         .transpose()?;
     sources.find_neighbours(config, &dataset, embeddings.as_ref())?;
+    if let Some(synthetic) = finished {
+        return summarise(config, &dataset, &sources, &synthetic, 0.0);
+    }
     let mut writer = match begun {
         Some(writer) => writer,
         None => open_writer()?,
@@ -170,7 +175,7 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     if already > 0 {
         progress.say(&format!("{already} images are there already; continuing"));
     }
-    let jobs = std::mem::take(&mut sources.jobs);
+    let jobs = &sources.jobs;
     let begun = std::time::Instant::now();
     progress.begin("generating", jobs.len().saturating_sub(already) as u64, "images");
     for (chunk_number, chunk) in jobs[already.min(jobs.len())..].chunks(config.batch_size).enumerate() {
@@ -200,23 +205,53 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
     progress.end();
     let made = jobs.len().saturating_sub(already);
     let secs_per_image = begun.elapsed().as_secs_f64() / made.max(1) as f64;
-    let synthetic = writer.finish()?;
+    summarise(config, &dataset, &sources, &writer.finish()?, secs_per_image)
+}
+
+/// Whether a finished dataset lacks its figure, or was not tidied up.
+fn lacks_its_end(config: &GenerateConfig) -> bool {
+    (config.figure && !config.out.join(FIGURE_FILE).is_file()) || config.out.join("partial").is_dir()
+}
+
+/// The dataset where an earlier call with these settings was killed after its last image: what is left to do is the
+/// figure, or to tidy up.
+fn killed_at_the_end(config: &GenerateConfig, settings: &DatasetSettings) -> Result<Option<Dataset>> {
+    if !config.out.join("dataset.toml").is_file() || !lacks_its_end(config) {
+        return Ok(None);
+    }
+    let dataset = Dataset::open(&config.out)?;
+    if dataset.info().settings().first_difference(settings).is_some() {
+        return Ok(None);
+    }
+    dataset::remove_remains(&dataset)?;
+    Ok(Some(dataset))
+}
+
+/// Draws the figure, where one is asked for, and says what came of it.
+fn summarise(
+    config: &GenerateConfig,
+    real: &Dataset,
+    sources: &Sources,
+    synthetic: &Dataset,
+    secs_per_image: f64,
+) -> Result<GenerateSummary> {
+    let jobs = &sources.jobs;
     let mut figure = None;
     if config.figure {
-        let path = config.out.join("figure.png");
-        Figure { jobs: &jobs, real: &dataset, synthetic: &synthetic, strategy: &config.strategy }.draw(&path)?;
+        let path = config.out.join(FIGURE_FILE);
+        Figure { jobs, real, synthetic, strategy: &config.strategy }.draw(&path)?;
         figure = Some(path);
     }
     Ok(GenerateSummary {
         num_images: synthetic.len(),
-        mean_brightness: brightness(&synthetic, 0..synthetic.len())?,
-        source_brightness: conditional
-            .then(|| brightness(&dataset, jobs.iter().flat_map(|job| job.sources.iter().copied())))
+        mean_brightness: brightness(synthetic, 0..synthetic.len())?,
+        source_brightness: (config.strategy != Strategy::Unconditional)
+            .then(|| brightness(real, jobs.iter().flat_map(|job| job.sources.iter().copied())))
             .transpose()?,
         secs_per_image,
         dataset: config.out.clone(),
         figure,
-        skipped: sources.skipped,
+        skipped: sources.skipped.clone(),
     })
 }
 
@@ -245,7 +280,7 @@ fn check(config: &GenerateConfig) -> Result<ModelInfo> {
             }
         }
     }
-    if config.out.join("dataset.toml").exists() {
+    if config.out.join("dataset.toml").exists() && !lacks_its_end(config) {
         return Err(dataset::Error::AlreadyFinished { path: config.out.clone() }.into());
     }
     if Dataset::is_dataset(&config.out) {

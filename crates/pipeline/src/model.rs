@@ -313,7 +313,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(context)?;
     for entry in std::fs::read_dir(from).with_context(context)? {
         let entry = entry.with_context(context)?;
-        if entry.file_type().with_context(context)?.is_file() {
+        if entry.file_type().with_context(context)?.is_file() && !dataset::is_temporary(&entry.path()) {
             let target = to.join(entry.file_name());
             if std::fs::hard_link(entry.path(), &target).is_err() {
                 std::fs::copy(entry.path(), &target).with_context(context)?;

@@ -141,11 +141,6 @@ pub enum WriteError {
     #[error("the PNG image could not be encoded ({0})")]
     Encode(String),
     /// Writing failed; nothing of the old file is lost.
-    #[error("the file cannot be written ({source}); check free space and permissions: {}", path.display())]
-    Write {
-        /// The operating system's reason.
-        source: std::io::Error,
-        /// The file.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    File(#[from] files::Error),
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use font8x8::UnicodeFonts as _;
 
 use crate::resample::resize_box;
-use crate::{Fit, WriteError, encode_png_rgb, write_atomically};
+use crate::{Fit, WriteError, encode_png_rgb};
 
 /// Side of a character cell of the font.
 const CELL: usize = 8;
@@ -69,7 +69,7 @@ impl RgbImage {
     /// # Errors
     /// [`WriteError`] where there are no pixels or the file system refuses.
     pub fn write_png(&self, path: &Path) -> Result<(), WriteError> {
-        write_atomically(path, &self.encode_png()?)
+        Ok(files::write_file(path, &self.encode_png()?)?)
     }
 
     /// The picture fitted into a square of `size`, aspect kept, on black. Whole enlargements repeat pixels, so that

@@ -54,7 +54,4 @@ pub use resample::resize;
 pub use stored::{Reduced, Samples, StoredRadiograph};
 pub use text::mask_corner_text;
 pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
-pub use write::{
-    encode_png_rgb, encode_png_rgb16, encode_png_u8, encode_png_u16, write_atomically, write_png_rgb, write_png_rgb16,
-    write_png_u8, write_png_u16,
-};
+pub use write::{encode_png_rgb, encode_png_u8, encode_png_u16, write_png_u8, write_png_u16};

@@ -1,9 +1,5 @@
-//! PNG writing: grey or RGB, 8 or 16 bit, to bytes or atomically to a file.
-//!
-//! A file appears under its name only when all of it is on disk (temporary file, fsync, rename), so a killed run never
-//! leaves half a picture behind.
+//! PNG writing: grey of 8 or 16 bits and RGB, to bytes or to a file, which appears whole or not at all (`files`).
 
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::WriteError;
@@ -32,71 +28,20 @@ pub fn encode_png_rgb(pixels: &[u8], height: usize, width: usize) -> Result<Vec<
     encode(pixels, height, width, 3, png::ColorType::Rgb, png::BitDepth::Eight)
 }
 
-/// Encodes RGB 16-bit pixels (`height * width * 3`, interleaved) as PNG.
-///
-/// # Errors
-/// [`WriteError::Dimensions`] where the number of values does not fit.
-pub fn encode_png_rgb16(pixels: &[u16], height: usize, width: usize) -> Result<Vec<u8>, WriteError> {
-    encode(&big_endian(pixels), height, width, 6, png::ColorType::Rgb, png::BitDepth::Sixteen)
-}
-
 /// Writes grey 8-bit pixels as a PNG file, atomically.
 ///
 /// # Errors
-/// [`WriteError::Dimensions`], or [`WriteError::Write`] where the file system refuses.
+/// [`WriteError::Dimensions`], or [`WriteError::File`] where the file system refuses.
 pub fn write_png_u8(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<(), WriteError> {
-    write_atomically(path, &encode_png_u8(pixels, height, width)?)
+    Ok(files::write_file(path, &encode_png_u8(pixels, height, width)?)?)
 }
 
 /// Writes grey 16-bit pixels as a PNG file, atomically.
 ///
 /// # Errors
-/// [`WriteError::Dimensions`], or [`WriteError::Write`] where the file system refuses.
+/// [`WriteError::Dimensions`], or [`WriteError::File`] where the file system refuses.
 pub fn write_png_u16(path: &Path, pixels: &[u16], height: usize, width: usize) -> Result<(), WriteError> {
-    write_atomically(path, &encode_png_u16(pixels, height, width)?)
-}
-
-/// Writes RGB 8-bit pixels as a PNG file, atomically.
-///
-/// # Errors
-/// [`WriteError::Dimensions`], or [`WriteError::Write`] where the file system refuses.
-pub fn write_png_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<(), WriteError> {
-    write_atomically(path, &encode_png_rgb(pixels, height, width)?)
-}
-
-/// Writes RGB 16-bit pixels as a PNG file, atomically.
-///
-/// # Errors
-/// [`WriteError::Dimensions`], or [`WriteError::Write`] where the file system refuses.
-pub fn write_png_rgb16(path: &Path, pixels: &[u16], height: usize, width: usize) -> Result<(), WriteError> {
-    write_atomically(path, &encode_png_rgb16(pixels, height, width)?)
-}
-
-/// Replaces the file at `path` with `bytes` in one step: temporary file in the same folder, fsync, rename, and on Unix
-/// an fsync of the folder, so that the new name survives a power cut too.
-///
-/// # Errors
-/// [`WriteError::Write`]; an older file of that name is then untouched.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let attempt = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".writing-");
-        #[cfg(unix)]
-        {
-            // A temporary file is private by default; results are to be readable as any other file (less the umask).
-            use std::os::unix::fs::PermissionsExt as _;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|refused| refused.error)?;
-        #[cfg(unix)]
-        std::fs::File::open(folder)?.sync_all()?;
-        Ok(())
-    };
-    attempt().map_err(|source| WriteError::Write { source, path: path.to_path_buf() })
+    Ok(files::write_file(path, &encode_png_u16(pixels, height, width)?)?)
 }
 
 fn big_endian(values: &[u16]) -> Vec<u8> {

@@ -1,7 +1,9 @@
 //! A handful of encoded phantoms and a tiny recipe for tests that run the program: plumbing, not results.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::SystemTime;
 
 use burn::tensor::Device;
 use nets::autoencoder::AutoencoderTinyConfig;
@@ -83,4 +85,47 @@ pub fn newest_checkpoint(run: &Path) -> Vec<Vec<u8>> {
     ["weights.safetensors", "optimiser.safetensors", "state.json"]
         .map(|name| std::fs::read(newest.join(name)).unwrap())
         .to_vec()
+}
+
+/// All files below a folder, by their paths in it.
+pub fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Random numbers in 0..1 that begin with the clock, or with the seed of a failure to repeat.
+pub struct Moments {
+    /// What `KILL_SEED` repeats.
+    pub seed: u64,
+    state: u64,
+}
+
+impl Moments {
+    /// Begins.
+    pub fn new() -> Self {
+        let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = std::env::var("KILL_SEED").map_or_else(|_| clock(), |seed| seed.parse().unwrap());
+        Self { seed, state: seed }
+    }
+
+    /// The next one. Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    pub fn next(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+    }
 }

@@ -3,15 +3,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::common::{encoded_phantoms, newest_checkpoint, program, succeed, train};
-
-/// Something that differs each time, for a moment that nobody chose.
-fn random_millis(below: u32) -> u64 {
-    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
-    u64::from((nanos / 1_000) % below)
-}
+use crate::common::{Moments, encoded_phantoms, newest_checkpoint, program, succeed, train};
 
 fn exported(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("model/unet/diffusion_pytorch_model.safetensors")).unwrap()
@@ -25,13 +19,14 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
     succeed(folder, &train("data", "whole", &[]));
 
     let mut kills = 0;
+    let mut random = Moments::new();
     let mut moments = Vec::new();
     loop {
         let begun = folder.join("parts/recipe.toml").is_file();
         let words = train("data", "parts", if begun { &["--resume"] } else { &[] });
         let mut child = program(folder, &words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         if kills < 4 {
-            let millis = 100 + random_millis(900);
+            let millis = 100 + (random.next() * 900.0) as u64;
             moments.push(millis);
             std::thread::sleep(Duration::from_millis(millis));
             child.kill().unwrap();

@@ -4,6 +4,7 @@
 mod bad_input;
 mod common;
 mod early;
+mod every_command;
 mod interruptions;
 mod numerics;
 mod preparing;

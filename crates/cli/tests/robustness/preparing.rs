@@ -1,29 +1,10 @@
 //! `prepare` killed again and again, and `inspect` as a gate between two datasets.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use crate::common::{fail, program, run, succeed};
-
-/// All files below a folder, by their paths in it.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().display().to_string();
-                files.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
-}
+use crate::common::{Moments, contents, fail, program, run, succeed};
 
 /// Drawn chests, times a factor of brightness.
 fn write_images(folder: &Path, seed: u64, number: u64, size: usize, factor: f32) {
@@ -67,29 +48,6 @@ fn write_dicom(path: &Path, seed: u64, index: u64, size: usize) {
     }
     element(0x7FE0, 0x0010, b"OW", &stored);
     std::fs::write(path, bytes).unwrap();
-}
-
-/// Random numbers in 0..1 that begin with the clock, or with the seed of a failure to repeat.
-struct Moments {
-    seed: u64,
-    state: u64,
-}
-
-impl Moments {
-    fn new() -> Self {
-        let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed = std::env::var("KILL_SEED").map_or_else(|_| clock(), |seed| seed.parse().unwrap());
-        Self { seed, state: seed }
-    }
-
-    /// Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    fn next(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) as f64 / u64::MAX as f64
-    }
 }
 
 #[allow(clippy::print_stdout)] // the result is documented

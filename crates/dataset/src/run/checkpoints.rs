@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use files::{AtomicFolder, sweep, write_file};
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{AtomicFolder, remove_leftovers, write_file};
 use crate::{Error, Result};
 
 const MARK: &str = "complete.json";
@@ -60,28 +60,27 @@ impl Checkpoints {
     /// `step-N` all at once. Only one process may do so at a time, see [`crate::RunDir::lock`].
     ///
     /// # Errors
-    /// Those of `write`, and [`Error::Io`]; the former checkpoints are untouched then.
+    /// Those of `write`, and [`Error::File`]; the former checkpoints are untouched then.
     pub fn write<E: From<Error>>(
         &self,
         step: u64,
         write: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<Checkpoint, E> {
         let path = self.dir.join(format!("step-{step}"));
-        let folder = AtomicFolder::create(&path)?;
+        let folder = AtomicFolder::create(&path).map_err(Error::from)?;
         write(folder.path())?;
         let mut files = BTreeMap::new();
         list_files(folder.path(), "", &mut files)?;
         let mark = serde_json::to_vec_pretty(&Mark { step, files })
             .map_err(|error| Error::io("write the checkpoint", &path)(error.into()))?;
-        write_file(folder.path().join(MARK), &mark)?;
-        folder.commit()?;
+        write_file(folder.path().join(MARK), &mark).and_then(|()| folder.commit()).map_err(Error::from)?;
         Ok(Checkpoint { step, path })
     }
 
     /// The complete checkpoints, ascending by step.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn list(&self) -> Result<Vec<Checkpoint>> {
         if !self.dir.is_dir() {
             return Ok(Vec::new());
@@ -100,7 +99,7 @@ impl Checkpoints {
     /// The complete checkpoint of the highest step.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
         Ok(self.list()?.pop())
     }
@@ -108,7 +107,7 @@ impl Checkpoints {
     /// Deletes the checkpoints that need not stay, and what killed processes left behind.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn prune(&self, retention: Retention) -> Result<()> {
         let mut checkpoints = self.list()?;
         checkpoints.truncate(checkpoints.len().saturating_sub(retention.keep_last.max(1)));
@@ -119,7 +118,7 @@ impl Checkpoints {
                 fs::remove_dir_all(&path).map_err(Error::io("delete the checkpoint", &path))?;
             }
         }
-        if self.dir.is_dir() { remove_leftovers(&self.dir) } else { Ok(()) }
+        Ok(sweep(&self.dir)?)
     }
 }
 
@@ -186,7 +185,7 @@ mod tests {
         take(&checkpoints, 1);
         let failure = |path: &Path| -> Result<()> {
             fs::write(path.join("half"), "x").unwrap();
-            Err(Error::Locked { path: path.to_path_buf() })
+            Err(files::Error::Locked { path: path.to_path_buf() }.into())
         };
         checkpoints.write(2, failure).unwrap_err();
         fs::create_dir(dir.path().join(".tmp-step-3-1-1")).unwrap();

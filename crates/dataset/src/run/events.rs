@@ -4,12 +4,14 @@
 //! `tensorflow/core/util/event.proto` and `tensorflow/core/lib/io/record_writer.h`. Six message types with a few fields
 //! each do not justify a protobuf compiler.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{Error, Result};
+
+const PREFIX: &str = "events.out.tfevents.";
 
 /// The kind of a PNG image, by TensorBoard's number of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum ImageKind {
 #[derive(Debug)]
 pub struct EventsWriter {
     file: File,
+    /// Bytes of whole records.
+    len: u64,
     path: PathBuf,
 }
 
@@ -32,22 +36,22 @@ impl EventsWriter {
     /// was restarted after it, and forgets what former files say about later steps.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn create(dir: impl AsRef<Path>, resumed_step: u64) -> Result<Self> {
         let dir = dir.as_ref();
-        // TensorBoard reads the files of a folder in the order of their names: the time comes first.
-        let seconds = now().as_secs();
+        // TensorBoard reads the files of a folder in the order of their names: the time comes first, and never goes back.
+        let seconds = now().as_secs().max(newest(dir) + 1);
         let (path, file) = (0..)
             .find_map(|count| {
-                let path = dir.join(format!("events.out.tfevents.{seconds:010}.dino-diffusion.{count:03}"));
-                match OpenOptions::new().write(true).create_new(true).open(&path) {
+                let path = dir.join(format!("{PREFIX}{seconds:010}.dino-diffusion.{count:03}"));
+                match OpenOptions::new().append(true).create_new(true).open(&path) {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
                     result => Some(result.map_err(Error::io("write the file", &path)).map(|file| (path, file))),
                 }
             })
             .transpose()?
             .ok_or_else(|| Error::io("write the file", dir)(ErrorKind::AlreadyExists.into()))?;
-        let mut writer = Self { file, path };
+        let mut writer = Self { file, len: 0, path };
         writer.event(0, |event| event.bytes(FILE_VERSION, b"brain.Event:2"))?;
         if resumed_step > 0 {
             let mut start = Message::default();
@@ -65,7 +69,7 @@ impl EventsWriter {
     /// Adds a number to a curve.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) -> Result<()> {
         self.value(tag, step, |message| message.float(VALUE_SIMPLE, value as f32))
     }
@@ -73,7 +77,7 @@ impl EventsWriter {
     /// Adds a PNG image of `height * width` pixels.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn image(
         &mut self,
         tag: &str,
@@ -94,7 +98,7 @@ impl EventsWriter {
     /// Flushes to the disk; after a kill, though not after a power cut, everything is there anyway.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn flush(&mut self) -> Result<()> {
         self.file.sync_data().map_err(Error::io("write the file", &self.path))
     }
@@ -113,8 +117,22 @@ impl EventsWriter {
         event.double(WALL_TIME, now().as_secs_f64());
         event.varint(STEP, step);
         fill(&mut event);
-        self.file.write_all(&record(&event.0)).map_err(Error::io("write the file", &self.path))
+        let record = record(&event.0);
+        let written = self.file.write_all(&record);
+        if written.is_ok() {
+            self.len += record.len() as u64;
+        } else {
+            // TensorBoard would show nothing behind half a record; a kill leaves one at the end at most.
+            let _ = self.file.set_len(self.len);
+        }
+        written.map_err(Error::io("write the file", &self.path))
     }
+}
+
+/// The latest time in the names of a folder's events files, in seconds, 0 where there is none.
+fn newest(dir: &Path) -> u64 {
+    let names = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.strip_prefix(PREFIX)?.split('.').next()?.parse().ok()).max().unwrap_or(0)
 }
 
 // Field numbers of `Event`, `SessionLog`, `Summary`, `Summary.Value` and `Summary.Image`.
@@ -193,18 +211,27 @@ mod tests {
 
     use super::*;
 
-    /// The events of a file, after checking lengths and checksums.
-    fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
+    /// The events of a file, after checking lengths and checksums, and what is left where the last one was cut short: as
+    /// TensorBoard reads, which gives up at the first record that is not whole.
+    fn records_and_rest(bytes: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
         let mut rest = bytes;
         let mut records = Vec::new();
-        while !rest.is_empty() {
-            let len = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-            assert_eq!(rest[8..12], masked_crc(&rest[..8]).to_le_bytes());
-            let data = &rest[12..12 + len];
-            assert_eq!(rest[12 + len..16 + len], masked_crc(data).to_le_bytes());
+        while let Some(len) = rest.first_chunk::<8>() {
+            let len = u64::from_le_bytes(*len) as usize;
+            let Some(record) = rest.get(..16 + len) else { break };
+            assert_eq!(record[8..12], masked_crc(&record[..8]).to_le_bytes());
+            let data = &record[12..12 + len];
+            assert_eq!(record[12 + len..], masked_crc(data).to_le_bytes());
             records.push(data.to_vec());
             rest = &rest[16 + len..];
         }
+        (records, rest)
+    }
+
+    /// The events of a file that is whole.
+    fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let (records, rest) = records_and_rest(bytes);
+        assert!(rest.is_empty(), "{} bytes are left", rest.len());
         records
     }
 
@@ -227,6 +254,44 @@ mod tests {
         // wall_time is 9 bytes; then step = 300, summary { value { tag: "loss" simple_value: 1.5 } }.
         let expected = b"\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\xc0\x3f";
         assert_eq!(records[1][9..], expected[..]);
+    }
+
+    /// TensorBoard shows nothing that stands behind a torn record, so nothing may ever be written there: wherever a kill
+    /// cuts the last record, the resumed run leaves the file alone and begins another, all of which is readable.
+    #[test]
+    fn a_record_that_a_kill_tore_is_the_last_of_its_file_forever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = EventsWriter::create(dir.path(), 0).unwrap();
+        events.scalar("loss", 10, 1.5).unwrap();
+        let before = fs::read(events.path()).unwrap().len();
+        events.image("samples", 20, b"a PNG image", 2, 3, ImageKind::Grey).unwrap();
+        let torn = events.path().to_path_buf();
+        let whole = fs::read(&torn).unwrap();
+        drop(events);
+        for cut in before..whole.len() {
+            fs::write(&torn, &whole[..cut]).unwrap();
+            let mut resumed = EventsWriter::create(dir.path(), 10).unwrap();
+            assert!(resumed.path() > torn.as_path(), "TensorBoard reads files in the order of their names");
+            resumed.scalar("loss", 20, 1.25).unwrap();
+            resumed.flush().unwrap();
+            let left = fs::read(&torn).unwrap();
+            assert_eq!(left, whole[..cut], "nobody writes behind the tear");
+            let (readable, rest) = records_and_rest(&left);
+            assert_eq!((readable.len(), rest.len()), (2, cut - before));
+            let new = records(&fs::read(resumed.path()).unwrap());
+            assert_eq!(new.len(), 3, "version, restart and number");
+            fs::remove_file(resumed.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_no_file_before_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let later = format!("{PREFIX}{:010}.dino-diffusion.007", now().as_secs() + 1000);
+        fs::write(dir.path().join(&later), "").unwrap();
+        let events = EventsWriter::create(dir.path(), 5).unwrap();
+        let name = events.path().file_name().unwrap().to_str().unwrap();
+        assert!(name > &*later, "{name} is before {later}");
     }
 
     #[test]

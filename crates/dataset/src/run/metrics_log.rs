@@ -20,7 +20,7 @@ impl MetricsLog {
     /// are removed: the steps are about to happen again.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn open(path: impl AsRef<Path>, resumed_step: u64) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         if path.exists() {
@@ -34,7 +34,7 @@ impl MetricsLog {
     /// Adds a row. JSON has no infinities: values that are not finite become `null`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn append(&mut self, step: u64, images_seen: u64, values: &[(&str, f64)]) -> Result<()> {
         let mut row = Map::new();
         row.insert("step".into(), step.into());
@@ -49,7 +49,7 @@ impl MetricsLog {
     /// The rows of the log at `path`, in order; a last line cut short by a kill is left out.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`].
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Map<String, Value>>> {
         let path = path.as_ref();
         let file = File::open(path).map_err(Error::io("read the metrics", path))?;
@@ -70,7 +70,7 @@ fn truncate(path: &Path, last_step: u64) -> Result<()> {
             writeln!(kept, "{}", Value::Object(row)).map_err(Error::io("write the file", path))?;
         }
     }
-    kept.commit()
+    Ok(kept.commit()?)
 }
 
 #[cfg(test)]
@@ -78,6 +78,32 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    /// Wherever a kill cuts the last line, it is left out, and what is added stands on a line of its own.
+    #[test]
+    fn a_line_that_a_kill_tore_anywhere_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut log = MetricsLog::open(&path, 0).unwrap();
+        log.append(1, 32, &[("loss", 0.5)]).unwrap();
+        let before = fs::read(&path).unwrap().len();
+        log.append(2, 64, &[("loss", 0.25), ("dür", 1.0)]).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in before..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            // All but the line break is a whole line for readers.
+            let num_read = MetricsLog::read(&path).unwrap().len();
+            assert_eq!(num_read, if cut == whole.len() - 1 { 2 } else { 1 });
+            let mut resumed = MetricsLog::open(&path, 1).unwrap();
+            resumed.append(2, 64, &[("loss", 0.125)]).unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let losses: Vec<f64> = text
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap())
+                .collect();
+            assert_eq!(losses, [0.5, 0.125], "cut at {cut}");
+        }
+    }
 
     #[test]
     fn resuming_removes_later_rows_and_a_line_cut_short() {

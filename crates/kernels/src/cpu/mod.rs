@@ -23,6 +23,7 @@ pub(crate) mod packing;
 pub(crate) mod pool;
 pub(crate) mod scale_shift;
 pub(crate) mod simd;
+pub(crate) mod squares;
 pub(crate) mod tile;
 pub(crate) mod transposed;
 pub(crate) mod upsample;

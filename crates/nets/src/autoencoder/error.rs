@@ -27,6 +27,9 @@ pub enum AutoencoderError {
         /// Which file.
         path: PathBuf,
     },
+    /// The operating system refused to write a file.
+    #[error(transparent)]
+    Write(#[from] files::Error),
     /// A JSON file is not what it should be.
     #[error("the file does not hold what it should ({reason}); download or copy it again: {}", path.display())]
     Json {

@@ -7,7 +7,7 @@ use super::{
 use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS as WEIGHTS};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) const CONFIG: &str = "config.json";
 const STATISTICS: &str = "latent_statistics.json";
@@ -67,7 +67,7 @@ pub(super) fn save_diffusers<C: Serialize>(
 
 /// Writes a weights file, f32 or f16; what was there before stays until the new one is complete.
 pub(super) fn save_weights(checkpoint: &Checkpoint, half: bool, path: &Path) -> Result<(), AutoencoderError> {
-    replace(path, |temporary| checkpoint.save(temporary, half, None).map_err(AutoencoderError::File))
+    checkpoint.save(path, half, None).map_err(AutoencoderError::File)
 }
 
 /// The statistics in `folder`, where there are any.
@@ -100,17 +100,5 @@ pub(super) fn remove_statistics(folder: &Path) -> Result<(), AutoencoderError> {
 }
 
 fn write_json(value: &Value, path: &Path) -> Result<(), AutoencoderError> {
-    let io = |source| AutoencoderError::Io { source, path: path.into() };
-    replace(path, |temporary| std::fs::write(temporary, format!("{value:#}\n")).map_err(io))
-}
-
-/// Lets `write` fill a temporary file that then takes the name `path`.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), AutoencoderError>) -> Result<(), AutoencoderError> {
-    let io = |source| AutoencoderError::Io { source, path: path.into() };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let temporary: PathBuf = path.with_file_name(name);
-    write(&temporary)?;
-    std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
-    std::fs::rename(&temporary, path).map_err(io)
+    Ok(files::write_file(path, format!("{value:#}\n").as_bytes())?)
 }

@@ -4,8 +4,7 @@ use super::{ConfigError, UNet, UNetConfig};
 use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS, WeightsError, load_weights, weights_of};
 use burn::tensor::Device;
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -48,13 +47,16 @@ pub enum UNetError {
         /// Which file.
         path: PathBuf,
     },
+    /// The operating system refused to write a file.
+    #[error(transparent)]
+    File(#[from] files::Error),
 }
 
 impl UNetError {
     fn of_weights(source: WeightsError, folder: &Path) -> Self {
         match source {
-            // These two name their file already.
-            WeightsError::Io { .. } | WeightsError::Format { .. } => Self::WeightsFile(source),
+            // These name their file already.
+            WeightsError::Io { .. } | WeightsError::File(_) | WeightsError::Format { .. } => Self::WeightsFile(source),
             _ => Self::Tensors { source, path: folder.into() },
         }
     }
@@ -115,42 +117,10 @@ impl UNet {
     fn save_as(&self, folder: &Path, half: bool) -> Result<(), UNetError> {
         fs::create_dir_all(folder).map_err(|source| UNetError::Io { source, path: folder.into() })?;
         let config_path = folder.join(CONFIG_NAME);
-        let weights_path = folder.join(WEIGHTS_NAME);
         let text = self.config.to_json().map_err(|source| UNetError::Config { source, path: config_path.clone() })?;
-        let temporary_weights = temporary(&weights_path);
-        let temporary_config = temporary(&config_path);
-        let written = self.write(&temporary_weights, half, &temporary_config, &text).and_then(|()| {
-            rename(&temporary_weights, &weights_path)?;
-            rename(&temporary_config, &config_path)
-        });
-        if written.is_err() {
-            // The first error is the one to report; a leftover temporary file is harmless.
-            let _ = fs::remove_file(&temporary_weights);
-            let _ = fs::remove_file(&temporary_config);
-        }
-        written
+        let weights_error = |source| UNetError::of_weights(source, folder);
+        weights_of(self).save(&folder.join(WEIGHTS_NAME), half, None).map_err(weights_error)?;
+        // Last: a folder with a configuration is complete.
+        Ok(files::write_file(&config_path, text.as_bytes())?)
     }
-
-    fn write(&self, weights_path: &Path, half: bool, config_path: &Path, config: &str) -> Result<(), UNetError> {
-        let weights_error = |source| UNetError::of_weights(source, weights_path);
-        weights_of(self).save(weights_path, half, None).map_err(weights_error)?;
-        let sync = || File::open(weights_path)?.sync_all();
-        sync().map_err(|source| UNetError::Io { source, path: weights_path.into() })?;
-        let write_config = || {
-            let mut file = File::create(config_path)?;
-            file.write_all(config.as_bytes())?;
-            file.sync_all()
-        };
-        write_config().map_err(|source| UNetError::Io { source, path: config_path.into() })
-    }
-}
-
-/// A hidden name in the same folder: a rename within a folder is atomic, one between file systems is not.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), UNetError> {
-    fs::rename(from, to).map_err(|source| UNetError::Io { source, path: to.into() })
 }

@@ -15,6 +15,9 @@ pub enum VitError {
         /// Which file.
         path: PathBuf,
     },
+    /// The operating system refused to write a file.
+    #[error(transparent)]
+    File(#[from] files::Error),
     /// A configuration is no JSON object.
     #[error("this is not a JSON object ({reason}); download or copy the file again: {}", path.display())]
     Json {

@@ -12,8 +12,7 @@ use burn::tensor::Device;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -68,7 +67,7 @@ impl Vit {
     /// tokens, is not written.
     ///
     /// # Errors
-    /// [`VitError::Io`] and [`VitError::Weights`].
+    /// [`VitError::Io`], [`VitError::File`] and [`VitError::Weights`].
     pub fn save(&self, folder: &Path) -> Result<(), VitError> {
         self.save_as(folder, false)
     }
@@ -76,22 +75,19 @@ impl Vit {
     /// [`Vit::save`] with weights in half precision (f16): half the size, and embeddings that differ in the fourth digit.
     ///
     /// # Errors
-    /// [`VitError::Io`] and [`VitError::Weights`].
+    /// [`VitError::Io`], [`VitError::File`] and [`VitError::Weights`].
     pub fn save_half(&self, folder: &Path) -> Result<(), VitError> {
         self.save_as(folder, true)
     }
 
     fn save_as(&self, folder: &Path, half: bool) -> Result<(), VitError> {
         fs::create_dir_all(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
-        let weights_path = folder.join("model.safetensors");
-        let temporary = temporary_beside(&weights_path);
         let mut weights = to_file_names(weights_of(self), self.config());
         if self.config().architecture == Architecture::Dinov2WithRegisters && self.config().num_register_tokens == 0 {
             let none = HostTensor { shape: vec![1, 0, self.config().hidden_size], values: Vec::new() };
             weights.insert(REGISTERS, none);
         }
-        weights.save(&temporary, half, None)?;
-        commit(&temporary, &weights_path)?;
+        weights.save(&folder.join("model.safetensors"), half, None)?;
         write_json(&folder.join("preprocessor_config.json"), self.preprocessing())?;
         // Last: a folder with a configuration is complete.
         write_json(&folder.join("config.json"), self.config())
@@ -162,27 +158,10 @@ where
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VitError> {
-    let io = |source| VitError::Io { source, path: path.into() };
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| io(error.into()))?;
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| VitError::Json { reason: error.to_string(), path: path.into() })?;
     text.push(b'\n');
-    let temporary = temporary_beside(path);
-    File::create(&temporary).and_then(|mut file| file.write_all(&text)).map_err(io)?;
-    commit(&temporary, path)
-}
-
-fn temporary_beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
-}
-
-fn commit(temporary: &Path, path: &Path) -> Result<(), VitError> {
-    let written = File::open(temporary).and_then(|file| file.sync_all()).and_then(|()| fs::rename(temporary, path));
-    written.map_err(|source| {
-        // The half-written file is of no use; that it stays where removing fails is not worth a second error.
-        let _ = fs::remove_file(temporary);
-        VitError::Io { source, path: path.into() }
-    })
+    Ok(files::write_file(path, &text)?)
 }
 
 impl Preprocessing {

@@ -120,6 +120,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     check(config, &dataset)?;
     let model = Model::open(&config.model, device)?;
     outputs::make_folder(&config.out)?;
+    dataset::sweep(&config.out)?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
     let (mut done, records) = DoneList::open::<Record>(&config.out.join("segments.jsonl"), Damaged::Repeat)?;

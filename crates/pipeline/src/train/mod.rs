@@ -211,6 +211,9 @@ impl Session<'_> {
         progress.end();
         if state.saved_at != Some(state.images_seen) {
             self.save(&mut state)?;
+        } else if !self.is_exported(state.images_seen) {
+            // A kill came between the checkpoint and its export.
+            self.export(&self.run_dir.model_dir(), state.images_seen, &state.optimiser.averaged(&state.denoiser))?;
         }
         Ok(TrainSummary {
             images_seen: state.images_seen,
@@ -322,6 +325,11 @@ impl Session<'_> {
         let keep = self.recipe.training.keep_checkpoints;
         state.save(&self.run_dir, keep)?;
         self.export(&self.run_dir.model_dir(), state.images_seen, &state.optimiser.averaged(&state.denoiser))
+    }
+
+    /// Whether the exported model is the one after so many images.
+    fn is_exported(&self, images_seen: u64) -> bool {
+        model::read_info(&self.run_dir.model_dir()).is_ok_and(|info| info.images_seen == images_seen)
     }
 
     fn export(&self, folder: &std::path::Path, images_seen: u64, averaged: &Denoiser) -> Result<()> {

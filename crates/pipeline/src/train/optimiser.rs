@@ -8,7 +8,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, Gradients, Tensor},
 };
-use kernels::{AdamWStep, AdamWTensors, adamw_step};
+use kernels::{AdamWStep, AdamWTensors, adamw_step, sum_of_squares};
 use nets::{Checkpoint, HostTensor, weights::ParameterPath};
 use std::collections::BTreeMap;
 
@@ -32,11 +32,11 @@ impl GradientSet {
 
     /// Square of each gradient's length, in the order of names.
     fn squares(&self) -> Result<Vec<f64>> {
-        let squares: Vec<Tensor<1>> = self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
+        let squares: Vec<Tensor<1>> = self.0.values().map(|gradient| sum_of_squares(gradient.clone())).collect();
         if squares.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(to_host(Tensor::cat(squares, 0))?.into_iter().map(f64::from).collect())
+        Tensor::cat(squares, 0).try_into_vec_as::<f64>().context("the device failed to compute a tensor")
     }
 
     /// Shortens the gradient of each parameter that is longer than `max_norm` to it (0 leaves them); gives the length

@@ -122,6 +122,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     let folds = Folds::divide(&train, &settings.grid, settings.seed)?;
     outputs::make_folder(out)?;
     let _lock = FolderLock::acquire(out)?;
+    dataset::sweep(out)?;
     claim(out, settings, real.fingerprint())?;
     for size in settings.grid.sizes.iter().filter(|size| **size > folds.smallest()) {
         let there = folds.smallest();

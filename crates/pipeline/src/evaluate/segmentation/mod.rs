@@ -174,6 +174,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     let networks =
         [Network { name: "model".into(), model: &model }, Network { name: "random weights".into(), model: &random }];
     outputs::make_folder(&config.out)?;
+    dataset::sweep(&config.out)?;
 
     let rules = rules(config);
     let bench = Bench { dataset: &dataset, config, rules: &rules, device };

@@ -8,7 +8,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::tensors::from_host;
+use crate::tensors::{self, from_host};
 
 /// Weights of the terms; 0 leaves a term out and does not compute it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub fn gradient_difference(pictures: Tensor<4>, originals: Tensor<4>) -> Tensor<
     let [_, height, width, _] = error.dims();
     let along_columns = error.clone().narrow(1, 1, height - 1) - error.clone().narrow(1, 0, height - 1);
     let along_rows = error.clone().narrow(2, 1, width - 1) - error.narrow(2, 0, width - 1);
-    along_columns.abs().mean() + along_rows.abs().mean()
+    tensors::mean(along_columns.abs()) + tensors::mean(along_rows.abs())
 }
 
 /// Half the width of the window of [`structural_similarity`], 11 pixels in all.
@@ -92,7 +92,7 @@ pub fn structural_similarity(pictures: Tensor<4>, originals: Tensor<4>) -> Tenso
     let (xx, yy, xy) = (mean_x.clone() * mean_x.clone(), mean_y.clone() * mean_y.clone(), mean_x * mean_y);
     let numerator = (xy.clone() * 2.0 + C1) * ((mixed - xy) * 2.0 + C2);
     let denominator = (xx.clone() + yy.clone() + C1) * (square_x - xx + square_y - yy + C2);
-    (numerator / denominator).mean()
+    tensors::mean(numerator / denominator)
 }
 
 /// The weighted mean over windows as two products with banded matrices, which the fast linear layer does.

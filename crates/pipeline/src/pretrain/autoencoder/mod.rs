@@ -20,7 +20,7 @@ use crate::{
     progress::Progress,
     run::{self, Inputs, Mean},
     settings::Settings as _,
-    tensors::{images_from_bytes, to_host},
+    tensors::{self, images_from_bytes, to_host},
     train::optimiser::{GradientSet, Optimiser},
 };
 use anyhow::{Result, bail, ensure};
@@ -241,8 +241,8 @@ impl Apprentice {
             .filter_map(|(name, weight)| {
                 let (pictures, originals) = (pictures.clone(), originals.clone());
                 let term = match name {
-                    "absolute" => (pictures - originals).abs().mean(),
-                    "squared" => (pictures - originals).square().mean(),
+                    "absolute" => tensors::mean((pictures - originals).abs()),
+                    "squared" => tensors::mean((pictures - originals).square()),
                     "gradient" => loss::gradient_difference(pictures, originals),
                     "structural" => -loss::structural_similarity(pictures, originals) + 1.0,
                     "perceptual" => perception.as_ref()?.distance(pictures, originals),

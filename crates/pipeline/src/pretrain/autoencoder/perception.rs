@@ -4,7 +4,7 @@
 //! vision transformer in place of a convolutional network, and its last layer in place of several).
 
 use super::recipe::AutoencoderRecipe;
-use crate::encode;
+use crate::{encode, tensors};
 use anyhow::{Result, bail, ensure};
 use burn::{
     module::Module as _,
@@ -56,6 +56,6 @@ impl Perception {
     /// Two times `[batch, height, width, 1]` with values in 0..=1
     pub(super) fn distance(&self, pictures: Tensor<4>, originals: Tensor<4>) -> Tensor<1> {
         let tokens = |images| self.encoder.forward(self.encoder.preprocessing().normalise(images)).patch_tokens();
-        (tokens(pictures) - tokens(originals).detach()).square().mean()
+        tensors::mean((tokens(pictures) - tokens(originals).detach()).square())
     }
 }

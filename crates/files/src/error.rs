@@ -1,0 +1,69 @@
+//! What the operating system refuses, as sentences with the remedy, path last.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a file or folder could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action}: {}: {}", describe(action, source), path.display())]
+    Io {
+        /// What was attempted, as a verb phrase: `write the file`.
+        action: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Another process writes into the same folder.
+    #[error("another process is writing here; wait for it, or choose another folder: {}", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Makes the operating system's reason a sentence: `.map_err(Error::io("write the file", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, source, path }
+    }
+}
+
+/// The operating system's reason with the remedy, for the reasons that have one.
+fn describe(action: &str, error: &io::Error) -> String {
+    use io::ErrorKind;
+    let reads = action.starts_with("read") || action.starts_with("open");
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the disk is full; free space and run the command again, what was written before is kept".into()
+        }
+        ErrorKind::PermissionDenied if reads => "permission is denied; change its permissions".into(),
+        ErrorKind::PermissionDenied => {
+            "permission is denied; choose a folder you may write to, or change its permissions".into()
+        }
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another folder".into(),
+        ErrorKind::NotFound => "it does not exist; check the path".into(),
+        ErrorKind::NotADirectory => "a part of the path is a file, not a folder; check the path".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_a_sentence_with_a_remedy_and_the_path_last() {
+        let error = Error::io("write the file", Path::new("/data/x"))(io::Error::from(io::ErrorKind::StorageFull));
+        let text = error.to_string();
+        assert!(text.starts_with("cannot write the file: the disk is full; free space"), "{text}");
+        assert!(text.ends_with(": /data/x"), "{text}");
+    }
+}
