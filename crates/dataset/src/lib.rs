@@ -10,6 +10,7 @@
 //! | [`KeyMap`] | a small table by hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
+//! | [`read_npz`], [`write_npz`] | arrays of numbers as NumPy keeps them |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | writes that a kill cannot leave half done |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
@@ -27,6 +28,7 @@ mod joined;
 mod keys;
 mod manifest;
 mod near;
+mod npz;
 mod parquet_columns;
 mod reopen;
 mod run;
@@ -49,6 +51,7 @@ pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use keys::KeyMap;
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
+pub use npz::{NumpyArray, read_npz, write_npz};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::PatientSalt;
 pub use shards::DEFAULT_SHARD_SIZE;
