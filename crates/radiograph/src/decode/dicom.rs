@@ -9,6 +9,7 @@ mod grey;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
+mod lossy;
 mod pixels;
 mod rle;
 pub(super) mod segmentation;
