@@ -56,6 +56,9 @@ const SYNTAXES: [(&str, &str, Says); 19] = [
 /// An element of text: group, element, representation, value.
 type Text = (u16, u16, &'static [u8; 2], &'static str);
 
+/// The representation and value of an element.
+type Stored = (&'static [u8; 2], Vec<u8>);
+
 /// Computed radiography, digital X-ray, secondary capture, tomography.
 const CLASSES: [&str; 4] = [
     "1.2.840.10008.5.1.4.1.1.1",
@@ -193,7 +196,7 @@ fn encoded_as(uid: &str, number: usize, syntax: usize, pixels: &Pixels) -> Sourc
     let class = CLASSES[choose(CLASSES.len())];
     let big = uid == BIG_ENDIAN;
     let instance = format!("1.2.826.0.1.3680043.8.498.1.{syntax}.{number}");
-    let mut elements: BTreeMap<(u16, u16), (&[u8; 2], Vec<u8>)> = BTreeMap::new();
+    let mut elements: BTreeMap<(u16, u16), Stored> = BTreeMap::new();
     let fixed = [
         (8, 0x5, b"CS", "ISO_IR 192"),
         (8, 0x16, b"UI", class),
@@ -296,10 +299,7 @@ fn expected_loss(source: &Source) -> (&'static str, Option<String>, Option<Strin
         Lossy(method) | LossyAsARule(method) => Some(method.to_owned()),
         Lossless => None,
     };
-    let lossy = match (says, own.as_deref()) {
-        (_, Some("01")) | (Lossy(_), _) | (LossyAsARule(_), None) => true,
-        _ => false,
-    };
+    let lossy = matches!((says, own.as_deref()), (_, Some("01")) | (Lossy(_), _) | (LossyAsARule(_), None));
     if !lossy {
         return ("00", None, None);
     }
