@@ -12,6 +12,7 @@
 //! | [`Table`] | results as CSV and Parquet |
 //! | [`check_writable`] | whether a result can be written, asked before it is made |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | those of `files`: writes that a kill cannot leave half done |
+//! | [`read_npz`], [`write_npz`] | arrays of numbers as NumPy keeps them |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found
 //! on disk afterwards is either complete or ignored. Memory does not grow with the number of images: manifests stream,
@@ -27,6 +28,7 @@ mod joined;
 mod keys;
 mod manifest;
 mod near;
+mod npz;
 mod parquet_columns;
 mod reopen;
 mod run;
@@ -50,6 +52,7 @@ pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use keys::KeyMap;
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
+pub use npz::{NumpyArray, read_npz, write_npz};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::{PatientSalt, canonical_patient};
 pub use shards::DEFAULT_SHARD_SIZE;

@@ -117,8 +117,11 @@ pub enum SurfaceAgreement {
 pub struct SurfaceDistances {
     /// The largest distance from a point of either surface to the other surface (Hausdorff 1914).
     pub hausdorff: f64,
-    /// The larger of the two directions' 95th percentiles, straight between neighbouring ranks. Some programs take one
-    /// percentile of both directions together, which is never larger.
+    /// The larger of the two directions' 95th percentiles, straight between neighbouring ranks, each pixel of a surface
+    /// counted once: the definition of MONAI's `HausdorffDistanceMetric`.
+    /// medpy takes one percentile of both directions together, which is never larger; surface-distance of
+    /// DeepMind weights each piece of a surface by its length. The three can differ by a factor of several: compare with
+    /// published numbers of the same definition alone.
     pub hausdorff_95: f64,
     /// Average symmetric surface distance: the mean over the points of both surfaces together.
     pub average: f64,

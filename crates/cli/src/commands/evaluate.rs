@@ -47,7 +47,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Fidelity {
-    /// The dataset of real images, or a file of their statistics that --statistics wrote
+    /// The dataset of real images, or a file of their statistics that --statistics or pytorch-fid (.npz) wrote
     real: PathBuf,
     /// Datasets of synthetic images, each of which is a set of its own: reconstructions, interpolations
     #[arg(required = true)]
@@ -64,7 +64,8 @@ struct Fidelity {
     #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
     held_out: String,
     /// Writes mean and covariance of the reference's features to this file, which stands for REAL where the images may
-    /// not go; one that is there and of the same images and network is kept
+    /// not go; one that is there and of the same images and network is kept. A name that ends in .npz writes the form of
+    /// pytorch-fid, without the floor and the names of dataset and network
     #[arg(long, value_name = "FILE")]
     statistics: Option<PathBuf>,
     /// Also writes the result to this JSON file
@@ -169,6 +170,9 @@ struct Encoder {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+hausdorff_95 follows MONAI's HausdorffDistanceMetric: the larger of the 95th percentiles of the two directions, in
+pixels. medpy and surface-distance define it otherwise: their figures cannot be compared with it.")]
 struct Segmentation {
     /// A run, or a model folder
     model: PathBuf,

@@ -69,8 +69,8 @@ pub struct FidelitySummary {
     pub caution: Option<String>,
     /// Length of a feature.
     pub dim: usize,
-    /// Real images in the reference.
-    pub num_reference: usize,
+    /// Real images in the reference; unknown where statistics do not say.
+    pub num_reference: Option<usize>,
     /// Of each synthetic set and of held-out real images.
     pub num_images: usize,
     /// Where the kernel distance is the one to read, because the Fréchet distance is biased; what is missing and why.
@@ -291,7 +291,8 @@ fn against_images(
         )),
         (Some(path), None) => {
             let floor = Floor { num_images, frechet_distance: held_out.frechet_distance };
-            ReferenceStatistics { origin, floor, moments: Moments::of(reference.rows()?)? }.write(path)?;
+            ReferenceStatistics { known: Some((origin, floor)), moments: Moments::of(reference.rows()?)? }
+                .write(path)?;
         }
         (None, _) => {}
     }
@@ -311,7 +312,7 @@ fn against_images(
         network: config.features.description(),
         caution: config.features.caution(),
         dim,
-        num_reference: reference.num_images,
+        num_reference: Some(reference.num_images),
         num_images,
         note: (num_images < dim).then(|| {
             format!("{num_images} images are fewer than {dim} features: read the kernel distance, not the Fréchet one")
@@ -336,21 +337,23 @@ fn against_statistics(
          option out: {}",
         config.real.display()
     );
-    let ReferenceStatistics { origin, floor, moments } = ReferenceStatistics::read(&config.real)?;
-    let (dim, mut sets) = (moments.dim(), Vec::new());
-    let num_images = synthetic.iter().map(|set| set.dataset.len()).fold(floor.num_images, usize::min);
-    let first = &synthetic[0].dataset;
-    let network = config.features.open(first, device)?;
-    let statistics = ReferenceStatistics { origin, floor, moments };
-    statistics.check_network(&network, &config.real)?;
+    let statistics = ReferenceStatistics::read(&config.real)?;
+    let (origin, floor) = statistics.known.clone().unzip();
+    let (dim, mut sets) = (statistics.moments.dim(), Vec::new());
+    let fewest = synthetic.iter().map(|set| set.dataset.len()).min().unwrap_or(0);
+    let num_images = floor.map_or(fewest, |floor: Floor| floor.num_images.min(fewest));
+    let network = config.features.open(&synthetic[0].dataset, device)?;
+    statistics.check_network(&network, &config.real, device)?;
     for set in synthetic {
-        let (theirs, ours) = (statistics.origin.image_size, set.dataset.image_size());
-        ensure!(
-            theirs == ours,
-            "the statistics are of images of {theirs} px, the synthetic ones have {ours} px; compare images of one \
-             size: {}",
-            set.dataset.dir().display()
-        );
+        let ours = set.dataset.image_size();
+        if let Some(Origin { image_size: theirs, .. }) = origin {
+            ensure!(
+                theirs == ours,
+                "the statistics are of images of {theirs} px, the synthetic ones have {ours} px; compare images of one \
+                 size: {}",
+                set.dataset.dir().display()
+            );
+        }
         let images = set.read(&network, (num_images, config.seed), device, progress)?;
         let estimate = frechet_estimate_to(images.rows()?, &statistics.moments, CONFIDENCE)?;
         let (name, drawn) = (set.name.clone(), Drawn::of(&set.dataset)?);
@@ -359,23 +362,28 @@ fn against_statistics(
     let mut note = "the reference is a file of statistics: kernel distance, precision, recall, density, coverage and \
                     drift need its single images, so there is the Fréchet distance alone"
         .to_owned();
-    if num_images < floor.num_images {
-        note.push_str(&format!(
+    match floor {
+        None => note.push_str(
+            "; an .npz does not say by which network, of which images, of what size and how many it was made: only the \
+             number of features was checked, and there is no floor to compare with",
+        ),
+        Some(floor) if num_images < floor.num_images => note.push_str(&format!(
             "; the floor is that of {} real images, the sets have {num_images}, and distances grow as images get fewer",
             floor.num_images
-        ));
+        )),
+        Some(_) => {}
     }
     Ok(FidelitySummary {
         features: network.fingerprint().to_owned(),
         network: config.features.description(),
         caution: config.features.caution(),
         dim,
-        num_reference: statistics.moments.count(),
+        num_reference: floor.map(|_| statistics.moments.count()),
         num_images,
         note: Some(note),
         synthetic: sets,
         held_out: None,
-        floor: Some(floor),
+        floor,
         reference_brightness: None,
         reference_contrast: None,
     })

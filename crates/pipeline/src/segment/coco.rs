@@ -1,4 +1,7 @@
 //! Masks as run lengths and annotations in the format of COCO, which annotation tools read.
+//!
+//! Tools look for the images that annotations name, from the folder of the annotations on. The dataset keeps its images
+//! in shards, so each is written there once more as PNG.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +71,7 @@ pub(crate) struct Annotations {
 #[derive(Debug, Serialize)]
 struct ImageEntry {
     id: usize,
+    /// From the folder of the annotations on.
     file_name: String,
     height: usize,
     width: usize,

@@ -87,7 +87,7 @@ pub struct SegmentSummary {
     pub secs_per_image: f64,
     /// The folder of the segmenter that was used.
     pub segmenter: PathBuf,
-    /// Annotations in the format of COCO.
+    /// Annotations in the format of COCO; the images that they name lie in `images/` beside the file.
     pub annotations: PathBuf,
     /// Images without a pair of lungs.
     pub skipped: Vec<Skipped>,
@@ -107,6 +107,8 @@ struct Record {
 
 /// Structures, as folders and categories are named.
 const STRUCTURES: [&str; 2] = ["right_lung", "left_lung"];
+/// The folder of the images that the annotations are of, beside these.
+const IMAGES: &str = "images";
 /// Lungs that are less or more than this share of an image are doubtful.
 const PLAUSIBLE_SHARES: std::ops::RangeInclusive<f64> = 0.03..=0.65;
 
@@ -135,6 +137,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     let wanted = segmenter.settings.method.wanted().and(Wanted { attention: config.attention, ..Wanted::default() });
     let reader = EvidenceReader::new(&model, &segmenter.settings.pass, wanted, config.seed, device)?;
     let size = dataset.image_size();
+    write_missing_images(&config.out, &dataset, &rows, &manifest, &records)?;
     let dicom = config
         .dicom_sources
         .as_ref()
@@ -347,6 +350,32 @@ pub(crate) fn number_of_segments(labels: &[u16]) -> usize {
     used.len()
 }
 
+/// The name of an image beside the annotations, which name it so.
+fn image_name(id: &str) -> String {
+    format!("{IMAGES}/{id}.png")
+}
+
+/// The images of earlier sessions that lie there without: what is done is not done again, but annotations name them.
+fn write_missing_images(
+    out: &Path,
+    dataset: &Dataset,
+    rows: &[usize],
+    manifest: &[ManifestRow],
+    records: &BTreeMap<String, Record>,
+) -> Result<()> {
+    let size = dataset.image_size();
+    for (index, row) in rows.iter().zip(manifest).filter(|(_, row)| records.contains_key(&row.id)) {
+        let path = out.join(image_name(&row.id));
+        if !path.is_file() {
+            let folder = out.join(IMAGES);
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("the folder cannot be made: {}", folder.display()))?;
+            write_png_u8(&path, &dataset.image(*index)?, size, size)?;
+        }
+    }
+    Ok(())
+}
+
 fn write_pictures(out: &Path, id: &str, picture: &[u8], segmented: &Segmented, size: usize) -> Result<()> {
     let path_in = |folder: &str| -> Result<PathBuf> {
         let folder = out.join(folder);
@@ -354,6 +383,7 @@ fn write_pictures(out: &Path, id: &str, picture: &[u8], segmented: &Segmented, s
         Ok(folder.join(format!("{id}.png")))
     };
     let Segmented { labels, lungs } = segmented;
+    write_png_u8(&path_in(IMAGES)?, picture, size, size)?;
     let segments = path_in("segments")?;
     if labels.iter().all(|label| *label <= u16::from(u8::MAX)) {
         write_png_u8(&segments, &labels.iter().map(|label| *label as u8).collect::<Vec<_>>(), size, size)?;
@@ -405,7 +435,7 @@ fn summarise(
             skipped.push(Skipped { item: id.clone(), reason: reason.clone() });
         }
         segments += num_segments;
-        annotations.add(format!("{id}.png"), size, lungs);
+        annotations.add(image_name(id), size, lungs);
         let share = lungs.iter().flatten().map(|mask| mask.area).sum::<usize>() as f64 / (size * size) as f64;
         let reason = match lungs {
             [Some(_), Some(_)] if PLAUSIBLE_SHARES.contains(&share) => None,

@@ -197,7 +197,7 @@ fn statistics_of_the_reference_stand_for_its_images() {
 
     let elsewhere = fidelity_of(&statistics, &synthetic, &features);
     let found = fidelity::run(&elsewhere, &device, &Silent).unwrap();
-    assert_eq!((found.dim, found.num_reference, found.num_images), (here.dim, 16, 8));
+    assert_eq!((found.dim, found.num_reference, found.num_images), (here.dim, Some(16), 8));
     let [there, floor] = frechet(&here);
     let own = found.synthetic[0].distances;
     assert!((own.frechet_distance - there).abs() < 1e-6 * there, "{} {there}", own.frechet_distance);
@@ -256,4 +256,48 @@ fn statistics_of_the_reference_stand_for_its_images() {
         std::fs::write(&statistics, &bytes[..length]).unwrap();
         assert!(fidelity::run(&fidelity_of(&statistics, &synthetic, &features), &device, &Silent).is_err());
     }
+}
+
+/// pytorch-fid's form holds mean and covariance alone; what cannot be checked by them is said.
+#[test]
+fn statistics_of_pytorch_fid_stand_for_images_as_far_as_they_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = encoded_phantoms(folder.path());
+    let real = Dataset::open(&dataset).unwrap();
+    let device = Device::flex();
+    let synthetic = copies(&real, &folder.path().join("copies"));
+    let path = saved(&small_network(1), folder.path().join("densenet.safetensors"));
+    let features = format!("xrv:{}", path.display());
+    let statistics = folder.path().join("reference.NPZ");
+    let config =
+        FidelityConfig { statistics: Some(statistics.clone()), ..fidelity_of(&dataset, &synthetic, &features) };
+    let here = fidelity::run(&config, &device, &Silent).unwrap();
+    let [mu, sigma] = dataset::read_npz(&statistics, ["mu", "sigma"]).unwrap();
+    assert_eq!((mu.shape, sigma.shape), (vec![here.dim], vec![here.dim, here.dim]));
+
+    let elsewhere =
+        FidelityConfig { out: Some(folder.path().join("far.json")), ..fidelity_of(&statistics, &synthetic, &features) };
+    let found = fidelity::run(&elsewhere, &device, &Silent).unwrap();
+    assert_eq!((found.dim, found.num_reference, found.num_images), (here.dim, None, 8));
+    let there = frechet(&here)[0];
+    let own = found.synthetic[0].distances;
+    assert!((own.frechet_distance - there).abs() < 1e-6 * there, "{} {there}", own.frechet_distance);
+    assert!(found.floor.is_none() && found.held_out.is_none());
+    let note = found.note.unwrap();
+    assert_eq!(note.matches("only the number of features was checked").count(), 1, "{note}");
+    let page = folder.path().join("report.html");
+    let report = pipeline::report::ReportConfig::new(vec![folder.path().join("far.json")], page.clone());
+    pipeline::report::run(&report, &Silent).unwrap();
+    assert!(std::fs::read_to_string(page).unwrap().contains("only the number of features was checked"));
+
+    let refused = |config: FidelityConfig, words: &[&str]| {
+        let error = format!("{:#}", fidelity::run(&config, &device, &Silent).unwrap_err());
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(config.clone(), &["there already", "an .npz does not say", "delete the file", "reference.NPZ"]);
+    refused(fidelity_of(&dataset, &statistics, &features), &["single images", "give the dataset"]);
+    refused(fidelity_of(&statistics, &synthetic, "random:xrv"), &["features, the network gives 1024", "--features"]);
+    let bytes = std::fs::read(&statistics).unwrap();
+    std::fs::write(&statistics, &bytes[..bytes.len() / 2]).unwrap();
+    refused(elsewhere, &["NumPy archive is damaged", "reference.NPZ"]);
 }

@@ -239,7 +239,7 @@ fn a_resumed_run_ends_with_the_same_bytes_and_generation_does_not_depend_on_the_
     };
     let cpu = device::parse("cpu").unwrap();
     let found = fidelity::run(&fidelity, &cpu, &Silent).unwrap();
-    assert_eq!((found.num_images, found.num_reference, found.dim), (6, 16, 192));
+    assert_eq!((found.num_images, found.num_reference, found.dim), (6, Some(16), 192));
     assert!(found.note.as_ref().unwrap().contains("6 images"));
     // Reconstructions, interpolations and free images beside the same floor.
     let sets: Vec<_> = found.synthetic.iter().map(|set| (set.name.as_str(), set.drawn)).collect();

@@ -14,6 +14,7 @@ mod groups;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
+mod lossy;
 mod pixels;
 mod rle;
 pub(super) mod segmentation;

@@ -23,7 +23,8 @@ pub struct ImageScore {
     pub dice_right: f64,
     /// Of the patient's left lung.
     pub dice_left: f64,
-    /// 95th percentile of the distances between the outlines, in pixels; none where nothing was found.
+    /// 95 % Hausdorff distance of the outlines in pixels, as MONAI defines it
+    /// ([`metrics::segmentation::SurfaceDistances::hausdorff_95`]); none where nothing was found.
     pub hausdorff_95: Option<f64>,
     /// Mean distance between the outlines, in pixels; none where nothing was found.
     pub surface_distance: Option<f64>,
@@ -75,7 +76,7 @@ pub struct Scores {
     pub dice_right: Estimate,
     /// Dice coefficient of the patient's left lung.
     pub dice_left: Estimate,
-    /// 95 % Hausdorff distance in pixels, over images in which something was found.
+    /// 95 % Hausdorff distance in pixels as MONAI defines it, over images in which something was found.
     pub hausdorff_95: Option<Estimate>,
     /// Mean distance of the outlines in pixels, over images in which something was found.
     pub surface_distance: Option<Estimate>,

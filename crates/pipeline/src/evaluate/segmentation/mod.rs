@@ -76,6 +76,8 @@ pub struct SegmentationSummary {
     pub search: Counted,
     /// On whom the figures were measured.
     pub report: Counted,
+    /// Which of the definitions in use `hausdorff_95` follows.
+    pub definition_of_hausdorff_95: &'static str,
     /// One row for each method and rule.
     pub results: Vec<ResultRow>,
     /// What options of the pass gave in the search, and whether they were kept; in the file alone.
@@ -219,6 +221,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
         dataset: dataset.fingerprint().to_owned(),
         search: counted(&search),
         report: counted(&report),
+        definition_of_hausdorff_95: "MONAI's: the larger of the two directions' 95th percentiles",
         results,
         options: options::rows(&tried),
         tried,

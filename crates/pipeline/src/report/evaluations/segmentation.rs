@@ -58,7 +58,7 @@ pub(super) fn section(root: &Place<'_>) -> String {
         "IoU",
         "right lung, Dice",
         "left lung, Dice",
-        "Hausdorff 95 %, px",
+        "Hausdorff 95 % (MONAI's), px",
         "surface distance, px",
         "nothing found",
         "Dice in the search",

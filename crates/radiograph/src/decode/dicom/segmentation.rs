@@ -10,6 +10,7 @@ use dicom_dictionary_std::{tags, uids};
 
 use super::corrupt;
 use super::dataset::Dataset;
+use super::lossy::{self, Loss};
 use crate::{DecodeError, DecodeOptions};
 
 /// A structure and where it is.
@@ -26,7 +27,7 @@ pub struct DicomStructure<'a> {
 }
 
 /// Copied from the source as they are.
-const COPIED: [Tag; 13] = [
+const COPIED: [Tag; 14] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -38,6 +39,7 @@ const COPIED: [Tag; 13] = [
     tags::PATIENT_SEX,
     tags::STUDY_INSTANCE_UID,
     tags::STUDY_ID,
+    tags::PATIENT_ORIENTATION,
     tags::FRAME_OF_REFERENCE_UID,
     tags::POSITION_REFERENCE_INDICATOR,
 ];
@@ -58,10 +60,13 @@ pub fn dicom_segmentation(
     description: &str,
     number: u128,
 ) -> Result<Vec<u8>, DecodeError> {
-    let wanted: Vec<Tag> = COPIED.into_iter().chain(REFERENCED).collect();
+    let wanted: Vec<Tag> = COPIED.into_iter().chain(REFERENCED).chain(lossy::WANTED).collect();
     let source = Dataset::read_only(source, &wanted, &DecodeOptions::default())?;
-    let required =
-        |tag: Tag, attribute: &'static str| source.text(tag).ok_or(DecodeError::MissingAttribute { attribute });
+    // An element in implicit VR can be longer than its explicit form has a length for: such a value cannot be copied.
+    let value_of = |tag: Tag| source.raw(tag).filter(|value| value.len() < usize::from(u16::MAX));
+    let required = |tag: Tag, attribute: &'static str| {
+        value_of(tag).and_then(|_| source.text(tag)).ok_or(DecodeError::MissingAttribute { attribute })
+    };
     let class = required(tags::SOP_CLASS_UID, "SOPClassUID (0008,0016)")?;
     let instance = required(tags::SOP_INSTANCE_UID, "SOPInstanceUID (0008,0018)")?;
     let series = required(tags::SERIES_INSTANCE_UID, "SeriesInstanceUID (0020,000E)")?;
@@ -80,10 +85,10 @@ pub fn dicom_segmentation(
     let (own, own_series, dimensions) = (uid(0), uid(1), uid(2));
     let [date, time] = now();
     let copy = |elements: &mut Elements, tag: Tag, representation: &[u8; 2]| {
-        elements.put(tag, representation, source.raw(tag).unwrap_or_default());
+        elements.put(tag, representation, value_of(tag).unwrap_or_default());
     };
     let copy_present = |elements: &mut Elements, tag: Tag, representation: &[u8; 2]| {
-        if let Some(value) = source.raw(tag) {
+        if let Some(value) = value_of(tag) {
             elements.put(tag, representation, value);
         }
     };
@@ -123,8 +128,11 @@ pub fn dicom_segmentation(
     copy(&mut all, tags::STUDY_ID, b"SH");
     all.text(tags::SERIES_NUMBER, b"IS", "900");
     all.text(tags::INSTANCE_NUMBER, b"IS", "1");
+    // Of type 2C: present, if without a value, in an image without Image Orientation (Patient) (PS3.3 C.7.6.1). Masks lie
+    // as the source does.
+    copy(&mut all, tags::PATIENT_ORIENTATION, b"CS");
     // A projection image has none, as a rule; then its pixels are the frame of reference.
-    if source.raw(tags::FRAME_OF_REFERENCE_UID).is_some() {
+    if source.text(tags::FRAME_OF_REFERENCE_UID).is_some() {
         copy(&mut all, tags::FRAME_OF_REFERENCE_UID, b"UI");
         copy(&mut all, tags::POSITION_REFERENCE_INDICATOR, b"LO");
     }
@@ -144,7 +152,20 @@ pub fn dicom_segmentation(
     all.number(tags::BITS_STORED, 1);
     all.number(tags::HIGH_BIT, 0);
     all.number(tags::PIXEL_REPRESENTATION, 0);
-    all.text(tags::LOSSY_IMAGE_COMPRESSION, b"CS", "00");
+    // The loss of a source is one of what was found in it (PS3.3 C.8.20.2.2).
+    let loss = Loss::of(&source, rows * columns);
+    all.text(tags::LOSSY_IMAGE_COMPRESSION, b"CS", if loss.is_some() { "01" } else { "00" });
+    if let Some(Loss { ratio, method }) = loss {
+        let parts = [
+            (tags::LOSSY_IMAGE_COMPRESSION_RATIO, b"DS", ratio),
+            (tags::LOSSY_IMAGE_COMPRESSION_METHOD, b"CS", method),
+        ];
+        for (tag, representation, value) in parts {
+            // As above, of a value that was copied.
+            let fitting = value.filter(|value| value.len() < usize::from(u16::MAX));
+            fitting.into_iter().for_each(|value| all.text(tag, representation, &value));
+        }
+    }
     all.text(tags::SEGMENTATION_TYPE, b"CS", "BINARY");
     let segments: Vec<Elements> = (1..).zip(structures).map(|(number, structure)| segment(number, structure)).collect();
     all.sequence(tags::SEGMENT_SEQUENCE, &segments);
