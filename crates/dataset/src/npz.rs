@@ -54,7 +54,7 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &NumpyArray)]) -> Resu
         bytes.extend(array.values.iter().flat_map(|value| value.to_le_bytes()));
         archive.write_all(&bytes).map_err(Error::io("write the file", path))?;
     }
-    write_file(path, archive.finish().map_err(failed)?.get_ref())
+    Ok(write_file(path, archive.finish().map_err(failed)?.get_ref())?)
 }
 
 /// What stands before the values of an array in f64: version 1.0 of the format.
