@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_encoding::transfer_syntax::{Codec, Endianness, TransferSyntaxIndex as _};
 use dicom_parser::StatefulDecode as _;
@@ -87,6 +87,8 @@ pub(super) struct Dataset {
     values: BTreeMap<Tag, Vec<u8>>,
     /// Raw values of the first item of the look-up table sequences.
     table_values: BTreeMap<(Tag, Tag), Vec<u8>>,
+    /// Whether native pixel data are said to be words (OW), which in big endian are stored the other way round.
+    pub(super) pixels_in_words: bool,
     /// Encapsulated pixel data, without the offset table.
     fragments: Option<Vec<Vec<u8>>>,
 }
@@ -131,6 +133,7 @@ impl Dataset {
             big_endian: syntax.endianness() == Endianness::Big,
             values: BTreeMap::new(),
             table_values: BTreeMap::new(),
+            pixels_in_words: false,
             fragments: None,
         };
         let reader = LazyDataSetReader::new_with_ts(Cursor::new(body), syntax).map_err(corrupt)?;
@@ -193,6 +196,9 @@ impl Dataset {
                         return Err(corrupt(format_args!(
                             "{tag} should have {size} bytes, the file has only {left} left"
                         )));
+                    }
+                    if open.is_empty() && tag == tags::PIXEL_DATA {
+                        self.pixels_in_words = header.vr == VR::OW;
                     }
                     let place = match open[..] {
                         [] if wanted.contains(&tag) => Some(self.values.entry(tag).or_default()),
