@@ -71,6 +71,8 @@ pub(super) struct Dataset<'a> {
     values: BTreeMap<Tag, Vec<u8>>,
     /// Raw values of the first item of the look-up table sequences, likewise.
     table_values: BTreeMap<(Tag, Tag), Vec<u8>>,
+    /// Whether native pixel data are said to be words (OW), which in big endian are stored the other way round.
+    pub(super) pixels_in_words: bool,
     pixels: Option<Pixels>,
     /// What the pixel data are a part of.
     body: Cow<'a, [u8]>,
@@ -94,7 +96,7 @@ impl<'a> Dataset<'a> {
         let File { transfer_syntax, name, encoding, body } = File::open(file, options)?;
         let mut reader = Reader::new(&body, encoding);
         let mut found = Found::default();
-        let (mut pixels, mut big_endian) = (None, encoding.big_endian);
+        let (mut pixels, mut pixels_in_words, mut big_endian) = (None, false, encoding.big_endian);
         while let Some(event) = reader.next()? {
             let is_root = reader.path().len() == usize::from(matches!(event, Event::Sequence(_)));
             let (Event::Sequence(tag) | Event::Value(Element { tag, .. })) = event;
@@ -115,7 +117,7 @@ impl<'a> Dataset<'a> {
                 continue;
             };
             if is_root && tag == tags::PIXEL_DATA {
-                big_endian = element.big_endian;
+                (big_endian, pixels_in_words) = (element.big_endian, element.is_words);
                 pixels = Some(Pixels::of(&element, &body, &transfer_syntax)?);
                 break;
             }
@@ -137,6 +139,7 @@ impl<'a> Dataset<'a> {
             big_endian,
             values: values.values,
             table_values: values.tables,
+            pixels_in_words,
             pixels,
             body,
         };

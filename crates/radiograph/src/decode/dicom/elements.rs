@@ -73,6 +73,8 @@ pub(super) struct Element<'a> {
     pub(super) big_endian: bool,
     /// Whether the value is a row of fragments up to and including the delimiter.
     pub(super) is_encapsulated: bool,
+    /// Whether it says that its value is a row of words (OW).
+    pub(super) is_words: bool,
     /// The encoding of its items, if it is a sequence.
     inner: Encoding,
 }
@@ -308,6 +310,7 @@ impl<'a> Reader<'a> {
             value,
             big_endian: inner.big_endian,
             is_encapsulated: header.length.is_none(),
+            is_words: explicit && &representation == b"OW",
             inner,
         }))
     }

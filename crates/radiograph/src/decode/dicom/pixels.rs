@@ -214,10 +214,15 @@ fn native(dataset: &Dataset, layout: &Layout, bytes: &[u8]) -> Result<Values, De
         if layout.photometric == SUBSAMPLED { Some(Pairs::read(layout, bytes.len() / bytes_per_word)?) } else { None };
     let expected = pairs.as_ref().map_or(count * layout.channels, |pairs| pairs.num_words) * bytes_per_word;
     // One byte of padding to an even length is normal; fewer bytes than pixels are not.
-    let Some(bytes) = bytes.get(..expected) else {
-        return Err(corrupt(format_args!("{} bytes of pixel data instead of {expected}", bytes.len())));
+    let all = bytes;
+    let Some(bytes) = all.get(..expected) else {
+        return Err(corrupt(format_args!("{} bytes of pixel data instead of {expected}", all.len())));
     };
-    let words: Vec<u16> = if layout.bits_allocated == 8 {
+    let words: Vec<u16> = if layout.bits_allocated == 8 && dataset.big_endian && dataset.pixels_in_words {
+        // Two samples in a word, the first in its lower half, which comes second (PS3.5 8.1.1 and 7.3).
+        let at = |position: usize| all.get(position ^ 1).copied().unwrap_or(0);
+        (0..expected).map(|position| layout.sample(u16::from(at(position)))).collect()
+    } else if layout.bits_allocated == 8 {
         bytes.iter().map(|&byte| layout.sample(u16::from(byte))).collect()
     } else {
         // Told apart here and not for each pixel.
