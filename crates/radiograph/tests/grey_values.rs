@@ -235,7 +235,7 @@ fn few_bits_without_a_window_are_taken_as_they_are() {
         let (low, high) = (top / 4, top - top / 4);
         let stored = [low as u16, high as u16, low as u16, ((low + high) / 2) as u16];
         for (is_signed, slope, intercept) in
-            [(false, "1", "0"), (true, "1", "0"), (false, "2", "-7"), (false, "-1", "0"), (false, "0.0001", "0.5")]
+            [(false, "1", "0"), (true, "1", "0"), (false, "2", "-7"), (false, "-1", "0"), (false, "1", "1000")]
         {
             for photometric in ["MONOCHROME2", "MONOCHROME1"] {
                 let mut file = image(&stored, bits);

@@ -102,9 +102,9 @@ fn pillow_turns_pictures_the_same_way() {
     let text = std::fs::read_to_string(golden("upright/expected.txt")).unwrap();
     let mut lines = text.lines();
     let mut count = 0;
-    while let Some([name, height, width]) =
-        lines.next().map(|head| head.split(' ').collect::<Vec<_>>().try_into().unwrap())
-    {
+    while let Some(head) = lines.next() {
+        let parts: Vec<&str> = head.split(' ').collect();
+        let (name, height, width) = (parts[0], parts[1], parts[2]);
         let (height, width): (usize, usize) = (height.parse().unwrap(), width.parse().unwrap());
         let picture = decode_file(golden("upright").join(name), &DecodeOptions::default()).unwrap();
         assert_eq!([picture.height, picture.width], [height, width], "{name}");
