@@ -95,31 +95,41 @@ fn latent_shape(frozen: &Frozen) -> Result<[usize; 3]> {
     shape.context("the encodings hold no latents; run `encode` again")
 }
 
+/// Refuses encodings that the recipe's network does not fit, before the run has a folder.
+///
+/// # Errors
+/// Latents or embeddings of another width than the network's.
+pub fn check_encodings(frozen: &Frozen, recipe: &Recipe) -> Result<()> {
+    let [_, _, channels] = latent_shape(frozen)?;
+    let unet = &recipe.unet;
+    ensure!(
+        channels == unet.in_channels && channels == unet.out_channels,
+        "the autoencoder has {channels} latent channels, the recipe's network {} in and {} out; \
+         set `unet.in_channels` and `unet.out_channels` to {channels}, or use another autoencoder",
+        unet.in_channels,
+        unet.out_channels
+    );
+    let [_, dim] = frozen.embeddings.shape();
+    ensure!(
+        dim == unet.cross_attention_dim,
+        "the encoder's embeddings have {dim} dimensions, the recipe's network expects {}; \
+         set `unet.cross_attention_dim` to {dim}, or use another encoder",
+        unet.cross_attention_dim
+    );
+    Ok(())
+}
+
 impl TrainingData {
     /// Opens the encodings and measures their scale.
     ///
     /// # Errors
-    /// A dataset without training images, encodings that do not fit the recipe.
+    /// Encodings that are not numbers, or cannot be read.
     pub fn open(dataset: &Dataset, frozen: &Frozen, recipe: &Recipe, progress: &dyn Progress) -> Result<Self> {
         let rows = dataset.indices(Split::Train)?;
         let ids = dataset.rows_at(&rows)?.into_iter().map(|row| row.id).collect();
         let latent_shape = latent_shape(frozen)?;
         let [height, width, channels] = latent_shape;
-        let unet = &recipe.unet;
-        ensure!(
-            channels == unet.in_channels && channels == unet.out_channels,
-            "the autoencoder has {channels} latent channels, the recipe's network {} in and {} out; \
-             set `unet.in_channels` and `unet.out_channels` to {channels}, or use another autoencoder",
-            unet.in_channels,
-            unet.out_channels
-        );
         let [stored_tokens, dim] = frozen.embeddings.shape();
-        ensure!(
-            dim == unet.cross_attention_dim,
-            "the encoder's embeddings have {dim} dimensions, the recipe's network expects {}; \
-             set `unet.cross_attention_dim` to {dim}, or use another encoder",
-            unet.cross_attention_dim
-        );
         let num_tokens = match recipe.condition.tokens {
             ConditionTokens::Class => 1,
             ConditionTokens::ClassAndRegisters => stored_tokens,

@@ -107,6 +107,7 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
         progress,
     )?;
     let recipe = &data::fitted(recipe, &frozen)?;
+    data::check_encodings(&frozen, recipe)?;
     let identity = Identity { dataset: dataset.fingerprint().to_owned(), encodings: frozen.encodings_name.clone() };
     let inputs = Inputs::new(&config.dataset, None);
     let (run_dir, _lock) = run::open(&config.out, config.resume, recipe, &identity, &inputs)?;
