@@ -49,6 +49,7 @@
 //! # }
 //! ```
 
+pub mod diffusers;
 pub mod ema;
 mod error;
 pub mod guidance;

@@ -1,7 +1,7 @@
 //! A trained model: the network, what it needs to be used, and its folder.
 //!
-//! `model.json` says how latents and embeddings were scaled and what the network predicts; `unet/` is a diffusers
-//! folder; `null_condition.safetensors` holds the learned null condition; `autoencoder/` and `encoder/` are copies of
+//! `model.json` says how latents and embeddings were scaled and what the network predicts; `unet/` and `scheduler/` are
+//! diffusers folders, the latter for its pipelines alone; `null_condition.safetensors` holds the learned null condition; `autoencoder/` and `encoder/` are copies of
 //! the frozen networks, so that a model folder is all that anybody needs.
 
 use crate::{
@@ -16,7 +16,9 @@ use burn::{
 };
 use dataset::AtomicFolder;
 use diffusion::{
-    Guidance, Preconditioning, Prediction, ScheduleConfig, guided,
+    Guidance, Preconditioning, Prediction, ScheduleConfig,
+    diffusers::SchedulerConfig,
+    guided,
     random::{self, Purpose},
 };
 use nets::{
@@ -301,10 +303,24 @@ pub fn save(
     checkpoint.save(&target.path().join("null_condition.safetensors"), false, None)?;
     let info = ModelInfo { version: MODEL_VERSION, ..info.clone() };
     dataset::write_file(target.path().join("model.json"), serde_json::to_string_pretty(&info)?.as_bytes())?;
+    let scheduler = target.path().join("scheduler");
+    std::fs::create_dir(&scheduler).with_context(|| format!("the folder cannot be made: {}", scheduler.display()))?;
+    dataset::write_file(scheduler.join("scheduler_config.json"), scheduler_config(&info)?.as_bytes())?;
     copy_folder(autoencoder, &target.path().join("autoencoder"))?;
     copy_folder(encoder, &target.path().join("encoder"))?;
     target.commit()?;
     Ok(())
+}
+
+/// The text of `scheduler/scheduler_config.json`: the model's noise process and default sampler as diffusers' pipelines
+/// understand them. Nothing here reads it, so a folder without it is whole.
+///
+/// # Errors
+/// A schedule that no process can have.
+pub fn scheduler_config(info: &ModelInfo) -> Result<String> {
+    let SamplingRecipe { sampler, spacing, .. } = info.sampling;
+    let config = SchedulerConfig::new(&info.schedule, info.prediction, sampler, spacing)?;
+    Ok(serde_json::to_string_pretty(&config)? + "\n")
 }
 
 /// Links where the file system allows it, since frozen weights never change; else copies.
@@ -356,4 +372,20 @@ pub fn sample(
         |step: usize| random::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
     let latents = sampling.sampler.sample(schedule.path(), &mut denoise, noisy, &sigmas, &mut step_noise, &mut |_| {});
     Ok(info.latents.undo(latents))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the training that made it would write today.
+    #[test]
+    fn the_shipped_model_has_its_scheduler() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/cxr-small-128");
+        let path = folder.join("scheduler/scheduler_config.json");
+        let expected = scheduler_config(&read_info(&folder).unwrap()).unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), expected);
+        assert!(expected.contains("\"DDIMScheduler\"") && expected.contains("\"trailing\""), "{expected}");
+        assert!(expected.contains("\"rescale_betas_zero_snr\": true"), "{expected}");
+    }
 }

@@ -21,6 +21,12 @@ fn lungs_are_searched_in_every_image_and_a_killed_run_goes_on() {
     let dataset = encoded_phantoms(folder.path());
     let run = folder.path().join("run");
     train_to(16, &dataset, &run, false).unwrap();
+    let scheduler = run.join("model/scheduler");
+    let text = std::fs::read_to_string(scheduler.join("scheduler_config.json")).unwrap();
+    let info = pipeline::model::read_info(&run.join("model")).unwrap();
+    assert_eq!(text, pipeline::model::scheduler_config(&info).unwrap());
+    // Nothing but diffusers reads it: folders of earlier versions have none.
+    std::fs::remove_dir_all(&scheduler).unwrap();
     let out = folder.path().join("masks");
     let settings = SegmenterSettings { method: Method::Parts { num_parts: 8 }, ..SegmenterSettings::default() };
     let config = SegmentConfig {
@@ -38,6 +44,8 @@ fn lungs_are_searched_in_every_image_and_a_killed_run_goes_on() {
     };
     assert_eq!(segmented(&config).unwrap().num_images, 5);
     let kept = std::fs::read(out.join("segments/phantom-03.png")).unwrap();
+    // As an earlier version left it, which wrote no images.
+    std::fs::remove_file(out.join("images/phantom-02.png")).unwrap();
     // A line that a kill has cut short.
     let journal = out.join("segments.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
@@ -48,19 +56,60 @@ fn lungs_are_searched_in_every_image_and_a_killed_run_goes_on() {
     assert_eq!(summary.num_with_both_lungs + summary.skipped.len(), NUM_IMAGES);
     assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), NUM_IMAGES);
     assert_eq!(std::fs::read(out.join("segments/phantom-03.png")).unwrap(), kept);
-    for place in ["segments", "right_lung", "left_lung", "overlays"] {
+    for place in ["images", "segments", "right_lung", "left_lung", "overlays"] {
         assert!(out.join(place).join("phantom-23.png").is_file(), "{place}");
     }
     assert!(out.join("attention/phantom-00.safetensors").is_file());
     let coco: serde_json::Value = serde_json::from_slice(&std::fs::read(&summary.annotations).unwrap()).unwrap();
     assert_eq!(coco["images"].as_array().unwrap().len(), NUM_IMAGES);
     assert_eq!(coco["categories"][0]["name"], "right_lung");
+    check_annotations(&coco, &out, &Dataset::open(&dataset).unwrap());
+    if let Some(kept) = std::env::var_os("DINO_DIFFUSION_KEEP") {
+        // For `golden/coco/check.py`.
+        std::fs::rename(&out, Path::new(&kept).join("masks")).unwrap();
+        return;
+    }
 
     let other = SegmenterSettings { method: Method::Otsu, ..SegmenterSettings::default() };
     let refused = segmented(&SegmentConfig { settings: Some(other), ..whole.clone() }).unwrap_err().to_string();
     assert!(refused.contains("another segmenter"), "{refused}");
     let refused = segmented(&SegmentConfig { split: Some(Split::Test), ..whole }).unwrap_err().to_string();
     assert!(refused.contains("no image to segment"), "{refused}");
+}
+
+/// A PNG of 8 bits.
+fn grey(path: &Path) -> Vec<u8> {
+    let options = radiograph::DecodeOptions::default();
+    let image = radiograph::decode_file(path, &options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    image.pixels.iter().map(|pixel| (pixel * 255.0).round() as u8).collect()
+}
+
+/// The images that annotations name are beside them and are those of the dataset; the annotations are the masks.
+fn check_annotations(coco: &serde_json::Value, out: &Path, dataset: &Dataset) {
+    let size = dataset.image_size();
+    let annotations = coco["annotations"].as_array().unwrap();
+    let ids: Vec<String> = dataset.rows().unwrap().map(|row| row.unwrap().id).collect();
+    for image in coco["images"].as_array().unwrap() {
+        let name = image["file_name"].as_str().unwrap();
+        let stem = name.strip_prefix("images/").and_then(|name| name.strip_suffix(".png")).unwrap();
+        let index = ids.iter().position(|id| id == stem).unwrap();
+        assert_eq!(grey(&out.join(name)), dataset.image(index).unwrap(), "{name}");
+        assert_eq!((&image["width"], &image["height"]), (&size.into(), &size.into()));
+        for (category, structure) in [(1, "right_lung"), (2, "left_lung")] {
+            let mask = grey(&out.join(structure).join(format!("{stem}.png")));
+            let found = annotations
+                .iter()
+                .find(|found| found["image_id"] == image["id"] && found["category_id"] == serde_json::json!(category));
+            let Some(found) = found else {
+                assert!(mask.iter().all(|value| *value == 0), "{stem}, {structure}");
+                continue;
+            };
+            let inside: Vec<u8> = mask.iter().map(|value| u8::from(*value != 0)).collect();
+            let coded = segment::RunLengths::of(&inside, size, size);
+            assert_eq!(found["segmentation"], serde_json::to_value(coded).unwrap(), "{stem}, {structure}");
+            assert_eq!(found["area"], inside.iter().filter(|value| **value != 0).count());
+        }
+    }
 }
 
 #[test]
@@ -101,6 +150,7 @@ fn the_evaluation_says_what_each_rule_gives_beside_its_controls() {
     assert!(!summary.checkpoints.is_empty());
     assert!(config.out.join("gallery.png").is_file());
     let json = std::fs::read_to_string(config.out.join("segmentation.json")).unwrap();
+    assert!(json.contains("\"definition_of_hausdorff_95\": \"MONAI's"));
     assert!(json.contains("\"tried\"") && json.contains("\"mean_segments\""));
     assert!(json.contains("\"kind\": \"segmentation\"") && json.contains("\"latents by DDIM inversion\""));
     let curve = std::fs::read_to_string(config.out.join("dice-by-training-parts.svg")).unwrap();
