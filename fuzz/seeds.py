@@ -1,4 +1,5 @@
-"""Writes small valid archives and tables to begin fuzzing from: `python3 fuzz/seeds.py fuzz/corpus`."""
+"""Writes small valid archives and tables to begin fuzzing from, and copies JPEG streams of every process and DICOM files from
+the golden tests: `python3 fuzz/seeds.py fuzz/corpus`."""
 
 import gzip
 import io
@@ -138,8 +139,22 @@ def tables():
     yield "nih-gzipped", SEPARATOR.encode().join([letter.encode() + packed[0], *(file.encode() for file in files[1:])])
 
 
+GOLDEN = pathlib.Path(__file__).parent.parent / "crates/radiograph/tests/golden"
+
+
+def images(ending):
+    """Lossless streams with restart marks and progressive ones are among them."""
+    for path in sorted(GOLDEN.glob(f"*/*.{ending}")):
+        yield f"{path.parent.name}-{path.name}", path.read_bytes()
+
+
 if __name__ == "__main__":
-    for target, inputs in [("archive", archives()), ("tables", tables())]:
+    for target, inputs in [
+        ("archive", archives()),
+        ("tables", tables()),
+        ("jpeg", images("jpg")),
+        ("dicom", images("dcm")),
+    ]:
         folder = pathlib.Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

@@ -51,6 +51,14 @@ const WANTED: [Tag; 30] = [
 const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 
+const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.57";
+
+/// Whether a transfer syntax is JPEG extended with arithmetic coding to lossless hierarchical (PS3.6 of 1998, table A-1).
+fn is_retired_jpeg(uid: &str) -> bool {
+    let number = uid.strip_prefix("1.2.840.10008.1.2.4.").and_then(|number| number.parse().ok());
+    number.is_some_and(|number: u8| (52..=66).contains(&number))
+}
+
 /// Whether bytes without the 128-byte preamble begin like DICOM all the same: `DICM`, a file meta group, or a bare data
 /// set that starts with group 0008 as old archives wrote it.
 pub(in super::super) fn starts_without_preamble(bytes: &[u8]) -> bool {
@@ -100,7 +108,9 @@ impl Dataset {
     /// [`Dataset::read`] that keeps other attributes of the root.
     pub(super) fn read_only(file: &[u8], wanted: &[Tag], options: &DecodeOptions) -> Result<Self, DecodeError> {
         let (uid, body) = read_file_meta(file)?;
-        let syntax = TransferSyntaxRegistry.get(&uid).ok_or_else(|| {
+        // Retired JPEG processes lay out the data set as the others do.
+        let retired = || if is_retired_jpeg(&uid) { TransferSyntaxRegistry.get(JPEG_LOSSLESS) } else { None };
+        let syntax = TransferSyntaxRegistry.get(&uid).or_else(retired).ok_or_else(|| {
             unsupported(format!("transfer syntax {uid} is unknown; convert it to explicit little endian"))
         })?;
         let inflated;
