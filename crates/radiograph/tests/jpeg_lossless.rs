@@ -15,7 +15,7 @@ const FIRST_ORDER: &str = "1.2.840.10008.1.2.4.70";
 fn decode(frame: &[u8], photometric: &str, [height, width]: [usize; 2], bits: u32) -> Result<Radiograph, String> {
     let full = 1 << bits;
     let window = [full / 2, full];
-    let transfer_syntax = if frame.len() % 2 == 0 { LOSSLESS } else { FIRST_ORDER };
+    let transfer_syntax = if frame.len().is_multiple_of(2) { LOSSLESS } else { FIRST_ORDER };
     let bits_stored = bits as u16;
     let file = Wrapped { transfer_syntax, photometric, height, width, bits_stored, is_signed: false, window, frame };
     decode_bytes(&file.to_bytes(), &DecodeOptions::default()).map_err(|error| error.to_string())
@@ -236,7 +236,7 @@ fn a_difference_of_32768() {
     let size = [1, 4];
     let expected = vec![0, 32_768, 0, 65_535];
     let way = Way { bits: 16, predictor: 1, shift: 0, interval: None };
-    let picture = decode(&encode(&[expected.clone()], size, way), "MONOCHROME2", size, 16).unwrap();
+    let picture = decode(&encode(std::slice::from_ref(&expected), size, way), "MONOCHROME2", size, 16).unwrap();
     assert_eq!(stored(&picture, 16), expected);
 }
 
@@ -245,7 +245,7 @@ fn a_difference_of_32768() {
 fn bits_above_the_stored_ones_are_cut_off() {
     let size = [4, 8];
     let samples = plane(16, size, 5);
-    let frame = encode(&[samples.clone()], size, Way { bits: 16, predictor: 1, shift: 0, interval: None });
+    let frame = encode(std::slice::from_ref(&samples), size, Way { bits: 16, predictor: 1, shift: 0, interval: None });
     let expected: Vec<u16> = samples.iter().map(|sample| sample & 0xfff).collect();
     assert_eq!(stored(&decode(&frame, "MONOCHROME2", size, 12).unwrap(), 12), expected);
 }

@@ -76,7 +76,7 @@ mod tests {
     const CHILD: &str = "DINO_DIFFUSION_GUARD_CHILD";
 
     fn give_up() -> Result<(), DecodeError> {
-        let numbers = vec![1, 2, 3];
+        let numbers: Vec<u8> = (1..4).collect();
         let index = numbers.len() + 4;
         assert_eq!(numbers[index], 0);
         Ok(())
