@@ -1,7 +1,9 @@
-"""Writes small valid archives, tables and DICOM files to begin fuzzing from: `python3 fuzz/seeds.py fuzz/corpus`."""
+"""Writes small valid archives and tables to begin fuzzing from, and copies JPEG streams of every process and DICOM files from
+the golden tests: `python3 fuzz/seeds.py fuzz/corpus`."""
 
 import gzip
 import io
+import itertools
 import pathlib
 import struct
 import sys
@@ -220,8 +222,22 @@ def dicom():
     yield "segmented.dcm", with_meta(explicit, data_set("explicit", behind=palette, photometric=b"PALETTE COLOR "))
 
 
+GOLDEN = pathlib.Path(__file__).parent.parent / "crates/radiograph/tests/golden"
+
+
+def images(ending):
+    """Lossless streams with restart marks and progressive ones are among them."""
+    for path in sorted(GOLDEN.glob(f"*/*.{ending}")):
+        yield f"{path.parent.name}-{path.name}", path.read_bytes()
+
+
 if __name__ == "__main__":
-    for target, inputs in [("archive", archives()), ("tables", tables()), ("dicom", dicom())]:
+    for target, inputs in [
+        ("archive", archives()),
+        ("tables", tables()),
+        ("jpeg", images("jpg")),
+        ("dicom", itertools.chain(dicom(), images("dcm"))),
+    ]:
         folder = pathlib.Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

@@ -93,11 +93,12 @@ fn label_mark_resolution_and_process() {
             for label in ["RGB", "YBR_FULL", "YBR_FULL_422"] {
                 for mark in [Mark::None, Mark::Jfif, Mark::Adobe(0), Mark::Adobe(1)] {
                     for resolution in ["444", "422", "420"] {
-                        let is_rgb = resolution == "444"
-                            && (mark == Mark::Adobe(0) || mark == Mark::None && label == "RGB");
+                        let is_rgb =
+                            resolution == "444" && (mark == Mark::Adobe(0) || mark == Mark::None && label == "RGB");
                         let content = if is_rgb { "rgb" } else { resolution };
                         let mut bytes = marked(&stream(&format!("grey_{content}_{process}")), mark);
-                        let at = bytes.windows(2).position(|pair| pair == [0xff, 0xc0] || pair == [0xff, 0xc2]).unwrap();
+                        let at =
+                            bytes.windows(2).position(|pair| pair == [0xff, 0xc0] || pair == [0xff, 0xc2]).unwrap();
                         bytes[at + 1] = frame;
                         let file = wrapped(&bytes, &format!("1.2.840.10008.1.2.4.{syntax}"), label, size);
                         let found = decoded(&file, reduce_for);

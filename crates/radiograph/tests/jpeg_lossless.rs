@@ -15,7 +15,7 @@ const FIRST_ORDER: &str = "1.2.840.10008.1.2.4.70";
 fn decode(frame: &[u8], photometric: &str, [height, width]: [usize; 2], bits: u32) -> Result<Radiograph, String> {
     let full = 1 << bits;
     let window = [full / 2, full];
-    let transfer_syntax = if frame.len() % 2 == 0 { LOSSLESS } else { FIRST_ORDER };
+    let transfer_syntax = if frame.len().is_multiple_of(2) { LOSSLESS } else { FIRST_ORDER };
     let bits_stored = bits as u16;
     let file = Wrapped { transfer_syntax, photometric, height, width, bits_stored, is_signed: false, window, frame };
     decode_bytes(&file.to_bytes(), &DecodeOptions::default()).map_err(|error| error.to_string())
@@ -39,11 +39,16 @@ fn streams_of_other_programs_are_exact() {
             assert!(stored(&picture, bits) == samples, "{name}");
             // As a file of its own, the stream is the same image.
             let plain = decode_bytes(&stream(name), &DecodeOptions::default()).unwrap();
-            assert!(plain.stored_bits == bits as u8 && stored(&plain, bits) == samples, "{name}");
+            // dcmcjpeg writes the allocated bits into the header.
+            let plain_bits = u32::from(plain.stored_bits);
+            assert!(plain_bits == bits || plain_bits == 16 && name.ends_with("_shift1"), "{name}");
+            assert!(stored(&plain, plain_bits) == samples, "{name}");
             num += 1;
         }
         if names == ["lossless_rgb"] {
-            let luma = |rgb: &[u16]| (299.0 * f32::from(rgb[0]) + 587.0 * f32::from(rgb[1]) + 114.0 * f32::from(rgb[2])) / 255e3;
+            let luma = |rgb: &[u16]| {
+                (299.0 * f32::from(rgb[0]) + 587.0 * f32::from(rgb[1]) + 114.0 * f32::from(rgb[2])) / 255e3
+            };
             let expected: Vec<f32> = samples.chunks(3).map(luma).collect();
             let [as_dicom, as_file] = [
                 decode(&stream("lossless_rgb"), "RGB", [height, width], 8).unwrap(),
@@ -137,8 +142,10 @@ fn encode(planes: &[Vec<u16>], [height, width]: [usize; 2], way: Way) -> Vec<u8>
             } else if column == 0 {
                 sample(row - 1, column)
             } else {
-                let [a, b, c] = [(row, column - 1), (row - 1, column), (row - 1, column - 1)].map(|(y, x)| sample(y, x));
-                [a, b, c, a + b - c, a + ((b - c) >> 1), b + ((a - c) >> 1), (a + b) >> 1][usize::from(way.predictor) - 1]
+                let [a, b, c] =
+                    [(row, column - 1), (row - 1, column), (row - 1, column - 1)].map(|(y, x)| sample(y, x));
+                [a, b, c, a + b - c, a + ((b - c) >> 1), b + ((a - c) >> 1), (a + b) >> 1]
+                    [usize::from(way.predictor) - 1]
             };
             let difference = i32::from((sample(row, column) - guess) as i16);
             let size = if difference == -32_768 { 16 } else { 32 - difference.unsigned_abs().leading_zeros() };
@@ -170,7 +177,18 @@ fn plane(bits: u32, [height, width]: [usize; 2], seed: u32) -> Vec<u16> {
 #[test]
 fn predictors_intervals_bits_and_point_transforms() {
     let size @ [height, width] = [21, 16];
-    let intervals = [None, Some(1), Some(4), Some(7), Some(8), Some(width), Some(24), Some(3 * width), Some(width + 5), Some(height * width + 3)];
+    let intervals = [
+        None,
+        Some(1),
+        Some(4),
+        Some(7),
+        Some(8),
+        Some(width),
+        Some(24),
+        Some(3 * width),
+        Some(width + 5),
+        Some(height * width + 3),
+    ];
     let mut num = 0;
     for predictor in 1..=7 {
         for interval in intervals {
@@ -180,7 +198,8 @@ fn predictors_intervals_bits_and_point_transforms() {
                         continue;
                     }
                     let way = Way { bits, predictor, shift, interval };
-                    let expected: Vec<u16> = plane(bits, size, 1).iter().map(|sample| sample >> shift << shift).collect();
+                    let expected: Vec<u16> =
+                        plane(bits, size, 1).iter().map(|sample| sample >> shift << shift).collect();
                     let frame = encode(std::slice::from_ref(&expected), size, way);
                     let picture = decode(&frame, "MONOCHROME2", size, bits).unwrap();
                     assert!(stored(&picture, bits) == expected, "{way:?}");
@@ -217,7 +236,7 @@ fn a_difference_of_32768() {
     let size = [1, 4];
     let expected = vec![0, 32_768, 0, 65_535];
     let way = Way { bits: 16, predictor: 1, shift: 0, interval: None };
-    let picture = decode(&encode(&[expected.clone()], size, way), "MONOCHROME2", size, 16).unwrap();
+    let picture = decode(&encode(std::slice::from_ref(&expected), size, way), "MONOCHROME2", size, 16).unwrap();
     assert_eq!(stored(&picture, 16), expected);
 }
 
@@ -226,7 +245,7 @@ fn a_difference_of_32768() {
 fn bits_above_the_stored_ones_are_cut_off() {
     let size = [4, 8];
     let samples = plane(16, size, 5);
-    let frame = encode(&[samples.clone()], size, Way { bits: 16, predictor: 1, shift: 0, interval: None });
+    let frame = encode(std::slice::from_ref(&samples), size, Way { bits: 16, predictor: 1, shift: 0, interval: None });
     let expected: Vec<u16> = samples.iter().map(|sample| sample & 0xfff).collect();
     assert_eq!(stored(&decode(&frame, "MONOCHROME2", size, 12).unwrap(), 12), expected);
 }

@@ -76,7 +76,7 @@ mod tests {
     const CHILD: &str = "DINO_DIFFUSION_GUARD_CHILD";
 
     fn give_up() -> Result<(), DecodeError> {
-        let numbers = vec![1, 2, 3];
+        let numbers: Vec<u8> = (1..4).collect();
         let index = numbers.len() + 4;
         assert_eq!(numbers[index], 0);
         Ok(())
@@ -85,7 +85,10 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_that_names_the_decoder() {
         let error = guarded(SourceFormat::Dicom, give_up).unwrap_err().to_string();
-        assert!(error.starts_with("the decoder radiograph gave up on this DICOM (index out of bounds: the len is 3"), "{error}");
+        assert!(
+            error.starts_with("the decoder radiograph gave up on this DICOM (index out of bounds: the len is 3"),
+            "{error}"
+        );
         assert!(!error.contains("copy the file"), "{error}");
         assert_eq!(guarded(SourceFormat::Png, || Ok(7)).unwrap(), 7);
     }

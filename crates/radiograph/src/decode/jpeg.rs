@@ -37,7 +37,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
     let max = (1_u32 << bits) - 1;
     // Damaged lossless data may have any value.
     let last = if stream.frame.process == Process::Lossless { u16::MAX } else { max as u16 };
-    let samples = match stream.decode(colours, reduction).map_err(refuse)? {
+    let num_planes = if colours == Colours::Rgb { 3 } else { 1 };
+    let samples = match stream.decode(num_planes, reduction).map_err(refuse)? {
         Planes::Bytes(planes) => match <[Vec<u8>; 3]>::try_from(planes) {
             Ok(planes) => brightness(&planes, max),
             Err(planes) => Samples::Bytes(planes.into_iter().next().unwrap_or_default()),
@@ -71,7 +72,7 @@ fn brightness<T: Copy + Into<u32>>([red, green, blue]: &[Vec<T>; 3], max: u32) -
     Samples::Brightness(colours.map(brightness).collect())
 }
 
-/// The samples of brightness alone, or of red, green and blue, each row-major.
+/// The samples of components, each row-major.
 pub(super) enum Planes {
     /// Of 8 bits, with cosine transform.
     Bytes(Vec<Vec<u8>>),
@@ -85,9 +86,8 @@ impl Stream<'_> {
         if self.frame.process == Process::Lossless { 1 } else { wanted }
     }
 
-    /// Decodes the image, of components that are `colours`, reduced by 1, 2, 4 or 8 (its sides rounded up).
-    pub(super) fn decode(&mut self, colours: Colours, reduction: usize) -> Result<Planes, Refusal> {
-        let num_planes = if colours == Colours::Rgb { 3 } else { 1 };
+    /// Decodes the first `num_planes` components, reduced by 1, 2, 4 or 8 (the image's sides rounded up).
+    pub(super) fn decode(&mut self, num_planes: usize, reduction: usize) -> Result<Planes, Refusal> {
         Ok(match (self.frame.process, self.frame.bits) {
             (Process::Lossless, _) => Planes::Words(self.decode_lossless(num_planes)?),
             (_, 8) => Planes::Bytes(self.decode_blocks(num_planes, reduction)?),

@@ -28,24 +28,48 @@ pub(super) fn decode(frame: &[u8], layout: &Layout, reduction: usize) -> Result<
     }
     let reduction = stream.reduction(reduction);
     let is_lossless = stream.frame.process == Process::Lossless;
-    let limit = Limit::new(layout, (!is_lossless).then_some(stream.frame.bits));
-    let values = match stream.decode(colours, reduction).map_err(refuse)? {
-        Planes::Bytes(planes) => values(&planes, layout, |&sample| limit.apply(sample.into())),
-        Planes::Words(planes) => values(&planes, layout, |&sample| limit.apply(sample)),
+    let bits = stream.frame.bits;
+    let limit = Limit::new(layout, (!is_lossless).then_some(bits));
+    // Colours that lossy data put beyond the range of red, green and blue are clamped there, which changes brightness.
+    let num_planes = if is_lossless && colours == Colours::YCbCr { 1 } else { layout.channels };
+    let to_rgb = (num_planes == 3 && colours == Colours::YCbCr).then_some(bits);
+    let values = match stream.decode(num_planes, reduction).map_err(refuse)? {
+        Planes::Bytes(planes) => values(&planes, layout, to_rgb, |sample| limit.apply(sample)),
+        Planes::Words(planes) => values(&planes, layout, to_rgb, |sample| limit.apply(sample)),
     };
     Ok((values, reduction))
 }
 
-/// Planes of samples as stored values. Brightness of a colour image stands for all three colours.
-fn values<T>(planes: &[Vec<T>], layout: &Layout, value: impl Fn(&T) -> u16) -> Values {
+/// Planes of samples as stored values, of YCbCr with a number of bits where `to_rgb` says so. Brightness alone stands for
+/// all three colours.
+fn values<T: Copy + Into<u16>>(
+    planes: &[Vec<T>],
+    layout: &Layout,
+    to_rgb: Option<u32>,
+    value: impl Fn(u16) -> u16,
+) -> Values {
     match planes {
-        [red, green, blue] => {
-            let colours = red.iter().zip(green).zip(blue);
-            Values::Rgb(colours.map(|((red, green), blue)| [value(red), value(green), value(blue)]).collect())
+        [first, second, third] => {
+            let pixels = first.iter().zip(second).zip(third).map(|((&a, &b), &c)| [a.into(), b.into(), c.into()]);
+            Values::Rgb(match to_rgb {
+                Some(bits) => pixels.map(|pixel| rgb(pixel, bits).map(&value)).collect(),
+                None => pixels.map(|pixel| pixel.map(&value)).collect(),
+            })
         }
-        _ if layout.channels == 3 => Values::Rgb(planes.iter().flatten().map(|sample| [value(sample); 3]).collect()),
-        _ => Values::Grey(planes.iter().flatten().map(value).collect()),
+        _ if layout.channels == 3 => {
+            Values::Rgb(planes.iter().flatten().map(|&sample| [value(sample.into()); 3]).collect())
+        }
+        _ => Values::Grey(planes.iter().flatten().map(|&sample| value(sample.into())).collect()),
     }
+}
+
+/// Red, green and blue of brightness and differences of colour (ITU-T T.871, clause 7), in sixteen fractional bits.
+#[inline(always)]
+fn rgb([y, cb, cr]: [u16; 3], bits: u32) -> [u16; 3] {
+    let max = (1 << bits) - 1;
+    let [y, cb, cr] = [i32::from(y), i32::from(cb) - (1 << (bits - 1)), i32::from(cr) - (1 << (bits - 1))];
+    let colour = |sum: i32| (y + ((sum + (1 << 15)) >> 16)).clamp(0, max) as u16;
+    [colour(91_881 * cr), colour(-22_554 * cb - 46_802 * cr), colour(116_130 * cb)]
 }
 
 /// How samples are brought into the bits that are stored.

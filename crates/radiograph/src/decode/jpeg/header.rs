@@ -278,9 +278,13 @@ impl<'a> Stream<'a> {
                     };
                     self.frame = read_frame(&mut segment, process)?;
                 }
-                0xc5..=0xc7 => return unsupported("it is a hierarchical JPEG; decompress it, or save it as another kind"),
+                0xc5..=0xc7 => {
+                    return unsupported("it is a hierarchical JPEG; decompress it, or save it as another kind");
+                }
                 0xc9..=0xcf => {
-                    return unsupported("it is a JPEG with arithmetic coding; decompress it, or save it as another kind");
+                    return unsupported(
+                        "it is a JPEG with arithmetic coding; decompress it, or save it as another kind",
+                    );
                 }
                 0xf7 => return unsupported("it is JPEG-LS under the name of another JPEG; decompress it first"),
                 0xda => {

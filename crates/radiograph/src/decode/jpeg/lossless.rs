@@ -41,7 +41,9 @@ impl Stream<'_> {
         }
         let mut lines = Vec::with_capacity(scan.components.len());
         for scanned in &scan.components {
-            let Some(Some(table)) = self.tables.dc.get(scanned.dc) else { return corrupt("a Huffman table is missing") };
+            let Some(Some(table)) = self.tables.dc.get(scanned.dc) else {
+                return corrupt("a Huffman table is missing");
+            };
             lines.push((scanned.number, Differences::of(table), vec![0; width]));
             if let Some(plane) = planes.get_mut(scanned.number) {
                 if !plane.is_empty() {

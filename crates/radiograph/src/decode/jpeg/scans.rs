@@ -98,8 +98,13 @@ impl Stream<'_> {
         }
         let (sampling, finest) = (self.frame.components[number].sampling, self.frame.finest());
         let nearest = |at: usize, axis: usize, num: usize| (at * sampling[axis] / finest[axis]).min(num - 1);
-        let pixel = |at: usize| plane[nearest(at / width, 1, num_rows) * num_columns + nearest(at % width, 0, num_columns)];
-        (0..height * width).map(pixel).collect()
+        let columns: Vec<usize> = (0..width).map(|column| nearest(column, 0, num_columns)).collect();
+        let mut samples = Vec::with_capacity(height * width);
+        for row in 0..height {
+            let line = &plane[nearest(row, 1, num_rows) * num_columns..][..num_columns];
+            samples.extend(columns.iter().map(|&column| line[column]));
+        }
+        samples
     }
 
     /// Adds what the scan has to the coefficients of the components that are wanted.
@@ -144,7 +149,8 @@ impl Stream<'_> {
                 return corrupt("restart intervals are missing");
             }
             let end = (unit + interval).min(units[0] * units[1]);
-            let mut state = State { bits: Bits::new(&segments.data), predictions: [0; MAX_COMPONENTS], empty_blocks: 0 };
+            let mut state =
+                State { bits: Bits::new(&segments.data), predictions: [0; MAX_COMPONENTS], empty_blocks: 0 };
             for unit in unit..end {
                 let (row, column) = (unit / units[0], unit % units[0]);
                 for (place, (scanned, decoder)) in scan.components.iter().zip(&decoders).enumerate() {
