@@ -103,6 +103,12 @@ fn lengths_of_pixel_data_that_look_like_representations_are_lengths() {
         let mut out = Vec::new();
         put(&mut out, &elements, Explicit, 0, &mut |_, place, _| if place == last { Implicit } else { Explicit });
         assert_is_control(&expected, &with_meta(EXPLICIT, &out), &(representation, "the last element alone"));
+        // The same length of a sequence, in implicit items.
+        let inner = element([9, 0x1011], b"OB", Bytes(vec![0; usize::from(length) - 16]));
+        let sequence = element([8, 0x1115], b"SQ", Items(vec![vec![inner]], true));
+        let mut elements = image(EXPLICIT);
+        elements.insert(4, element([9, 0x1010], b"UN", Unknown(vec![vec![sequence]])));
+        assert_is_control(&control(), &file(EXPLICIT, &elements), &(representation, "sequence"));
         // The same length in front of other elements.
         let mut elements = image(IMPLICIT);
         elements.insert(4, element([9, 0x1002], b"OB", Bytes(vec![b'A'; usize::from(length)])));
