@@ -7,8 +7,10 @@ use std::path::Path;
 
 use written::*;
 
-/// Contents of a sequence.
-fn contents() -> Vec<(&'static str, [u16; 2], Vec<Vec<Element>>)> {
+/// What a sequence holds, its tag, and its items.
+type Content = (&'static str, [u16; 2], Vec<Vec<Element>>);
+
+fn contents() -> Vec<Content> {
     let reference = || vec![text([8, 0x1150], b"UI", "1.2.840.1\0"), text([8, 0x1155], b"UI", "1.2.3\0")];
     let private = || vec![element([9, 0x1011], b"OB", Bytes(vec![1, 2, 3, 4])), text([9, 0x1012], b"LO", "AB")];
     let nested = |defined| vec![element([8, 0x1115], b"SQ", Items(vec![reference(), vec![], reference()], defined))];
