@@ -7,8 +7,10 @@ use std::path::Path;
 
 use written::*;
 
-/// Contents of a sequence.
-fn contents() -> Vec<(&'static str, [u16; 2], Vec<Vec<Element>>)> {
+/// What a sequence holds, its tag, and its items.
+type Content = (&'static str, [u16; 2], Vec<Vec<Element>>);
+
+fn contents() -> Vec<Content> {
     let reference = || vec![text([8, 0x1150], b"UI", "1.2.840.1\0"), text([8, 0x1155], b"UI", "1.2.3\0")];
     let private = || vec![element([9, 0x1011], b"OB", Bytes(vec![1, 2, 3, 4])), text([9, 0x1012], b"LO", "AB")];
     let nested = |defined| vec![element([8, 0x1115], b"SQ", Items(vec![reference(), vec![], reference()], defined))];
@@ -103,6 +105,12 @@ fn lengths_of_pixel_data_that_look_like_representations_are_lengths() {
         let mut out = Vec::new();
         put(&mut out, &elements, Explicit, 0, &mut |_, place, _| if place == last { Implicit } else { Explicit });
         assert_is_control(&expected, &with_meta(EXPLICIT, &out), &(representation, "the last element alone"));
+        // The same length of a sequence, in implicit items.
+        let inner = element([9, 0x1011], b"OB", Bytes(vec![0; usize::from(length) - 16]));
+        let sequence = element([8, 0x1115], b"SQ", Items(vec![vec![inner]], true));
+        let mut elements = image(EXPLICIT);
+        elements.insert(4, element([9, 0x1010], b"UN", Unknown(vec![vec![sequence]])));
+        assert_is_control(&control(), &file(EXPLICIT, &elements), &(representation, "sequence"));
         // The same length in front of other elements.
         let mut elements = image(IMPLICIT);
         elements.insert(4, element([9, 0x1002], b"OB", Bytes(vec![b'A'; usize::from(length)])));

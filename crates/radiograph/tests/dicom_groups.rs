@@ -4,8 +4,14 @@ mod written;
 
 use written::*;
 
+/// The sequence of a functional group, and what its item holds.
+type Group = ([u16; 2], Vec<Element>);
+
+/// A way to write items.
+type Wrap = fn(Vec<Vec<Element>>) -> Value;
+
 /// Attributes of the root that enhanced objects have in functional groups, and the groups.
-fn moved(table: bool) -> (Vec<Element>, Vec<([u16; 2], Vec<Element>)>) {
+fn moved(table: bool) -> (Vec<Element>, Vec<Group>) {
     let lut = vec![
         element([0x28, 0x3002], b"US", Words(vec![4096, 0, 12])),
         element([0x28, 0x3006], b"OW", Words((0..4096).map(|at| at * at / 4097).map(|at: u32| at as u16).collect())),
@@ -40,8 +46,7 @@ fn functional_groups_stand_for_attributes_of_the_root() {
         let expected = decode(&file(EXPLICIT, &with(&root))).unwrap();
         assert_ne!(expected.pixels, decode(&file(EXPLICIT, &with(&[]))).unwrap().pixels);
         assert_eq!(expected.pixel_spacing_mm, Some([0.3, 0.3]));
-        let kinds: [fn(Vec<Vec<Element>>) -> Value; 3] =
-            [|items| Items(items, true), |items| Items(items, false), Unknown];
+        let kinds: [Wrap; 3] = [|items| Items(items, true), |items| Items(items, false), Unknown];
         for kind in kinds {
             for inner in kinds {
                 // All shared, all of the frame, and some of each.
@@ -68,7 +73,7 @@ fn the_root_comes_before_functional_groups_and_the_first_frame_before_others() {
     let (root, _) = moved(false);
     let expected = decode(&file(EXPLICIT, &with(&root))).unwrap();
     let (_, groups) = moved(true);
-    let others = |groups: &[([u16; 2], Vec<Element>)]| -> Vec<Element> {
+    let others = |groups: &[Group]| -> Vec<Element> {
         groups.iter().map(|(tag, group)| element(*tag, b"SQ", Items(vec![group.clone()], false))).collect()
     };
     let spacing = [([0x28, 0x9110], vec![text([0x28, 0x30], b"DS", "9\\9 ")])];

@@ -384,8 +384,9 @@ impl<'a> Reader<'a> {
         if end >= limit {
             return end == limit;
         }
-        if self.delimiter(end, limit).is_some() {
-            return !self.open.is_empty();
+        if let Some((found, _)) = self.delimiter(end, limit) {
+            // An item is what a sequence begins with, not what follows an element.
+            return found != ITEM && !self.open.is_empty();
         }
         let Some(next) = self.four(end).map(|four| self::tag(four, encoding)) else { return false };
         let length = encoding.long(self.four(end + 4).unwrap_or_default());
