@@ -30,11 +30,10 @@ pub(super) fn inspect(path: &Path) -> Result<Inspection> {
     })
 }
 
-/// By the first bytes only; DICOM files without their usual preamble are not recognised so.
+/// By the first bytes only.
 pub(super) fn looks_like_image(path: &Path) -> bool {
     first_bytes(path).is_ok_and(|bytes| {
-        let is_dicom = bytes.get(128..132) == Some(b"DICM");
-        is_dicom || bytes.starts_with(b"\x89PNG\r\n\x1a\n") || bytes.starts_with(b"\xff\xd8\xff")
+        radiograph::is_dicom(&bytes) || bytes.starts_with(b"\x89PNG\r\n\x1a\n") || bytes.starts_with(b"\xff\xd8\xff")
     })
 }
 
