@@ -86,7 +86,7 @@ def reference(path):
     bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
     if kind == "PALETTE COLOR":
         top = 2 ** int(dataset.RedPaletteColorLookupTableDescriptor[2]) - 1
-        if not dataset.original_encoding[1]:
+        if not dataset.original_encoding[1] and "RedPaletteColorLookupTableData" in dataset:
             # `apply_color_lut` takes the words of tables as little endian whatever the file is.
             for color in ("Red", "Green", "Blue"):
                 data = dataset[f"{color}PaletteColorLookupTableData"]
