@@ -3,13 +3,13 @@
     cargo build --release -p dino-diffusion-radiograph --example decode
     pip install numpy==2.4.6 pydicom==3.0.2 pydicom-data==1.0.0 pylibjpeg==2.1.0 pylibjpeg-libjpeg==2.5.0 \\
         pylibjpeg-openjpeg==2.6.0 pyjpegls==1.5.1
-    python bench/pydicom_files.py target/release/examples/decode [--table docs/pydicom-files.md]
+    python bench/pydicom_files.py target/release/examples/decode [--table docs/reading-dicom.md]
 
 pydicom's side is `pixel_array`, `apply_modality_lut`, `apply_voi_lut` (a table before a window), scaling of the window to
 0 to 1, inversion of MONOCHROME1, and black where Pixel Padding Value says that there is no image. Without a window or
 table, values of 8 bits are taken as they are, and others are stretched between the percentiles 0.5 and 99.5.
 
-Prints a Markdown table with a line for each file. Every file that is not read or differs needs a rule below that explains
+Prints a Markdown table with a line for each image. Every file that is not read or differs needs a rule below that explains
 it: one that no rule explains makes the script exit with status 1.
 """
 
@@ -28,6 +28,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, p
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, HTJ2K
 
 warnings.filterwarnings("ignore")
+HEADING = "## pydicom's own test files"
 LUMA = [0.299, 0.587, 0.114]
 LOSSY = {JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, HTJ2K}
 
@@ -41,6 +42,12 @@ REFUSED = {
     r"this is .*, not a DICOM": "not a DICOM file by its content",
     r"photometric interpretation \S+ with": "a photometric interpretation that is not read",
     r"file is empty": "empty on purpose",
+}
+
+# Of files that hold no image, the table has numbers alone.
+WITHOUT_IMAGE = {
+    REFUSED[pattern]
+    for pattern in (r"has no PixelData", r"directory of a medium", r"this is .*, not a DICOM", r"it has [0-9.]+ frames")
 }
 
 # Files whose refusal or difference is a matter of the single file.
@@ -79,6 +86,11 @@ def reference(path):
     bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
     if kind == "PALETTE COLOR":
         top = 2 ** int(dataset.RedPaletteColorLookupTableDescriptor[2]) - 1
+        if not dataset.original_encoding[1] and "RedPaletteColorLookupTableData" in dataset:
+            # `apply_color_lut` takes the words of tables as little endian whatever the file is.
+            for color in ("Red", "Green", "Blue"):
+                data = dataset[f"{color}PaletteColorLookupTableData"]
+                data.value = np.frombuffer(data.value, ">u2").astype("<u2").tobytes()
         colors = apply_color_lut(stored, dataset).astype(np.float64)[..., :3]
         return [colors @ LUMA / top], stored, dataset
     if dataset.get("SamplesPerPixel", 1) == 3:
@@ -168,10 +180,10 @@ def compare(decoder, name, path, scratch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("decoder", help="the example program `decode`")
-    parser.add_argument("--table", type=Path, help="also write the table into this file")
+    parser.add_argument("--table", type=Path, help="also put the table at the end of this file, in place of an older one")
     arguments = parser.parse_args()
     lines = ["| file | transfer syntax | result | explanation |", "| --- | --- | --- | --- |"]
-    counts, unexplained = {}, []
+    counts, without_image, unexplained = {}, {}, []
     with tempfile.TemporaryDirectory() as folder:
         for name, path in files():
             syntax, result, why = compare(arguments.decoder, name, path, Path(folder) / "brightness")
@@ -179,13 +191,20 @@ def main():
             if why is None:
                 unexplained.append(name)
             cell = lambda text: text.replace("|", "\\|").replace("\n", " ")
+            if why in WITHOUT_IMAGE:
+                without_image[why] = without_image.get(why, 0) + 1
+                continue
             lines.append(f"| {name} | {syntax} | {cell(result)} | {cell(why if why is not None else 'UNEXPLAINED')} |")
+    lines += [f"| {number} others | | not read | {why} |" for why, number in without_image.items()]
     table = "\n".join(lines)
     print(table)
     summary = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-    print(f"\n{sum(counts.values())} files: {summary}; {len(unexplained)} unexplained", *unexplained, sep="\n", file=sys.stderr)
+    summary = f"{sum(counts.values())} files: {summary}; {len(unexplained)} without an explanation"
+    print(f"\n{summary}", *unexplained, sep="\n", file=sys.stderr)
     if arguments.table:
-        arguments.table.write_text(table + "\n")
+        # The table is the last part of the file, behind its heading.
+        text = arguments.table.read_text() if arguments.table.exists() else ""
+        arguments.table.write_text(text.split(HEADING)[0].rstrip() + f"\n\n{HEADING}\n\n{summary}.\n\n{table}\n")
     return 1 if unexplained else 0
 
 

@@ -3,6 +3,8 @@
 //! Writes brightness in 0 to 1 as 32-bit floats, little endian, row by row, and prints `HEIGHT WIDTH`. Where the image is
 //! not read, prints the reason and exits with status 2. For comparisons with other readers.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own, run by scripts")]
+
 use std::process::ExitCode;
 
 use radiograph::{DecodeOptions, decode_file};

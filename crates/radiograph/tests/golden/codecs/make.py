@@ -85,7 +85,7 @@ def fitting():
                 decode, loss = imagecodecs.jpeg2k_decode, 42
             else:
                 encode = lambda values, **options: imagecodecs.htj2k_encode(values, resolutions=3, **options)
-                decode, loss = imagecodecs.htj2k_decode, 0.0005
+                decode, loss = imagecodecs.htj2k_decode, 0.0001
             stream = encode(overlay, level=0, reversible=True)
             assert (decode(stream) == overlay).all(), (kind, signed)
             write(f"{kind}_lossless_{sign}16.{kind}", stream, overlay.astype(np.int64))
