@@ -175,7 +175,8 @@ fn settings_survive_a_file_and_typing_errors_do_not() {
     assert!(spacing(r#"{"leading": {"step_offset": 1}}"#).is_err());
     let weighting = |text| serde_json::from_str::<LossWeighting>(text);
     assert_eq!(weighting(r#"{"min_snr": {"gamma": 5}}"#).unwrap(), LossWeighting::MinSnr { gamma: 5.0 });
-    assert!(weighting(r#"{"min_snr": {}}"#).is_err());
+    assert_eq!(weighting(r#"{"min_snr": {}}"#).unwrap(), LossWeighting::MinSnr { gamma: 5.0 });
+    assert!(weighting(r#"{"min_snr": {"gama": 5}}"#).is_err());
     for sampler in Sampler::ALL {
         assert_eq!(sampler.name().parse::<Sampler>().unwrap(), sampler);
         assert_eq!(serde_json::to_string(&sampler).unwrap(), format!("\"{}\"", sampler.name()));

@@ -14,7 +14,7 @@ pub fn sentence(error: &Error, left_out: Option<&str>) -> String {
         let text = text.trim();
         // A dataset's error says in its own words what the system says in others.
         let is_explained = explains_cause && cause.is::<io::Error>();
-        explains_cause = cause.is::<dataset::Error>();
+        explains_cause = cause.is::<dataset::Error>() || cause.is::<files::Error>();
         let is_known = parts.iter().any(|part| part.contains(text));
         if text.is_empty() || Some(text) == left_out || is_explained || is_known {
             continue;

@@ -68,7 +68,7 @@ mod tests {
     /// Far more values than Burn adds in one order: its own mean differs from call to call on two threads.
     #[test]
     fn a_mean_of_many_values_is_the_same_whenever_it_is_taken() {
-        let values: Vec<f32> = (0..24 * 512 * 512).map(|index| ((index * 7919) % 65521) as f32 / 65521.0).collect();
+        let values: Vec<f32> = (0..24 * 512 * 512_u64).map(|index| ((index * 7919) % 65521) as f32 / 65521.0).collect();
         let exact = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
         let images = from_host(values, [24, 512, 512, 1], &Device::flex());
         let first = mean(images.clone()).into_scalar::<f32>();

@@ -11,7 +11,7 @@ mod paths;
 mod survey;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ use crate::archive::Archives;
 use crate::tables::{BadRow, TableReader, TableRow};
 use columns::Positions;
 use joining::{Image, Tally};
-use survey::Survey;
+use survey::{Survey, key};
 
 /// Which columns hold what. A column that is not named is looked for under the usual names (upper and lower case,
 /// blanks, `_` and `-` make no difference) and may be missing, the path's excepted; one that is named must be there;
@@ -109,7 +109,7 @@ impl Preset for Table {
         let name = table.name().to_owned();
         let tally = Rc::new(RefCell::new(Tally::default()));
         let (own_tally, own_root, own_name) = (Rc::clone(&tally), root.clone(), name.clone());
-        let mut rows = Rows { table, positions, survey, before: None };
+        let mut rows = Rows { table, positions, survey, before: None, given: HashSet::new() };
         let mut ready = VecDeque::new();
         let items = std::iter::from_fn(move || {
             while ready.is_empty() {
@@ -136,6 +136,8 @@ struct Rows {
     survey: Arc<Survey>,
     /// The image of the last row, to which the next may belong.
     before: Option<Image>,
+    /// The keys of images with rows in several places that were given back.
+    given: HashSet<u64>,
 }
 
 impl Rows {
@@ -151,11 +153,11 @@ impl Rows {
             }
         };
         if let Some(whole) = self.survey.scattered(&image.path) {
-            // All of it comes with its first row.
-            if whole.lines[0] != image.lines[0] {
+            // All of it comes with its first row. Lines do not tell which that is: damaged rows may share one.
+            let whole = whole.clone();
+            if !self.given.insert(key(&image.path)) {
                 return Some(None);
             }
-            let whole = whole.clone();
             return Some(self.before.replace(whole));
         }
         if let Some(before) = self.before.as_mut().filter(|before| before.path == image.path) {
