@@ -49,10 +49,8 @@ pub(super) fn brightness(
         let is_signed = tables::is_signed(&table, extremes);
         let white = f32::from(tables::white(std::slice::from_ref(&table), remarks));
         Some(modality.iter().map(|&value| f32::from(table.lookup(value, is_signed)) / white).collect())
-    } else if let Some(window) = Window::read(dataset, slope) {
-        Some(modality.iter().map(|&value| window.apply(value) as f32).collect())
     } else {
-        None
+        Window::read(dataset, slope).map(|window| modality.iter().map(|&value| window.apply(value) as f32).collect())
     };
     // What is left nearly blank by the file is stretched as well, where that is asked for.
     let by_file = by_file.filter(|brightness: &Vec<f32>| !options.stretch_plain_images || !is_flat(brightness, seen()));
