@@ -2,6 +2,8 @@
 
 Images that are not square go through each layout of an encoder's `preprocessor_config.json`, then through the tiny networks
 of `crates/nets/tests/golden/vit`. Kept: the images (PNG), the configurations, and the class tokens.
+
+Needs Pillow before 13, which resizes along rows first, always, as when networks were trained (see `vit/resample.rs`).
 """
 
 import json
@@ -39,6 +41,7 @@ IMAGES = {"wide": (40, 60), "tall": (75, 50), "narrow": (90, 34), "square": (48,
 
 
 def main():
+    assert int(Image.__version__.split(".")[0]) < 13, "Pillow 13 resizes some images along columns first"
     torch.set_num_threads(1)
     generator = numpy.random.default_rng(11)
     images = {}

@@ -4,12 +4,6 @@ use super::dataset::Dataset;
 use super::{contradictory, corrupt, jpeg, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
 use crate::DecodeError;
 
-/// The transfer syntaxes that do not compress pixels.
-const IMPLICIT: &str = "1.2.840.10008.1.2";
-const EXPLICIT: &str = "1.2.840.10008.1.2.1";
-const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
-const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
-
 /// The photometric interpretation whose pixels share chroma where they are not compressed.
 const SUBSAMPLED: &str = "YBR_FULL_422";
 
@@ -178,11 +172,6 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Re
         }
         _ => {
             let name = &dataset.transfer_syntax_name;
-            if matches!(uid, IMPLICIT | EXPLICIT | DEFLATED | BIG_ENDIAN) {
-                return Err(contradictory(format_args!(
-                    "its pixels are in fragments, as compressed ones are, while its transfer syntax is {name} ({uid})"
-                )));
-            }
             return Err(unsupported(format!(
                 "its pixels are compressed as {name} ({uid}); convert it to explicit little endian first"
             )));
