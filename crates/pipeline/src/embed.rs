@@ -88,7 +88,8 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
     let mut embedded = Embedded { dim: encoder.config().hidden_size, ..Embedded::default() };
     progress.begin("embedding", paths.len() as u64, "images");
     for chunk in paths.chunks(config.batch_size) {
-        let decoded: Vec<Result<Prepared, String>> = chunk.par_iter().map(|path| prepare(path, &encoder, config.fit)).collect();
+        let decoded: Vec<Result<Prepared, String>> =
+            chunk.par_iter().map(|path| prepare(path, &encoder, config.fit)).collect();
         let mut batch: Vec<(&Path, Prepared)> = Vec::with_capacity(chunk.len());
         for (path, prepared) in chunk.iter().zip(decoded) {
             match prepared {

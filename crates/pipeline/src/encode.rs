@@ -361,7 +361,9 @@ fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Vit, folder: &Path, p
     let is_padded = dataset.info().preparation.get("fit").and_then(|fit| fit.as_str()) == Some("pad");
     // Encoders of a model, a run of pre-training, or the dataset itself saw padded images before.
     let is_own = folder.parent().is_some_and(|parent| {
-        parent.join("model.json").exists() || parent.join("recipe.toml").exists() || parent == dataset.dir().join("networks")
+        parent.join("model.json").exists()
+            || parent.join("recipe.toml").exists()
+            || parent == dataset.dir().join("networks")
     });
     if is_own || !is_padded {
         return;

@@ -95,11 +95,7 @@ impl Vit {
 }
 
 fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
-    if is_pickle(path) {
-        Ok(open_pickle(path, belongs_to_encoder)?)
-    } else {
-        Ok(Checkpoint::open(path)?)
-    }
+    if is_pickle(path) { Ok(open_pickle(path, belongs_to_encoder)?) } else { Ok(Checkpoint::open(path)?) }
 }
 
 /// The weights in a folder: one of the usual names, else the only file that can be one.

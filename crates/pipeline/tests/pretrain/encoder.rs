@@ -153,7 +153,13 @@ fn the_run_is_an_encoder_for_other_stages() {
     let pixels = Dataset::open(&dataset).unwrap().image(3).unwrap();
     radiograph::write_png_u8(&picture, &pixels, SIZE, SIZE).unwrap();
     let out = folder.path().join("embeddings.safetensors");
-    let config = EmbedConfig { encoder: run.clone(), images: vec![picture], out: out.clone(), batch_size: 1, fit: Default::default() };
+    let config = EmbedConfig {
+        encoder: run.clone(),
+        images: vec![picture],
+        out: out.clone(),
+        batch_size: 1,
+        fit: Default::default(),
+    };
     assert_eq!(embed::run(&config, &Device::flex(), &Silent).unwrap().dim, 192);
     let encoder = Vit::load(&run.join("model"), &Device::flex()).unwrap();
     assert_eq!(encoder.config().image_size, SIZE);
