@@ -36,7 +36,7 @@ pub struct NumpyArray {
 /// Writes arrays under their names, uncompressed, in f64 and little endian, in one go.
 ///
 /// # Errors
-/// [`Error::Size`] for values that do not fill their shape, [`Error::Io`].
+/// [`Error::Size`] for values that do not fill their shape, [`Error::File`].
 pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &NumpyArray)]) -> Result<()> {
     let path = path.as_ref();
     let failed = |error: zip::result::ZipError| Error::io("write the file", path)(std::io::Error::other(error));
@@ -75,7 +75,7 @@ fn header(shape: &[usize]) -> Vec<u8> {
 /// Fortran's order. Others in the archive are left alone.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Damaged`] for a file that is no such archive, lacks a name, fails its checksum or holds
+/// [`Error::File`]; [`Error::Damaged`] for a file that is no such archive, lacks a name, fails its checksum or holds
 /// something else than numbers.
 pub fn read_npz<const N: usize>(path: impl AsRef<Path>, names: [&str; N]) -> Result<[NumpyArray; N]> {
     let path = path.as_ref();

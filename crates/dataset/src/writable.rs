@@ -8,7 +8,7 @@ use crate::{AtomicFile, Error, Result};
 /// Permissions alone do not tell: whether a disk can be written to shows when one tries. Nothing is left behind.
 ///
 /// # Errors
-/// [`Error::Io`]: a part of the path is a file, or nothing may be written there.
+/// [`Error::File`]: a part of the path is a file, or nothing may be written there.
 pub fn check_writable(folder: impl AsRef<Path>) -> Result<()> {
     let folder = folder.as_ref();
     let mut place = PathBuf::from(folder);

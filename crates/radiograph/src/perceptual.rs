@@ -51,10 +51,19 @@ pub(crate) fn remark_on(small: &[f32]) -> Option<Remark> {
     }
 }
 
-/// From the darkest to the brightest value without the [`ENDS`]; 0 for an empty picture.
+/// From the darkest to the brightest value without the [`ENDS`], or [`FAINT`] where it is more than that; 0 for an empty
+/// picture.
 fn spread(small: &[f32]) -> f32 {
+    let left_out = (small.len() as f64 * ENDS) as usize;
+    // Nearly every image: enough values are far from the mean on both sides. Counting is quicker than finding the ends.
+    let mean = small.iter().sum::<f32>() / small.len().max(1) as f32;
+    let (low, high) = (mean - FAINT / 2.0, mean + FAINT / 2.0);
+    let num_dark = small.iter().filter(|&&value| value < low).count();
+    let num_bright = small.iter().filter(|&&value| value > high).count();
+    if num_dark.min(num_bright) > left_out {
+        return FAINT;
+    }
     let mut values = small.to_vec();
-    let left_out = (values.len() as f64 * ENDS) as usize;
     let Some(last) = values.len().checked_sub(1) else { return 0.0 };
     let low = *values.select_nth_unstable_by(left_out, f32::total_cmp).1;
     let high = *values.select_nth_unstable_by(last - left_out, f32::total_cmp).1;
