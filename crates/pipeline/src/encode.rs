@@ -173,6 +173,12 @@ pub fn find_or_make(
     let made = networks.open(dataset, device)?.run(dataset, BATCH_SIZE, device, progress)?;
     let latents = latents.or(made.0.map(|made| made.reader)).context("the dataset has no latents")?;
     let embeddings = embeddings.or(made.1.map(|made| made.reader)).context("the dataset has no embeddings")?;
+    if encoder.is_none() && embeddings.info().name.starts_with("embeddings.random-") {
+        progress.say(
+            "the dataset's only embeddings are those of an encoder with random weights, a control; give `--encoder` for \
+             another",
+        );
+    }
     let folder = |info: &EncodingsInfo| dataset.dir().join("networks").join(folder_name(info));
     let encodings_name = format!("{} and {}", folder_name(latents.info()), folder_name(embeddings.info()));
     Ok(Frozen {
@@ -270,8 +276,12 @@ fn open_only(dataset: &Dataset, prefix: &str, option: &str, recorded: Option<&st
     let mut found: Vec<EncodingsInfo> =
         dataset.list_encodings()?.into_iter().filter(|info| info.name.starts_with(prefix)).collect();
     let is_recorded = |info: &EncodingsInfo| recorded.is_some_and(|names| names.contains(&folder_name(info)));
+    // Random encoders are controls, which an evaluation made along the way: they give way to any other.
+    let is_control = |info: &EncodingsInfo| info.name.starts_with(&format!("{prefix}random-"));
     if found.iter().any(is_recorded) {
         found.retain(is_recorded);
+    } else if !found.iter().all(is_control) {
+        found.retain(|info| !is_control(info));
     }
     match found.as_slice() {
         [info] => Ok(dataset.encodings(&info.name, &info.fingerprint)?),

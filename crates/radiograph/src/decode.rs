@@ -263,6 +263,11 @@ fn finish_plain(
     if !options.stretch_plain_images {
         return picture;
     }
+    stretched(picture, options)
+}
+
+/// Brightness stretched between the percentiles.
+fn stretched(picture: StoredRadiograph, options: &DecodeOptions) -> StoredRadiograph {
     let mut picture = Radiograph::from(picture);
     if let Some(range) = percentile_range(picture.pixels.iter().map(|pixel| pixel * 65535.0), options.percentiles) {
         stretch(&mut picture.pixels, range.map(|value| value / 65535.0));

@@ -109,16 +109,21 @@ impl DecodeError {
     }
 
     pub(crate) fn corrupt(format: SourceFormat, detail: impl std::fmt::Display) -> Self {
-        Self::Corrupt { format, detail: detail.to_string() }
+        Self::Corrupt { format, detail: printable(&detail.to_string()) }
     }
 
     pub(crate) fn contradictory(format: SourceFormat, detail: impl std::fmt::Display) -> Self {
-        Self::Contradictory { format, detail: detail.to_string() }
+        Self::Contradictory { format, detail: printable(&detail.to_string()) }
     }
 
     pub(crate) fn unsupported(format: SourceFormat, reason: impl Into<String>) -> Self {
-        Self::Unsupported { format, reason: reason.into() }
+        Self::Unsupported { format, reason: printable(&reason.into()) }
     }
+}
+
+/// Text of a file without what would steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// Why a picture could not be encoded or written.

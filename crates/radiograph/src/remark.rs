@@ -35,8 +35,8 @@ impl fmt::Display for Remark {
                 "blank or nearly so: 96 % of the area has one brightness; try `--stretch-plain-images`, or leave them out"
             }
             Self::Faint => {
-                "nearly black, nearly white or without contrast: an eighth of the range of brightness is used; \
-                 `--stretch-plain-images` stretches it"
+                "nearly black, nearly white or without contrast: an eighth of the range of brightness is used; try \
+                 `--stretch-plain-images`"
             }
             Self::TableBits => {
                 "a look-up table contradicts its descriptor's number of bits; white is the smallest power of two above \

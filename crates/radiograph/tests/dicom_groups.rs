@@ -68,6 +68,25 @@ fn functional_groups_stand_for_attributes_of_the_root() {
     }
 }
 
+/// Writers of enhanced objects leave empty attributes at the root.
+#[test]
+fn attributes_of_the_root_without_a_value_do_not_hide_functional_groups() {
+    let (root, groups) = moved(false);
+    let expected = decode(&file(EXPLICIT, &with(&root))).unwrap();
+    let groups = groups.iter().map(|(tag, group)| element(*tag, b"SQ", Items(vec![group.clone()], false))).collect();
+    let shared = element([0x5200, 0x9229], b"SQ", Items(vec![groups], false));
+    for blank in ["", "  "] {
+        let mut elements: Vec<Element> = [0x30, 0x1050, 0x1051, 0x1052, 0x1053]
+            .into_iter()
+            .map(|number| text([0x28, number], b"DS", blank))
+            .collect();
+        elements.push(shared.clone());
+        for syntax in [EXPLICIT, IMPLICIT, BIG] {
+            assert_is_control(&expected, &file(syntax, &with(&elements)), &(blank, syntax));
+        }
+    }
+}
+
 #[test]
 fn the_root_comes_before_functional_groups_and_the_first_frame_before_others() {
     let (root, _) = moved(false);

@@ -99,7 +99,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
 
 fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
     let foreign = |given: &[(&str, bool)], strategy: &str| match given.iter().find(|(_, given)| *given) {
-        Some((option, _)) => bail!("`{option}` says nothing about `{strategy}`; leave it out"),
+        Some((option, _)) => bail!("`{option}` says nothing about {strategy}; leave it out"),
         None => Ok(()),
     };
     let of_variants = [("--variants", arguments.variants.is_some())];
@@ -115,23 +115,23 @@ fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {
     let interpolation = || word(arguments.interpolation.as_deref().unwrap_or("slerp"));
     Ok(match arguments.strategy {
         Strategy::Listed => {
-            foreign(&of_variants, "listed")?;
-            foreign(&of_mixtures[..2], "listed")?;
+            foreign(&of_variants, "`listed`")?;
+            foreign(&of_mixtures[..2], "`listed`")?;
             let Some(table) = arguments.table.clone() else { bail!("`listed` needs a table; give `--table FILE`") };
             generate::Strategy::Listed { table, interpolation: interpolation()? }
         }
         Strategy::Unconditional => {
-            foreign(&of_variants, "unconditional")?;
-            foreign(&of_mixtures, "unconditional")?;
-            foreign(&[("--guidance-scale", arguments.guidance_scale.is_some())], "unconditional")?;
+            foreign(&of_variants, "`unconditional`")?;
+            foreign(&of_mixtures, "`unconditional`")?;
+            foreign(&[("--guidance-scale", arguments.guidance_scale.is_some())], "`unconditional`")?;
             generate::Strategy::Unconditional
         }
         Strategy::Reconstruct => {
-            foreign(&of_mixtures, "reconstruct")?;
+            foreign(&of_mixtures, "`reconstruct`")?;
             generate::Strategy::Reconstruct { variants: arguments.variants.unwrap_or(1) }
         }
         Strategy::Interpolate => {
-            foreign(&of_variants, "interpolate")?;
+            foreign(&of_variants, "`interpolate`")?;
             generate::Strategy::Interpolate {
                 pairs: match arguments.pairs.as_deref().unwrap_or("label") {
                     "label" => PairRule::Label,

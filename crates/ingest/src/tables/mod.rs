@@ -11,11 +11,14 @@
 
 mod cells;
 mod dialect;
+mod quotes;
 mod text;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use csv::{ByteRecord, StringRecord};
@@ -24,6 +27,7 @@ use flate2::read::MultiGzDecoder;
 use crate::notes::{Count, Notes};
 pub(crate) use cells::{Value, filled, identifier, is_scientific, value, whole_number};
 use dialect::Dialect;
+use quotes::QuoteWatch;
 pub(crate) use text::as_utf8;
 
 /// The bytes of a file as UTF-8 as far as that can be known from its first bytes, unpacked where it is named `.gz`.
@@ -42,6 +46,8 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn Read>> {
 /// A table that is open, and its rows one after the other.
 pub(crate) struct TableReader {
     records: csv::Reader<Box<dyn Read>>,
+    /// At the end of the text: whether that is inside a quoted cell.
+    is_unclosed: Rc<Cell<bool>>,
     header: Vec<String>,
     dialect: Dialect,
     name: String,
@@ -86,11 +92,13 @@ impl TableReader {
     /// Text that cannot be read.
     pub(crate) fn new(text: Box<dyn Read>, name: &str, notes: &Notes) -> Result<Self> {
         let (dialect, rest) = Dialect::find(text)?;
-        let mut records = csv::ReaderBuilder::new().delimiter(dialect.separator).flexible(true).from_reader(rest);
+        let (watched, is_unclosed) = QuoteWatch::new(rest, dialect.separator);
+        let text: Box<dyn Read> = Box::new(watched);
+        let mut records = csv::ReaderBuilder::new().delimiter(dialect.separator).flexible(true).from_reader(text);
         let (header, _) = text::of_record(records.byte_headers()?.clone());
         let header = header.iter().map(|name| name.trim().to_owned()).collect();
         let (notes, name) = (notes.clone(), name.to_owned());
-        Ok(Self { records, header, dialect, name, notes, recoded: Count::default() })
+        Ok(Self { records, is_unclosed, header, dialect, name, notes, recoded: Count::default() })
     }
 
     /// The columns' names, trimmed.
@@ -122,6 +130,14 @@ impl Iterator for TableReader {
         match self.records.read_byte_record(&mut record) {
             Ok(true) => {
                 let line = record.position().map_or(0, |position| self.dialect.line(position));
+                // Known once the text has ended, which only its last row asks for.
+                if self.is_unclosed.take() {
+                    let reason = format!(
+                        "a quote in the row that begins in line {line} is never closed, so all that follows is one cell; \
+                         close or remove it"
+                    );
+                    return Some(Err(BadRow { line: Some(line), reason }));
+                }
                 let (mut cells, is_recoded) = text::of_record(record);
                 // Spreadsheets end some rows with more separators than others.
                 while cells.len() > self.header.len()

@@ -290,6 +290,7 @@ fn against_images(
             path.display()
         )),
         (Some(path), None) => {
+            outputs::make_folder(outputs::folder_of(path))?;
             let floor = Floor { num_images, frechet_distance: held_out.frechet_distance };
             ReferenceStatistics { known: Some((origin, floor)), moments: Moments::of(reference.rows()?)? }
                 .write(path)?;

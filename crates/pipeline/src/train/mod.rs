@@ -64,10 +64,12 @@ pub struct TrainSummary {
     pub images_seen: u64,
     /// Whether the recipe's length was reached.
     pub finished: bool,
-    /// Mean loss since the line of metrics before the last.
-    pub loss: f64,
-    /// Over this session, without sample grids and checkpoints.
-    pub images_per_sec: f64,
+    /// Mean loss since the line of metrics before the last; absent where this session had nothing left to train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Over this session, without sample grids and checkpoints; absent likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_per_sec: Option<f64>,
     /// Parameters of the network.
     pub num_parameters: usize,
     /// The exported model.
@@ -216,11 +218,12 @@ impl Session<'_> {
             // A kill came between the checkpoint and its export.
             self.export(&self.run_dir.model_dir(), state.images_seen, &state.optimiser.averaged(&state.denoiser))?;
         }
+        let has_trained = state.images_seen > begun_at;
         Ok(TrainSummary {
             images_seen: state.images_seen,
             finished: state.images_seen >= training.total_images,
-            loss: if loss.is_nan() { self.averages.recent_loss() } else { loss },
-            images_per_sec: (state.images_seen - begun_at) as f64 / busy.as_secs_f64().max(1e-9),
+            loss: has_trained.then(|| if loss.is_nan() { self.averages.recent_loss() } else { loss }),
+            images_per_sec: has_trained.then(|| (state.images_seen - begun_at) as f64 / busy.as_secs_f64().max(1e-9)),
             num_parameters: burn::module::Module::num_params(&state.denoiser),
             model: self.run_dir.model_dir(),
             best_images_seen: self.best.map(|best| best.images_seen),

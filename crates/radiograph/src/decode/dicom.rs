@@ -24,8 +24,8 @@ mod tables;
 
 use dicom_dictionary_std::tags;
 
-use super::{DecodeOptions, luma};
-use crate::{DecodeError, Remark, Samples, SourceFormat, SourceMetadata, StoredRadiograph};
+use super::{DecodeOptions, luma, stretched};
+use crate::{DecodeError, Remark, Samples, SourceFormat, SourceMetadata, StoredRadiograph, content_remark};
 use aspect::Grid;
 use dataset::Dataset;
 use pixels::{Layout, Values};
@@ -96,10 +96,13 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<StoredRadi
             remarks,
         },
     };
-    Ok(match square_size {
+    let picture = match square_size {
         Some(size) => aspect::resampled(picture, size),
         None => picture,
-    })
+    };
+    // What windows, tables, palettes or colours leave nearly without contrast is stretched as well, where asked.
+    let is_faint = options.stretch_plain_images && content_remark(&picture.clone().into()).is_some();
+    Ok(if is_faint { stretched(picture, options) } else { picture })
 }
 
 /// Reads and checks the attributes that say how pixels are stored.
@@ -132,14 +135,18 @@ fn read_layout(dataset: &Dataset, options: &DecodeOptions) -> Result<Layout, Dec
     if !(bits_stored - 1..bits_allocated).contains(&high_bit) {
         return Err(contradictory(format_args!("high bit {high_bit} with {bits_stored} bits in {bits_allocated}")));
     }
-    let known = match photometric.as_str() {
-        "MONOCHROME1" | "MONOCHROME2" | PALETTE => channels == 1,
-        "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_RCT" | "YBR_ICT" => channels == 3,
-        _ => false,
+    let expected = match photometric.as_str() {
+        "MONOCHROME1" | "MONOCHROME2" | PALETTE => 1,
+        "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_RCT" | "YBR_ICT" => 3,
+        _ => {
+            return Err(unsupported(format!(
+                "photometric interpretation {photometric} with {channels} sample(s) per pixel; convert it to MONOCHROME2"
+            )));
+        }
     };
-    if !known {
-        return Err(unsupported(format!(
-            "photometric interpretation {photometric} with {channels} sample(s) per pixel; convert it to MONOCHROME2"
+    if channels != expected {
+        return Err(contradictory(format_args!(
+            "photometric interpretation {photometric} has {expected} sample(s) per pixel, the header says {channels}"
         )));
     }
     Ok(Layout {

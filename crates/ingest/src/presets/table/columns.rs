@@ -99,6 +99,9 @@ impl Positions {
 }
 
 fn missing(header: &[String], table: &Path, column: &str, setting: &str) -> String {
+    if header.iter().all(String::is_empty) {
+        return format!("the table is empty; its first line names the columns: {}", table.display());
+    }
     let there: Vec<_> = header.iter().map(|name| format!("{name:?}")).collect();
     format!(
         "the table has no column {column}; name the right one in the setting csv.{setting}, it has {}: {}",

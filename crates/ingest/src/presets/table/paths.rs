@@ -152,10 +152,10 @@ impl<'a> Finder<'a> {
             );
             notes.put(format!("{table}, spelling"), sentence);
         }
-        if self.paths.foreign.is_some() {
+        if let Some(folder) = &self.paths.foreign {
             let sentence = format!(
-                "{table} names files by paths of another machine, which were found below the table's folder; give \
-                 `csv.root` if these are not the ones"
+                "{table} names files by paths of another machine: what lies below {folder} there was found below the table's \
+                 folder here; give `csv.root` if these are not the ones, or if others are not found"
             );
             notes.put(format!("{table}, paths"), sentence);
         }

@@ -180,7 +180,8 @@ impl Held {
                 self.fractions.example
             );
         }
-        let is_finding = self.states > 0 && self.integers == 0 && self.states >= self.words;
+        // One stray number in ten is a slip, which is reported; more of them are classes.
+        let is_finding = self.states > 0 && self.integers * 10 <= self.states && self.states >= self.words;
         Ok(if is_finding { Kind::Finding } else { Kind::Words })
     }
 }

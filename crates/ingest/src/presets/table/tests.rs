@@ -363,6 +363,32 @@ fn long_numbers_that_a_spreadsheet_cut_are_said() {
     assert!(notes[0].contains("list.csv: 2 patients in a form like 1.23E+11 (for example line 2)"), "{notes:?}");
 }
 
+#[test]
+fn a_quote_that_is_never_closed_takes_no_rows_away_in_silence() {
+    for table in [
+        "path,patient\n0.png,1\n1.png,\"2\n2.png,3\n3.png,4\n",
+        "path,patient\n0.png,1\n\"1.png,2\n2.png,3\n",
+        "path,patient\r0.png,1\r1.png,\"2\r2.png,3\r",
+    ] {
+        let (items, problems, _, _dir) = found(table.as_bytes(), &[], Columns::default());
+        assert_eq!(items.len(), 1, "{table:?}");
+        assert!(problems[0].reason.contains("in line 3 is never closed"), "{problems:?}");
+    }
+    // Quotes that are closed, doubled, or characters of a cell are none.
+    let (items, problems, ..) =
+        found(b"path,patient\n\"0.png\",\"a \"\"b\"\"\"\n1.png,5\" tube\n2.png,\"c\nd\"", &[], Columns::default());
+    assert_eq!((items.len(), problems.len()), (3, 0));
+}
+
+#[test]
+fn a_stray_number_does_not_make_classes_of_findings() {
+    let rows: String = (0..40).map(|row| format!("{row}.png,{}\n", if row == 7 { 9 } else { row % 2 })).collect();
+    let (items, problems, ..) = found(format!("path,Mass\n{rows}").as_bytes(), &[], labelled(&["Mass"]));
+    assert_eq!(items[1].labels, ["Mass"]);
+    assert_eq!(items[2].labels_negative, ["Mass"]);
+    assert!(items[7].labels.is_empty() && problems[0].reason.contains("line 9"), "{problems:?}");
+}
+
 /// Bytes that somebody damaged: a sentence or items, never a panic, and the same each time.
 #[test]
 fn damaged_tables_are_sentences_or_items() {
