@@ -27,9 +27,9 @@ pub(crate) fn check_new_folder(folder: &Path) -> Result<()> {
     for entry in entries {
         let name = entry.with_context(|| format!("the folder cannot be read: {}", folder.display()))?.file_name();
         let name = name.to_string_lossy();
-        // Locks and what a kill left are nobody's.
+        // Locks and what a kill left are nobody's; `partial` is where a dataset begins, before it says what it is.
         ensure!(
-            name == ".lock" || name.starts_with(".tmp-"),
+            name == ".lock" || name == "partial" || name.starts_with(".tmp-"),
             "the folder holds other files, for example `{name}`; choose a new or empty folder: {}",
             folder.display()
         );
