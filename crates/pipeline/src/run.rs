@@ -23,7 +23,7 @@ pub(crate) trait Identity: PartialEq + Serialize + DeserializeOwned {
     fn describe(&self) -> String;
 }
 
-/// Where a run found what it was given. Places only: whether what lies there is the same says the [`Identity`].
+/// Where a run found what it was given. Places only: whether what lies there is the same says the `Identity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Inputs {

@@ -87,7 +87,7 @@ fn in_table(values: usize, table: Tag, tag: Tag) -> Place {
 }
 
 /// An attribute without a value is as good as none.
-fn has_text(value: &Vec<u8>) -> bool {
+fn has_text(value: &[u8]) -> bool {
     value.iter().any(|byte| !matches!(byte, b' ' | 0))
 }
 
@@ -100,7 +100,7 @@ pub(super) fn merged(found: Found) -> Values {
             let is_voi = sequence == tags::FRAME_VOILUT_SEQUENCE;
             let table =
                 |values: &Values| is_voi && values.tables.keys().any(|(table, _)| *table == tags::VOILUT_SEQUENCE);
-            if table(&root) || wanted.iter().any(|tag| root.values.get(tag).is_some_and(has_text)) {
+            if table(&root) || wanted.iter().any(|tag| root.values.get(tag).is_some_and(|value| has_text(value))) {
                 continue;
             }
             let taken = wanted.iter().filter_map(|tag| group.values.remove_entry(tag));
