@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::change::settle;
 use super::reader::{Problem, Reason};
 use super::sentence::sentence;
+use super::words::same_word;
 
 /// Sections of what `--dry-run` prints that hold the settings of a file.
 const SECTIONS: [&str; 2] = ["recipe", "settings"];
@@ -58,7 +59,7 @@ fn line_of_problem(text: &str, section: Option<&str>, problem: &Problem) -> Opti
     for key in way {
         value = match (table, value.map(Spanned::get_ref)) {
             (Some(inside), _) => {
-                let found = inside.iter().find(|(name, _)| name.get_ref() == key);
+                let found = inside.iter().find(|(name, _)| same_word(name.get_ref(), &[key]).is_some());
                 place = found.map(|(name, _)| name.span().start).or(place);
                 found.map(|(_, value)| value)
             }
@@ -83,7 +84,7 @@ fn line_of_problem(text: &str, section: Option<&str>, problem: &Problem) -> Opti
 fn find_key(table: &DeTable<'_>, key: &str) -> Option<usize> {
     table.iter().find_map(|(name, value)| {
         let is_value = matches!(value.get_ref(), DeValue::String(text) if text == key);
-        if name.get_ref() == key || is_value {
+        if same_word(name.get_ref(), &[key]).is_some() || is_value {
             return Some(name.span().start);
         }
         match value.get_ref() {

@@ -271,11 +271,14 @@ fn files_say_the_line() {
         ("seed = 3", "seed = ", ""),
     ] {
         assert!(text.contains(from), "{from}: {text}");
-        let changed = text.replacen(from, to, 1);
-        let line = changed.lines().position(|line| line == to).unwrap() + 1;
-        let error = format!("{:#}", parse::<Everything>(&changed).unwrap_err());
-        assert!(error.starts_with(&format!("line {line}: ")) && error.contains(part), "{to} on line {line}: {error}");
-        assert!(!error.contains('\n'), "{error}");
+        // In either spelling of the sections.
+        for spelled in [&text, &text.replace("optimiser", "optimizer")] {
+            let changed = spelled.replacen(from, to, 1);
+            let line = changed.lines().position(|line| line == to).unwrap() + 1;
+            let error = format!("{:#}", parse::<Everything>(&changed).unwrap_err());
+            assert!(error.starts_with(&format!("line {line}: ")) && error.contains(part), "{to}, line {line}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
     }
     let printed = format!("out = \"x\"\n[recipe]\n{}", text.replace("[", "[recipe."));
     let printed = printed.replace("[recipe.[recipe.", "[[recipe.").replace("= [recipe.", "= [");
