@@ -1,7 +1,7 @@
 //! Pixel data of every supported transfer syntax to stored values.
 
 use super::dataset::Dataset;
-use super::{contradictory, corrupt, jpeg, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported};
+use super::{contradictory, corrupt, jpeg, jpeg_2000, jpeg_ls, jpeg_xl, rle, syntax, unsupported};
 use crate::DecodeError;
 
 /// The photometric interpretation whose pixels share chroma where they are not compressed.
@@ -132,24 +132,7 @@ pub(super) fn decode(dataset: &Dataset, layout: &Layout, reduction: usize) -> Re
             }
         }
         // JPEG baseline, extended, progressive, lossless; the retired ones are refused by what the stream says.
-        "1.2.840.10008.1.2.4.50"
-        | "1.2.840.10008.1.2.4.51"
-        | "1.2.840.10008.1.2.4.52"
-        | "1.2.840.10008.1.2.4.53"
-        | "1.2.840.10008.1.2.4.54"
-        | "1.2.840.10008.1.2.4.55"
-        | "1.2.840.10008.1.2.4.56"
-        | "1.2.840.10008.1.2.4.57"
-        | "1.2.840.10008.1.2.4.58"
-        | "1.2.840.10008.1.2.4.59"
-        | "1.2.840.10008.1.2.4.60"
-        | "1.2.840.10008.1.2.4.61"
-        | "1.2.840.10008.1.2.4.62"
-        | "1.2.840.10008.1.2.4.63"
-        | "1.2.840.10008.1.2.4.64"
-        | "1.2.840.10008.1.2.4.65"
-        | "1.2.840.10008.1.2.4.66"
-        | "1.2.840.10008.1.2.4.70" => {
+        uid if syntax::is_jpeg(uid) => {
             let (values, by) = jpeg::decode(&frame, layout, reduction)?;
             reduced = by;
             values

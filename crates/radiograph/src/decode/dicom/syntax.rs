@@ -18,6 +18,12 @@ pub(super) fn is_uncompressed(uid: &str) -> bool {
     )
 }
 
+/// Whether pixels are JPEG of ITU-T T.81, of any process: .50 and .51, the retired .52 to .66, and .70.
+pub(super) fn is_jpeg(uid: &str) -> bool {
+    let number = uid.strip_prefix("1.2.840.10008.1.2.4.").and_then(|number| number.parse::<u8>().ok());
+    number.is_some_and(|number| matches!(number, 50..=66 | 70))
+}
+
 /// Retired.
 pub(super) const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
