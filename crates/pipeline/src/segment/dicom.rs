@@ -11,6 +11,7 @@ use radiograph::{
 use sha2::{Digest, Sha256};
 
 use super::Lungs;
+use crate::outputs;
 use ingest::prepare;
 
 /// Where sources lie and how they were fitted into the dataset's squares.
@@ -41,7 +42,7 @@ impl DicomSources {
             options.max_pixels = max_pixels.unsigned_abs();
         }
         let out = out.join("dicom_seg");
-        std::fs::create_dir_all(&out).with_context(|| format!("the folder cannot be made: {}", out.display()))?;
+        outputs::make_folder(&out)?;
         Ok(Self { folder: folder.into(), fit: fit.into(), crop_borders, options, fingerprint: fingerprint.into(), out })
     }
 

@@ -367,9 +367,7 @@ fn write_missing_images(
     for (index, row) in rows.iter().zip(manifest).filter(|(_, row)| records.contains_key(&row.id)) {
         let path = out.join(image_name(&row.id));
         if !path.is_file() {
-            let folder = out.join(IMAGES);
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("the folder cannot be made: {}", folder.display()))?;
+            outputs::make_folder(&out.join(IMAGES))?;
             write_png_u8(&path, &dataset.image(*index)?, size, size)?;
         }
     }
@@ -379,7 +377,7 @@ fn write_missing_images(
 fn write_pictures(out: &Path, id: &str, picture: &[u8], segmented: &Segmented, size: usize) -> Result<()> {
     let path_in = |folder: &str| -> Result<PathBuf> {
         let folder = out.join(folder);
-        std::fs::create_dir_all(&folder).with_context(|| format!("the folder cannot be made: {}", folder.display()))?;
+        outputs::make_folder(&folder)?;
         Ok(folder.join(format!("{id}.png")))
     };
     let Segmented { labels, lungs } = segmented;
@@ -409,7 +407,7 @@ pub(crate) fn overlay(picture: &[u8], lungs: &Lungs, size: usize) -> Result<radi
 fn write_attention(out: &Path, id: &str, evidence: &Evidence) -> Result<()> {
     let Some(maps) = &evidence.attention else { return Ok(()) };
     let folder = out.join("attention");
-    std::fs::create_dir_all(&folder).with_context(|| format!("the folder cannot be made: {}", folder.display()))?;
+    outputs::make_folder(&folder)?;
     let grid = maps.grid();
     let shape = vec![grid.height, grid.width, grid.height, grid.width];
     let mut tensors = Checkpoint::default();
