@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::Skipped;
-use pipeline::settings::{self, Settings};
+use messages::Skipped;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use settings::{self, Settings};
 
 use crate::arguments::Global;
 use crate::outcome::Outcome;
@@ -31,7 +31,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// An unknown device, or threads that the system refuses.
     pub fn new(global: &Global, terminal: &'a Terminal) -> Result<Self> {
-        pipeline::device::parse(&global.device)?;
+        stages::device::parse(&global.device)?;
         kernels::start_threads(global.threads).with_context(|| match global.threads {
             Some(threads) => format!("cannot start {threads} threads; give a smaller `--threads`"),
             None => "cannot start a thread for each processor; give a small `--threads`".to_owned(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
-use pipeline::Skipped;
+use messages::Skipped;
 
 use crate::terminal::Terminal;
 
@@ -69,7 +69,7 @@ fn list_skipped(outcome: &Outcome, terminal: &Terminal) {
 
 /// The error without its advice.
 fn sentence(error: &Error) -> String {
-    pipeline::sentence(error, error.downcast_ref::<Hint>().map(Hint::to_string).as_deref())
+    messages::sentence(error, error.downcast_ref::<Hint>().map(Hint::to_string).as_deref())
 }
 
 /// Advice that came with the error, or that its kind suggests.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pipeline::progress::Progress;
+use messages::Progress;
 
 /// Between two plain lines about the same part.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

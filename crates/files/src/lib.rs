@@ -28,3 +28,11 @@ pub use atomic::{AtomicFile, AtomicFolder, write_file};
 pub use error::{Error, Result};
 pub use lock::FolderLock;
 pub use temporary::{is_temporary, sweep};
+
+pub mod done_list;
+pub mod outputs;
+
+/// Temporary.
+pub fn writable_tmp(folder: &std::path::Path) -> Result<()> {
+    AtomicFile::create(folder.join("writable")).map(drop)
+}

@@ -43,8 +43,8 @@ use radiograph::DecodeOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::presets::Columns;
-use crate::progress::Progress;
 pub use ending::PrepareSummary;
+use messages::Progress;
 // For the fuzz targets, which read lists without preparing anything.
 #[doc(hidden)]
 pub use exclude::Exclusions;

@@ -15,6 +15,7 @@ pub mod agreement;
 pub mod comparison;
 mod distribution;
 mod error;
+mod estimate;
 pub mod euclidean;
 pub mod frechet;
 pub mod images;
@@ -38,6 +39,7 @@ pub use comparison::{
     rank_biserial, wilcoxon_signed_rank,
 };
 pub use error::Error;
+pub use estimate::{CONFIDENCE, Estimate, REPLICATES};
 pub use euclidean::{NearRow, distance_between_groups, nearest_rows, share_nearer_than};
 pub use frechet::{FrechetEstimate, frechet_distance, frechet_estimate, frechet_estimate_to};
 pub use images::{Intensity, intensity, peak_signal_to_noise, structural_similarity};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::demo::{self, DemoConfig};
-use pipeline::recipe::Recipe;
-use pipeline::settings::Settings as _;
+use demo::{self, DemoConfig};
+use settings::Settings as _;
+use stages::recipe::Recipe;
 
 use super::recipes::read_recipe;
 use crate::context::Context;
@@ -31,5 +31,5 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let config = DemoConfig { out, num_phantoms, autoencoder_images, seed: context.seed(), recipe };
     let config = context.changed_within(&config, "recipe")?;
     config.recipe.validate()?;
-    context.perform(&config, |terminal| demo::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| demo::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::embed::{self, EmbedConfig, EmbedFit};
+use stages::embed::{self, EmbedConfig, EmbedFit};
 
 use super::{word, words};
 use crate::context::Context;
@@ -34,5 +34,5 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let Arguments { encoder, images, out, batch_size, fit } = arguments;
     let config = context.changed(&EmbedConfig { encoder, images, out, batch_size, fit: word(&fit)? })?;
-    context.perform(&config, |terminal| embed::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| embed::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::encode::{self, EncodeConfig};
+use stages::encode::{self, EncodeConfig};
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -28,5 +28,5 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let Arguments { dataset, autoencoder, encoder, batch_size } = arguments;
     let config = context.changed(&EncodeConfig { dataset, autoencoder, encoder, batch_size })?;
-    context.perform(&config, |terminal| encode::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| encode::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use pipeline::evaluate::augmentation::{self, AugmentationConfig, GridSettings};
-use pipeline::evaluate::autoencoder::{self, AutoencoderConfig};
-use pipeline::evaluate::conditioning::{self, ConditioningConfig};
-use pipeline::evaluate::encoder::{self, EncoderConfig};
-use pipeline::evaluate::fidelity::{self, FidelityConfig};
-use pipeline::evaluate::memorisation::{self, MemorisationConfig};
-use pipeline::evaluate::segmentation::{self, SegmentationConfig};
-use pipeline::features::FeatureChoice;
-use pipeline::settings::Settings as _;
+use evaluation::augmentation::{self, AugmentationConfig, GridSettings};
+use evaluation::autoencoder::{self, AutoencoderConfig};
+use evaluation::conditioning::{self, ConditioningConfig};
+use evaluation::encoder::{self, EncoderConfig};
+use evaluation::features::FeatureChoice;
+use evaluation::fidelity::{self, FidelityConfig};
+use evaluation::memorisation::{self, MemorisationConfig};
+use evaluation::segmentation::{self, SegmentationConfig};
+use settings::Settings as _;
 
 use super::recipes::{list_recipes, read_recipe};
 use super::{SPLITS, word, words};
@@ -232,7 +232,7 @@ fn fidelity(arguments: Fidelity, context: &Context<'_>) -> Result<Outcome> {
         out,
     };
     let config = context.changed(&config)?;
-    context.perform(&config, |terminal| fidelity::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| fidelity::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn memorisation(arguments: Memorisation, context: &Context<'_>) -> Result<Outcome> {
@@ -240,8 +240,7 @@ fn memorisation(arguments: Memorisation, context: &Context<'_>) -> Result<Outcom
     let (held_out_split, seed) = (word(&held_out)?, context.seed.unwrap_or(0));
     let config = MemorisationConfig { real, synthetic, features, held_out_split, seed, out };
     let config = context.changed(&config)?;
-    context
-        .perform(&config, |terminal| memorisation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| memorisation::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn augmentation(arguments: Augmentation, context: &Context<'_>) -> Result<Outcome> {
@@ -256,8 +255,7 @@ fn augmentation(arguments: Augmentation, context: &Context<'_>) -> Result<Outcom
     let settings = read_recipe::<GridSettings>(&grid, context)?;
     let config = context.changed_within(&AugmentationConfig { dataset, settings, out }, "settings")?;
     config.settings.validate()?;
-    context
-        .perform(&config, |terminal| augmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| augmentation::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome> {
@@ -265,7 +263,7 @@ fn autoencoder(arguments: Autoencoder, context: &Context<'_>) -> Result<Outcome>
     let split = word(&split)?;
     let config = AutoencoderConfig { dataset, autoencoder, features, split, max_images, batch_size, out };
     let config = context.changed(&config)?;
-    context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| autoencoder::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn encoder(arguments: Encoder, context: &Context<'_>) -> Result<Outcome> {
@@ -273,15 +271,14 @@ fn encoder(arguments: Encoder, context: &Context<'_>) -> Result<Outcome> {
     let seed = context.seed.unwrap_or(0);
     let config = EncoderConfig { dataset, encoder, autoencoder, source, negative, seed, batch_size, out };
     let config = context.changed(&config)?;
-    context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| encoder::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn conditioning(arguments: Conditioning, context: &Context<'_>) -> Result<Outcome> {
     let Conditioning { real, synthetic, features, out } = arguments;
     let config = ConditioningConfig { real, synthetic, features, seed: context.seed.unwrap_or(0), out };
     let config = context.changed(&config)?;
-    context
-        .perform(&config, |terminal| conditioning::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| conditioning::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn segmentation(arguments: Segmentation, context: &Context<'_>) -> Result<Outcome> {
@@ -301,6 +298,5 @@ fn segmentation(arguments: Segmentation, context: &Context<'_>) -> Result<Outcom
         out,
     };
     let config = context.changed(&config)?;
-    context
-        .perform(&config, |terminal| segmentation::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| segmentation::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pipeline::generate::{self, GenerateConfig, PairRule};
+use stages::generate::{self, GenerateConfig, PairRule};
 
 use super::{SPLITS, word, words};
 use crate::context::Context;
@@ -94,7 +94,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
         figure: arguments.figure,
     };
     let config = context.changed(&config)?;
-    context.perform(&config, |terminal| generate::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| generate::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn strategy(arguments: &Arguments) -> Result<generate::Strategy> {

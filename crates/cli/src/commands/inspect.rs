@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::Args;
 use ingest::compare::{Comparison, Shared, compare_folders};
-use pipeline::Skipped;
-use pipeline::inspect::{self, Inspection};
+use messages::Skipped;
+use stages::inspect::{self, Inspection};
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -67,7 +67,7 @@ fn describe_all(arguments: &Arguments, context: &Context<'_>, outcome: &mut Outc
             }
             Err(error) if single => return Err(error),
             Err(error) => {
-                let reason = pipeline::sentence(&error, None);
+                let reason = messages::sentence(&error, None);
                 outcome.skipped.push(Skipped { item: path.display().to_string(), reason });
             }
         }

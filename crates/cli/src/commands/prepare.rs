@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use ingest::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
 use ingest::presets;
-use pipeline::settings::nearest;
+use settings::nearest;
 
 use super::{word, words};
 use crate::context::Context;

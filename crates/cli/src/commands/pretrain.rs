@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use pipeline::pretrain::autoencoder::{self, AutoencoderRecipe, PretrainAutoencoderConfig};
-use pipeline::pretrain::encoder::{self, EncoderRecipe, PretrainEncoderConfig};
-use pipeline::settings::Settings;
+use pretraining::autoencoder::{self, AutoencoderRecipe, PretrainAutoencoderConfig};
+use pretraining::encoder::{self, EncoderRecipe, PretrainEncoderConfig};
+use settings::Settings;
 
 use super::recipes::list_recipes;
 use super::runs::{Resolved, Typed};
@@ -81,7 +81,7 @@ fn encoder(run: Run, from: Option<PathBuf>, context: &Context<'_>) -> Result<Out
     let config = PretrainEncoderConfig { dataset, recipe, out, from, resume, max_minutes };
     let config = context.changed_within(&config, "recipe")?;
     config.recipe.validate()?;
-    context.perform(&config, |terminal| encoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| encoder::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn autoencoder(run: Run, encoder: Option<PathBuf>, context: &Context<'_>) -> Result<Outcome> {
@@ -96,7 +96,7 @@ fn autoencoder(run: Run, encoder: Option<PathBuf>, context: &Context<'_>) -> Res
         let random = config.recipe.image_size.is_multiple_of(16).then(|| PathBuf::from(RANDOM_FEATURES));
         config.features = config.encoder.clone().or(random);
     }
-    context.perform(&config, |terminal| autoencoder::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| autoencoder::run(&config, &stages::device::parse(&context.device)?, terminal))
 }
 
 fn resolve<S: Settings>(run: Run, context: &Context<'_>) -> Result<(Resolved<S>, Option<f64>)> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Error, Result};
-use pipeline::settings::{self, Settings, nearest};
+use settings::{self, Settings, nearest};
 
 use crate::context::Context;
 use crate::outcome::{Hint, Outcome};

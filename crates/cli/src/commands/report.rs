@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::report::{self, ReportConfig};
+use report::{self, ReportConfig};
 
 use crate::context::Context;
 use crate::outcome::Outcome;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::Begun;
-use pipeline::settings::Settings;
+use settings::Settings;
+use training::run::Begun;
 
 use super::recipes::read_recipe;
 use crate::context::Context;
@@ -59,7 +59,7 @@ impl Typed {
         let begun: Option<Begun<S>> = match (&resume, &recipe, &dataset) {
             // With a recipe and a dataset nothing is left to ask the run.
             (None, ..) | (Some(_), Some(_), Some(_)) => None,
-            _ => Some(pipeline::begun(&out)?),
+            _ => Some(training::run::begun(&out)?),
         };
         let dataset = match (dataset, &begun) {
             (Some(dataset), _) => dataset,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::segment::{self, SegmentConfig, SegmenterSettings};
+use stages::segment::{self, SegmentConfig, SegmenterSettings};
 
 use super::{SPLITS, word, words};
 use crate::context::Context;
@@ -65,5 +65,5 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     }
     // Nothing is asked for that would need another segmenter than the model's.
     config.settings = config.settings.filter(|settings| *settings != SegmenterSettings::default());
-    context.perform(&config, |terminal| segment::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| segment::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

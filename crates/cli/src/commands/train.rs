@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::recipe::Recipe;
-use pipeline::settings::Settings as _;
-use pipeline::train::{self, TrainConfig};
+use settings::Settings as _;
+use stages::recipe::Recipe;
+use stages::train::{self, TrainConfig};
 
 use super::recipes::list_recipes;
 use super::runs::{Resolved, Typed};
@@ -51,5 +51,5 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     let config = TrainConfig { dataset, recipe, out, resume, autoencoder, encoder, max_minutes };
     let config = context.changed_within(&config, "recipe")?;
     config.recipe.validate()?;
-    context.perform(&config, |terminal| train::run(&config, &pipeline::device::parse(&context.device)?, terminal))
+    context.perform(&config, |terminal| train::run(&config, &stages::device::parse(&context.device)?, terminal))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pipeline::evaluate::Estimate;
-use pipeline::views::{self, PoseCheck, STRONG, ViewCheck, ViewsConfig, ViewsSummary};
+use metrics::Estimate;
+use stages::views::{self, PoseCheck, STRONG, ViewCheck, ViewsConfig, ViewsSummary};
 
 use super::{word, words};
 use crate::context::Context;
@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments, context: &Context<'_>) -> Result<Outcome> {
     if context.shows_settings(&config)? {
         return Ok(Outcome::default());
     }
-    let summary = views::run(&config, &pipeline::device::parse(&context.device)?, context.terminal)?;
+    let summary = views::run(&config, &stages::device::parse(&context.device)?, context.terminal)?;
     context.terminal.clear();
     let text = if json { summary.to_json()? } else { describe(&summary) };
     context.terminal.print(&text)?;

@@ -18,8 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::Skipped;
 use crate::notes::Notes;
+use messages::Skipped;
 pub(crate) use names::{is_hidden, joined, os_text, text_below};
 pub use source::FileSource;
 

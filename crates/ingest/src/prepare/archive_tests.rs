@@ -10,7 +10,7 @@ use super::session::BATCH;
 use super::tests::{KillAfter, config, rows};
 use super::*;
 use crate::archive::tests::{gzipped, tar_bytes, zip_bytes};
-use crate::progress::Silent;
+use messages::Silent;
 
 /// A small picture that no other number has.
 fn png(number: usize) -> Vec<u8> {

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::joining::{Origins, tell_of_moves, warn_of_near_duplicates};
 use super::remarks::Remarks;
-use crate::Skipped;
 use crate::compare::{Shared, across_splits};
-use crate::progress::Progress;
+use messages::Progress;
+use messages::Skipped;
 
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]

@@ -18,8 +18,8 @@ use super::PrepareConfig;
 use super::salt::own_salt;
 use crate::notes::Notes;
 use crate::presets::{self, SourceItem};
-use crate::progress::Progress;
 use crate::tables::{TableReader, as_utf8, filled, whole_number};
+use messages::Progress;
 
 const COLUMNS: [&str; 3] = ["collection", "patient", "pixel_hash"];
 

@@ -15,7 +15,7 @@ use super::exclude::Exclusions;
 use super::settings::settings;
 use super::sources::Sources;
 use super::splits::short_hash;
-use crate::Skipped;
+use messages::Skipped;
 
 /// The dataset that was finished with the same settings, `None` where there is none.
 ///

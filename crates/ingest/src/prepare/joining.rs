@@ -5,7 +5,7 @@ use dataset::{JoinedSplits, KeyMap, SplitOrigin};
 use super::splits::{GivenSplits, short_hash};
 use crate::compare::Shared;
 use crate::presets::SourceItem;
-use crate::progress::Progress;
+use messages::Progress;
 
 /// The origins of splits, 11 bytes for each image whose split the program was not free to draw.
 #[derive(Debug, Default)]

@@ -22,8 +22,8 @@ use super::numbers::{Numbers, Walk};
 use super::part::{PART_FILE, PartRecord};
 use super::remarks::{self, Remarks};
 use super::seen::Seen;
-use crate::Skipped;
-use crate::progress::Progress;
+use messages::Progress;
+use messages::Skipped;
 
 /// Images between two signs of progress.
 const STEP: u64 = 100;

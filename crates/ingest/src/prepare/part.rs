@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 
 use super::numbers::Numbers;
 use super::splits::short_hash;
-use crate::Skipped;
 use crate::presets::SourceItem;
+use messages::Skipped;
 
 /// What a finished part says of itself, in its folder.
 pub(super) const PART_FILE: &str = "part.json";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use radiograph::Remark;
 use serde::Serialize;
 
-use crate::progress::Progress;
+use messages::Progress;
 
 /// The images that a remark is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -19,10 +19,10 @@ use super::seen::Seen;
 use super::settings::settings;
 use super::sources::Sources;
 use super::splits::{self, GivenSplits};
-use crate::Skipped;
 use crate::archive::FileSource;
 use crate::presets::SourceItem;
-use crate::progress::Progress;
+use messages::Progress;
+use messages::Skipped;
 
 /// Files and rows that are gone through between two signs of progress.
 const MAX_ITEMS: u64 = 100_000;

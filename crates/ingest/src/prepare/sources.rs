@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::PrepareConfig;
 use super::exclude::Exclusions;
-use crate::Skipped;
 use crate::archive::Archives;
 use crate::presets::{self, Preset, SourceItem};
+use messages::Skipped;
 
 /// The sources with their presets.
 pub(super) struct Sources<'a> {

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 pub(super) use dataset::text_key as short_hash;
 use dataset::{KeyMap, Split, SplitPlan};
 
-use crate::Skipped;
 use crate::presets::SourceItem;
+use messages::Skipped;
 
 /// Contradictions that an error shows.
 const MAX_SHOWN: usize = 3;

@@ -7,9 +7,9 @@ use radiograph::{Phantom, encode_png_u8, write_png_u8};
 
 use super::ending::SKIPPED_FILE;
 use super::*;
-use crate::Skipped;
 use crate::compare::Shared;
-use crate::progress::Silent;
+use messages::Silent;
+use messages::Skipped;
 
 mod corners;
 mod growing;

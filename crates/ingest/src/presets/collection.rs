@@ -19,9 +19,9 @@ use walkdir::WalkDir;
 use super::labels::{State, Words};
 use super::rows::{Join, Joined, Row, find};
 use super::{About, Items, Preset, RawPixels};
-use crate::Skipped;
 use crate::archive::{Archives, is_named_like_one};
 use crate::tables::filled;
+use messages::Skipped;
 use reader::{Reader, Tally, image_files};
 
 /// How far below the given folder the collection's own is looked for, and among how many files and folders: `wget`

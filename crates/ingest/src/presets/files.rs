@@ -8,8 +8,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::dicomdir::{self, Directory};
 use super::{Items, SourceItem};
-use crate::Skipped;
 use crate::archive::{Archive, Archives, FileSource, is_hidden, joined, os_text, text_below};
+use messages::Skipped;
 
 /// A file that was met.
 struct Met {

@@ -19,9 +19,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use dataset::Split;
 
-use crate::Skipped;
 use crate::archive::{Archives, FileSource};
 use collections::COLLECTIONS;
+use messages::Skipped;
 
 pub use folder::Folder;
 pub use kermany::Kermany;

@@ -20,11 +20,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Items, Preset, SourceItem};
-use crate::Skipped;
 use crate::archive::Archives;
 use crate::tables::{BadRow, TableReader, TableRow};
 use columns::Positions;
 use joining::{Image, Tally};
+use messages::Skipped;
 use survey::{Survey, key};
 
 /// Which columns hold what. A column that is not named is looked for under the usual names (upper and lower case,

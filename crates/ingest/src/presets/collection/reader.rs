@@ -12,12 +12,12 @@ use walkdir::WalkDir;
 use super::super::labels::{self, Meaning, State, States, VOCABULARY, Words};
 use super::super::rows::{Header, Joined, Row, find, open_table};
 use super::{Collection, Image, Labels, Official, Rows, View, view_name};
-use crate::Skipped;
 use crate::archive::{Archives, FileSource, is_hidden, os_text, text_below};
 use crate::notes::Count;
 use crate::presets::SourceItem;
 use crate::spelling::{Folders, only, spellings};
 use crate::tables::{filled, identifier};
+use messages::Skipped;
 
 /// Names of files that are taken for images when those that no table knows are counted.
 const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "dcm", "dicom", "img", "gif"];

@@ -11,11 +11,11 @@ use dataset::{Dataset, ManifestRow, Split, SplitPlan};
 use radiograph::encode_png_u8;
 
 use super::super::{Columns, open};
-use crate::Skipped;
 use crate::archive::Archives;
 use crate::prepare::tests::jpeg_of_blocks;
 use crate::prepare::{self, CollectionSource, PrepareConfig, PrepareSummary};
-use crate::progress::Silent;
+use messages::Silent;
+use messages::Skipped;
 
 mod kaggle;
 mod mimic_stanford;

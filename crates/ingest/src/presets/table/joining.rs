@@ -6,10 +6,10 @@ use dataset::Split;
 
 use super::columns::Positions;
 use super::paths::{Paths, without_root};
-use crate::Skipped;
 use crate::notes::Count;
 use crate::presets::{SourceItem, State};
 use crate::tables::{TableRow, Value, filled, identifier, value, whole_number};
+use messages::Skipped;
 
 /// What a column of labels holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
