@@ -138,7 +138,7 @@ fn check(config: &DemoConfig) -> Result<()> {
     ensure!(config.num_phantoms >= 40, "the number of phantoms is {}; draw at least 40", config.num_phantoms);
     ensure!(config.autoencoder_images > 0, "the autoencoder cannot be trained on 0 images; give at least 1");
     let expected = autoencoder::recipe(config)?.network.latent_channels;
-    let channels = config.recipe.unet.in_channels;
+    let channels = config.recipe.network.interface().in_channels;
     ensure!(
         channels == expected,
         "the recipe wants latents of {channels} channels, the demonstration's autoencoder gives {expected}; choose \

@@ -13,8 +13,8 @@ use metrics::{
     LogisticRegression, PrincipalComponents, Rows, Standardiser, area_under_curve, bootstrap_interval, vote_shares,
 };
 use nets::autoencoder::Autoencoder;
+use nets::encoder::Encoder;
 use nets::init::{Initialisation, randomise};
-use nets::vit::Vit;
 use serde::{Deserialize, Serialize};
 
 use super::reduced_side;
@@ -117,8 +117,8 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
     if let Some(autoencoder) = &autoencoder {
         encode::check_divisible(dataset.image_size(), autoencoder.downsampling_factor())?;
     }
-    let encoder = Vit::load(&folder, device)?;
-    let dim = encoder.config().hidden_size;
+    let encoder = Encoder::load(&folder, device)?;
+    let dim = encoder.dim();
     let random = |deviation: f64, positions: f64| {
         let start = Initialisation::TruncatedNormal(deviation as f32);
         randomise(encoder.config().init(device), start, config.seed).with_scaled_positions(positions / deviation)
@@ -126,7 +126,7 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
     // DINO's start, and the one that the built-in recipe takes: there even an untrained network tells images apart.
     let (published, wide) = (random(0.02, 0.02), random((dim as f64).sqrt().recip(), 2.0));
     let size = dataset.image_size();
-    let embed = |network: &Vit, pictures: &[u8]| {
+    let embed = |network: &Encoder, pictures: &[u8]| {
         let images = encoder.preprocessing().apply(pictures, size, size, device)?;
         to_host(network.forward(images).class_token())
     };

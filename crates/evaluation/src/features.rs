@@ -13,9 +13,9 @@ use dataset::{Dataset, TensorSpec};
 use messages::Progress;
 use nets::{
     Checkpoint,
+    encoder::Encoder,
     features::{DenseNet, DenseNetConfig, Inception, inception_input, xrv_input},
     init::{Initialisation, randomise},
-    vit::Vit,
 };
 use serde::{Deserialize, Serialize};
 use stages::model::network_of;
@@ -295,7 +295,7 @@ impl FeatureNetwork {
     /// A file that is damaged or of another network.
     pub fn load(&self, device: &Device) -> Result<LoadedFeatures> {
         Ok(LoadedFeatures(match &self.source {
-            Source::Encoder(folder) => Loaded::Encoder(Box::new(Vit::load(folder, device)?)),
+            Source::Encoder(folder) => Loaded::Encoder(Box::new(Encoder::load(folder, device)?)),
             Source::File(published, path) => Loaded::Published(published.load(path, device)?),
             Source::Made(_, network) => Loaded::Published(network.clone()),
         }))
@@ -308,7 +308,7 @@ pub struct LoadedFeatures(Loaded);
 
 #[derive(Debug)]
 enum Loaded {
-    Encoder(Box<Vit>),
+    Encoder(Box<Encoder>),
     Published(PublishedNetwork),
 }
 
@@ -316,7 +316,7 @@ impl LoadedFeatures {
     /// Length of a feature.
     pub fn dim(&self) -> usize {
         match &self.0 {
-            Loaded::Encoder(encoder) => encoder.config().hidden_size,
+            Loaded::Encoder(encoder) => encoder.dim(),
             Loaded::Published(network) => match network {
                 PublishedNetwork::Xrv(network) => network.dim(),
                 PublishedNetwork::Inception(network) => network.dim(),

@@ -2,9 +2,9 @@
 //! Self-Supervised Vision Transformers", section 3.1 and appendix C). After training the head is thrown away.
 
 use crate::{
+    encoder::{Encoder, EncoderConfig},
     init::{Initialisation, randomise},
     layers::Linear,
-    vit::{Vit, VitConfig},
 };
 use burn::{
     module::Module,
@@ -42,15 +42,15 @@ impl Default for DinoHeadConfig {
 #[derive(Module, Debug)]
 pub struct DinoNetwork {
     /// What remains after training.
-    pub encoder: Vit,
+    pub encoder: Encoder,
     /// What the loss looks at.
     pub head: DinoHead,
 }
 
 impl DinoNetwork {
     /// A fresh network: truncated normal weights of deviation 0.02, as in DINO's code; the prototypes uniform.
-    pub fn new(encoder: &VitConfig, head: &DinoHeadConfig, seed: u64, device: &Device) -> Self {
-        let network = Self { encoder: encoder.init(device), head: DinoHead::new(encoder.hidden_size, head, device) };
+    pub fn new(encoder: &EncoderConfig, head: &DinoHeadConfig, seed: u64, device: &Device) -> Self {
+        let network = Self { encoder: encoder.init(device), head: DinoHead::new(encoder.dim(), head, device) };
         let mut network = randomise(network, Initialisation::TruncatedNormal(0.02), seed);
         // Only their directions count; their length decides how fast they turn.
         network.head.last_layer = randomise(network.head.last_layer, Initialisation::FanInUniform, seed);

@@ -4,8 +4,10 @@
 //! layout in memory (channels-last, see `kernels`). Nothing here asks which device it runs on.
 
 pub mod autoencoder;
+pub mod backbone;
 pub mod classifier;
 pub mod dino;
+pub mod encoder;
 pub mod features;
 pub mod init;
 pub mod layers;

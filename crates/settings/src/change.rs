@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::reader::{Problem, Reason, UNKNOWN, read, read_first};
 use super::sentence::{did_you_mean, sentence};
 use super::tree::{each_table, get, paths, put, remove, value_at};
-use super::words::{nearest_all, same_word};
+use super::words::{EARLIER, nearest_all, same_word};
 
 /// Spellings in one tree that are put right before something else must be wrong.
 const MOST_SPELLINGS: usize = 1000;
@@ -90,8 +90,14 @@ fn respell(tree: &mut Table, problem: &Problem) -> bool {
             each_table(tree, &problem.path, &mut |table| {
                 if !changed
                     && !table.contains_key(right)
-                    && let Some(value) = table.remove(key)
+                    && let Some(mut value) = table.remove(key)
                 {
+                    if let Value::Table(section) = &mut value
+                        && let Some((_, _, kind)) = EARLIER.iter().find(|(earlier, ..)| earlier == key)
+                        && !section.contains_key("kind")
+                    {
+                        section.insert("kind".to_owned(), (*kind).into());
+                    }
                     table.insert(right.to_owned(), value);
                     changed = true;
                 }

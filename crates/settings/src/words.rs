@@ -22,9 +22,19 @@ fn plain(name: &str) -> String {
     SPELLINGS.iter().fold(name, |name, (british, american)| name.replace(british, american))
 }
 
-/// The known name that `typed` is in another spelling.
+/// Sections that had another name in earlier releases: the earlier name, the present one, and what kind of thing the
+/// earlier section always was.
+pub(super) const EARLIER: [(&str, &str, &str); 1] = [("unet", "network", "unet")];
+
+/// The known name that `typed` is in another spelling, or was in an earlier release.
 pub fn same_word<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    known.iter().find(|name| **name == typed || plain(name) == plain(typed)).copied()
+    let same = |name: &&&str| **name == typed || plain(name) == plain(typed);
+    let renamed = || EARLIER.iter().find(|(earlier, now, _)| *earlier == typed && known.contains(now));
+    known
+        .iter()
+        .find(same)
+        .copied()
+        .or_else(|| known.iter().find(|name| Some(**name) == renamed().map(|r| r.1)).copied())
 }
 
 /// The words among `known` that `typed` was probably meant to be, all at one distance: at most a third of its letters are

@@ -10,7 +10,7 @@ use dataset::TensorToWrite;
 use files::outputs;
 use messages::Progress;
 use messages::Skipped;
-use nets::vit::Vit;
+use nets::encoder::Encoder;
 use radiograph::{DecodeOptions, Fit, Radiograph};
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -88,9 +88,9 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
         "there is nothing to embed where `{}` should be; name pictures or folders",
         config.images[0].display()
     );
-    let encoder = Vit::load(&encoder_path, device)?;
+    let encoder = Encoder::load(&encoder_path, device)?;
 
-    let mut embedded = Embedded { dim: encoder.config().hidden_size, ..Embedded::default() };
+    let mut embedded = Embedded { dim: encoder.dim(), ..Embedded::default() };
     progress.begin("embedding", paths.len() as u64, "images");
     for chunk in paths.chunks(config.batch_size) {
         let decoded: Vec<Result<Prepared, String>> =
@@ -162,11 +162,11 @@ struct Prepared {
     size: [usize; 2],
 }
 
-fn prepare(path: &Path, encoder: &Vit, fit: EmbedFit) -> Result<Prepared, String> {
+fn prepare(path: &Path, encoder: &Encoder, fit: EmbedFit) -> Result<Prepared, String> {
     let picture =
         radiograph::decode_file(path, &DecodeOptions::default()).map_err(|error| error.reason().to_string())?;
     let prepared = to_bytes(&picture, fit);
-    let patch_size = encoder.config().patch_size;
+    let patch_size = encoder.config().patch_size();
     let [height, width] = encoder.preprocessing().output_size(prepared.size);
     if height.min(width) < patch_size {
         return Err(format!(
@@ -206,7 +206,7 @@ struct Embedded {
 }
 
 impl Embedded {
-    fn add(&mut self, encoder: &Vit, batch: Vec<(&Path, Prepared)>, device: &Device) -> Result<()> {
+    fn add(&mut self, encoder: &Encoder, batch: Vec<(&Path, Prepared)>, device: &Device) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -244,14 +244,14 @@ mod tests {
     use super::*;
     use messages::Silent;
     use nets::{
+        encoder::{EncoderConfig, Size},
         init::{Initialisation, randomise},
-        vit::VitConfig,
     };
 
-    fn encoder(folder: &Path) -> Vit {
-        let config = VitConfig { num_hidden_layers: 1, ..VitConfig::tiny(8, 32) };
+    fn encoder(folder: &Path) -> Encoder {
+        let config = EncoderConfig::vit(Size::Tiny, 8, 32).with_num_layers(1);
         let encoder = randomise(config.init(&Device::flex()), Initialisation::TruncatedNormal(0.02), 1);
-        encoder.save(folder).unwrap();
+        encoder.save(folder, false).unwrap();
         encoder
     }
 

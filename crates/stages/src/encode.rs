@@ -11,8 +11,8 @@ use dataset::{AtomicFolder, Dataset, EncodingsInfo, EncodingsReader, TensorSpec}
 use messages::Progress;
 use nets::{
     autoencoder::Autoencoder,
+    encoder::{Encoder, EncoderConfig, Resize, Size},
     init::{Initialisation, randomise},
-    vit::{Resize, Vit, VitConfig},
 };
 use networks::{Encoding, Named, Networks};
 use serde::{Deserialize, Serialize};
@@ -146,7 +146,7 @@ pub fn embeddings_for(
         }
     }
     let named = Named { folder: existing_folder(folder.to_path_buf(), "encoder")?, name: name_of(EMBEDDINGS, folder) };
-    let encoding = named.open(dataset, |folder| Ok(Vit::load(folder, device)?))?;
+    let encoding = named.open(dataset, |folder| Ok(Encoder::load(folder, device)?))?;
     progress.say("the dataset lacks embeddings by this encoder; making them first");
     Ok(Embeddings::new(embeddings(dataset, encoding, 8, device, progress)?.reader))
 }
@@ -280,7 +280,7 @@ fn latents(
 
 fn embeddings(
     dataset: &Dataset,
-    encoding: Encoding<Vit>,
+    encoding: Encoding<Encoder>,
     batch_size: usize,
     device: &Device,
     progress: &dyn Progress,
@@ -292,7 +292,7 @@ fn embeddings(
     say_how_images_were_fitted(dataset, &encoder, &folder, progress);
     let size = dataset.image_size();
     let config = encoder.config();
-    let specs = [TensorSpec::new("embeddings", [1 + config.num_register_tokens, config.hidden_size])];
+    let specs = [TensorSpec::new("embeddings", [config.num_global_tokens(), config.dim()])];
     let encode = |pictures: &[u8]| -> Result<Vec<Vec<f32>>> {
         let images = encoder.preprocessing().apply(pictures, size, size, device)?;
         Ok(vec![to_host(encoder.forward(images).global_tokens(true))?])
@@ -303,7 +303,7 @@ fn embeddings(
 
 /// `prepare` made the images square. Says so where a published encoder's own preprocessing does something else with
 /// images that are not: transformers would give other embeddings for their files.
-fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Vit, folder: &Path, progress: &dyn Progress) {
+fn say_how_images_were_fitted(dataset: &Dataset, encoder: &Encoder, folder: &Path, progress: &dyn Progress) {
     let is_padded = dataset.info().preparation.get("fit").and_then(|fit| fit.as_str()) == Some("pad");
     // Encoders of a model, a run of pre-training, or the dataset itself saw padded images before.
     let is_own = folder.parent().is_some_and(|parent| {
@@ -361,16 +361,17 @@ fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Resu
         image_size.is_multiple_of(patch),
         "a random encoder with patches of {patch} px does not fit images of {image_size} px; choose a divisor"
     );
-    let config = match size {
-        "tiny" => VitConfig::tiny(patch, image_size),
-        "small" => VitConfig::small(patch, image_size),
-        "base" => VitConfig::base(patch, image_size),
+    let preset = match size {
+        "tiny" => Size::Tiny,
+        "small" => Size::Small,
+        "base" => Size::Base,
         _ => bail!(wrong()),
     };
+    let config = EncoderConfig::vit(preset, patch, image_size);
     let folder = dataset.dir().join("networks").join(format!("random-vit-{size}-{patch}"));
     // Written last.
     if !folder.join("config.json").is_file() {
-        randomise(config.init(device), Initialisation::TruncatedNormal(0.02), 0).save(&folder)?;
+        randomise(config.init(device), Initialisation::TruncatedNormal(0.02), 0).save(&folder, false)?;
     }
     Ok(folder)
 }

@@ -21,8 +21,7 @@ use diffusion::{
 use nets::{
     Checkpoint, HostTensor,
     autoencoder::Autoencoder,
-    init::{Initialisation, randomise},
-    unet::{UNet, UNetConfig},
+    backbone::{Backbone, BackboneConfig},
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -31,11 +30,11 @@ use training::tensors::{from_host, to_host};
 /// Version of the model folder. Version 1 had other names in `model.json`; it is read.
 pub const MODEL_VERSION: u32 = 2;
 
-/// The trained part: a UNet and the condition that stands for "none".
+/// The trained part: a network and the condition that stands for "none".
 #[derive(Module, Debug)]
 pub struct Denoiser {
     /// Predicts what [`Prediction`] says.
-    pub unet: UNet,
+    pub backbone: Backbone,
     /// `[tokens, dim]`
     pub null_condition: Param<Tensor<2>>,
 }
@@ -45,10 +44,11 @@ impl Denoiser {
     ///
     /// # Errors
     /// A configuration that no network can have.
-    pub fn new(config: &UNetConfig, num_tokens: usize, seed: u64, device: &Device) -> Result<Self> {
-        let unet = randomise(config.init(device)?, Initialisation::FanInUniform, seed);
-        let null_condition = Param::from_tensor(Tensor::zeros([num_tokens, config.cross_attention_dim], device));
-        Ok(Self { unet, null_condition })
+    pub fn new(config: &BackboneConfig, num_tokens: usize, seed: u64, device: &Device) -> Result<Self> {
+        let backbone = config.init(seed, device)?;
+        let dim = config.interface().condition_dim;
+        let null_condition = Param::from_tensor(Tensor::zeros([num_tokens, dim], device));
+        Ok(Self { backbone, null_condition })
     }
 
     /// The network's output.
@@ -57,7 +57,7 @@ impl Denoiser {
     /// - noisy, result: `[batch, height, width, channels]`
     /// - timesteps: `[batch]`
     pub fn forward(&self, noisy: Tensor<4>, timesteps: Tensor<1>, condition: Condition) -> Tensor<4> {
-        self.unet.forward(noisy, timesteps, condition.into_tensor())
+        self.backbone.forward(noisy, timesteps, condition.into_tensor())
     }
 
     /// The null condition once for each image.
@@ -159,7 +159,8 @@ impl Model {
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         let folder = folder_of(path)?;
         let info = read_info(&folder)?;
-        let unet = UNet::load(&folder.join("unet"), device)?;
+        let network = backbone_folder(&folder);
+        let backbone = Backbone::load(&network, device)?;
         let null_path = folder.join("null_condition.safetensors");
         let null_condition = Checkpoint::open(&null_path)?.read("null_condition")?;
         let [tokens, dim] = info.condition_shape;
@@ -171,8 +172,8 @@ impl Model {
             null_path.display()
         );
         let null_condition = Param::from_tensor(from_host(null_condition.values, [tokens, dim], device));
-        let fingerprint = dataset::fingerprint(folder.join("unet"))?;
-        Ok(Self { info, denoiser: Denoiser { unet, null_condition }, folder, fingerprint })
+        let fingerprint = dataset::fingerprint(network)?;
+        Ok(Self { info, denoiser: Denoiser { backbone, null_condition }, folder, fingerprint })
     }
 
     /// The frozen autoencoder.
@@ -204,6 +205,13 @@ pub fn folder_of(path: &Path) -> Result<PathBuf> {
         );
     }
     bail!("this is neither a run nor a model folder (it holds no model.json): {}", path.display())
+}
+
+/// The folder of a model that holds its denoising network.
+fn backbone_folder(model: &Path) -> PathBuf {
+    let mut folders = Backbone::FOLDERS.iter().map(|name| model.join(name));
+    // Where there is none, reading the first one says so.
+    folders.clone().find(|folder| folder.is_dir()).or_else(|| folders.next()).unwrap_or_else(|| model.to_path_buf())
 }
 
 /// The frozen network that `path` means for a stage that needs one as `encoder` or `autoencoder`: the folder itself, that
@@ -267,8 +275,7 @@ pub fn write(
     autoencoder: &Path,
     encoder: &Path,
 ) -> Result<()> {
-    let unet = folder.join("unet");
-    if half { denoiser.unet.save_half(&unet) } else { denoiser.unet.save(&unet) }?;
+    denoiser.backbone.save(&folder.join(denoiser.backbone.folder_name()), half)?;
     let null_condition = denoiser.null_condition.val();
     let shape = null_condition.dims().to_vec();
     let mut checkpoint = Checkpoint::default();

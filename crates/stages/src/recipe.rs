@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use diffusion::{LossWeighting, Preconditioning, Prediction, Sampler, ScheduleConfig, StepSpacing, TimeDistribution};
-use nets::unet::UNetConfig;
+use nets::backbone::BackboneConfig;
 use serde::{Deserialize, Serialize};
 use settings::{self, Settings};
 use training::{Clock, OptimiserRecipe};
@@ -36,8 +36,8 @@ pub struct Recipe {
     /// Defaults of generation: sample grids during training, and the exported model.
     #[serde(default)]
     pub sampling: SamplingRecipe,
-    /// The network, in the names of diffusers' `UNet2DConditionModel`.
-    pub unet: UNetConfig,
+    /// The denoising network. Recipes of earlier releases have a section `unet` instead.
+    pub network: BackboneConfig,
 }
 
 /// See [`Recipe::data`].
@@ -55,7 +55,7 @@ pub struct DataRecipe {
     #[serde(default = "yes")]
     pub standardise_latents: bool,
     /// Take the network's latent channels and width of the condition from the dataset's encodings instead of the section
-    /// `unet`, so that one recipe serves any autoencoder and encoder. Default false.
+    /// `network`, so that one recipe serves any autoencoder and encoder. Default false.
     #[serde(default)]
     pub fit_network: bool,
 }
@@ -235,9 +235,7 @@ impl Settings for Recipe {
         self.training.num_fidelity_images = given.training.num_fidelity_images;
         if self.data.fit_network && given.data.fit_network {
             // They follow from the encodings, by which a run knows its own.
-            self.unet.in_channels = given.unet.in_channels;
-            self.unet.out_channels = given.unet.out_channels;
-            self.unet.cross_attention_dim = given.unet.cross_attention_dim;
+            self.network = self.network.with_interface(given.network.interface());
         }
         // A schedule that ends with the run is another one when the run has another length.
         if self.optimiser.final_learning_rate_ratio == 1.0 {
@@ -253,7 +251,7 @@ impl Settings for Recipe {
         self.ema.validate()?;
         diffusion::Guidance::new(self.sampling.guidance_scale).validate()?;
         preconditioning.schedule().sigmas(self.sampling.num_steps, self.sampling.spacing)?;
-        self.unet.validate()?;
+        self.network.validate()?;
         let ConditionRecipe { dropout, .. } = self.condition;
         ensure!((0.0..=1.0).contains(&dropout), "condition.dropout is {dropout}; it is a share, from 0 to 1");
         let size = self.data.image_size;

@@ -40,10 +40,25 @@ impl<M: Module> State<M> {
     /// # Errors
     /// Files that are missing or do not fit the network, with the remedy.
     pub fn load(folder: &Path, fresh: M) -> Result<Self> {
+        Self::load_renamed(folder, fresh, &|_| None)
+    }
+
+    /// As [`State::load`], where some parameters had other names when the checkpoint was written: `rename` gives the
+    /// present one.
+    ///
+    /// # Errors
+    /// Those of [`State::load`].
+    pub fn load_renamed(folder: &Path, fresh: M, rename: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let load = || -> Result<Self> {
             let state: StateFile = serde_json::from_slice(&std::fs::read(folder.join("state.json"))?)?;
-            let network = load_weights(fresh, &Checkpoint::open(&folder.join("weights.safetensors"))?)?;
-            let saved = Checkpoint::open(&folder.join("optimiser.safetensors"))?;
+            let weights = Checkpoint::open(&folder.join("weights.safetensors"))?;
+            let network =
+                load_weights(fresh, &weights.rename(|key| Some(rename(key).unwrap_or_else(|| key.to_owned()))))?;
+            // Keys are `part:parameter`.
+            let saved = Checkpoint::open(&folder.join("optimiser.safetensors"))?.rename(|key| {
+                let renamed = key.split_once(':').and_then(|(part, name)| Some(format!("{part}:{}", rename(name)?)));
+                Some(renamed.unwrap_or_else(|| key.to_owned()))
+            });
             let optimiser = Optimiser::from_checkpoint(&network, &saved, state.num_steps)?;
             Ok(Self { network, optimiser, images_seen: state.images_seen })
         };

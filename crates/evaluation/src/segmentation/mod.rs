@@ -22,7 +22,6 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, RunDir, Split};
 use diffusion::random;
-use nets::init::{Initialisation, randomise};
 use serde::{Deserialize, Serialize};
 
 use candidates::candidates;
@@ -276,7 +275,7 @@ fn rules(config: &SegmentationConfig) -> Vec<Rule> {
 /// The same network before it was trained: the control of what training did.
 fn with_random_weights(path: &std::path::Path, seed: u64, device: &Device) -> Result<Model> {
     let mut model = Model::open(path, device)?;
-    model.denoiser.unet = randomise(model.denoiser.unet.config().init(device)?, Initialisation::FanInUniform, seed);
+    model.denoiser.backbone = model.denoiser.backbone.config().init(seed, device)?;
     Ok(model)
 }
 

@@ -11,7 +11,7 @@ use super::{CheckpointRow, MaskedImage, RuleDice};
 use messages::Progress;
 use stages::model::{Denoiser, Model};
 use stages::segment::SegmenterSettings;
-use training::State;
+use stages::train::load_state;
 
 /// For each method that asks the UNet and each rule the settings that were best in the search, without filter, before
 /// training and on every checkpoint of a run.
@@ -42,7 +42,7 @@ pub(super) fn follow(
         followed.push((&one.family, one.rule, number));
     }
     let mut model = Model::open(run, bench.device)?;
-    let config = model.denoiser.unet.config().clone();
+    let config = model.denoiser.backbone.config();
     let [tokens, _dim] = model.info.condition_shape;
     let fresh = || Denoiser::new(&config, tokens, bench.config.seed, bench.device);
     let checkpoints = RunDir::open(run)?.checkpoints().list()?;
@@ -51,7 +51,7 @@ pub(super) fn follow(
         let (images_seen, denoiser) = match checkpoint {
             None => (0, fresh()?),
             Some(checkpoint) => {
-                let state = State::load(&checkpoint.path, fresh()?)?;
+                let state = load_state(&checkpoint.path, fresh()?)?;
                 (state.images_seen, state.averaged())
             }
         };

@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::Dataset;
-use nets::vit::Vit;
+use nets::encoder::Encoder;
 use stages::encode;
 use std::path::Path;
 use training::tensors;
@@ -18,7 +18,7 @@ use training::tensors;
 /// A frozen encoder.
 #[derive(Debug)]
 pub(super) struct Perception {
-    encoder: Vit,
+    encoder: Encoder,
     /// Of its folder.
     pub(super) fingerprint: String,
 }
@@ -40,8 +40,8 @@ impl Perception {
         }
         let folder = encode::encoder_folder(folder, dataset, autodiff)?;
         let folder = encode::existing_folder(folder, "encoder of the perceptual loss")?;
-        let encoder = Vit::load(&folder, autodiff)?.no_grad();
-        let (patch_size, size) = (encoder.config().patch_size, recipe.training_size());
+        let encoder = Encoder::load(&folder, autodiff)?.no_grad();
+        let (patch_size, size) = (encoder.config().patch_size(), recipe.training_size());
         ensure!(
             patch_size <= size,
             "the encoder's patches of {patch_size} px are larger than the training images of {size} px; take larger \

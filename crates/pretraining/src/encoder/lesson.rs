@@ -99,7 +99,9 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
     use kernels::AdamWStep;
-    use nets::{Checkpoint, HostTensor, dino::DinoHeadConfig, load_weights, vit::VitConfig, weights_of};
+    use nets::{
+        Checkpoint, HostTensor, dino::DinoHeadConfig, encoder::EncoderConfig, load_weights, vit::VitConfig, weights_of,
+    };
     use std::path::Path;
     use training::optimiser::Optimiser;
     use training::tensors::from_host;
@@ -140,7 +142,7 @@ mod tests {
         };
         let head =
             DinoHeadConfig { num_layers: 3, hidden_dim: 24, bottleneck_dim: 8, output_dim: 20, batch_norm: false };
-        let fresh = DinoNetwork::new(&vit, &head, 0, &device.clone().autodiff());
+        let fresh = DinoNetwork::new(&EncoderConfig::Vit(vit), &head, 0, &device.clone().autodiff());
         let mut student = load_weights(fresh, &part(&golden, "before.")).unwrap();
         let mut optimiser = Optimiser::new(&student);
         let read = |name: &str| golden.read(name).unwrap();

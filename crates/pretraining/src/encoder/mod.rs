@@ -29,10 +29,9 @@ use monitor::{Averages, Judge};
 use nets::{
     Checkpoint, HostTensor,
     dino::{DinoHead, DinoNetwork},
+    encoder::{Encoder, Preprocessing},
     init::{Initialisation, randomise},
-    load_weights,
-    vit::{Preprocessing, Vit, VitConfig},
-    weights_of,
+    load_weights, weights_of,
 };
 use radiograph::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -107,24 +106,14 @@ pub fn run(config: &PretrainEncoderConfig, device: &Device, progress: &dyn Progr
 }
 
 /// An encoder to start from.
-fn given_encoder(path: &Path, recipe: &EncoderRecipe, device: &Device) -> Result<Vit> {
-    let encoder = Vit::load(&network_of(path, "encoder")?, device)?.for_image_size(recipe.image_size);
-    let (given, wanted) = (encoder.config(), recipe.vit());
-    let shape = |vit: &VitConfig| {
-        format!(
-            "`{}`, {} wide, {} layers, {} heads, patches of {} px",
-            vit.architecture.model_type(),
-            vit.hidden_size,
-            vit.num_hidden_layers,
-            vit.num_attention_heads,
-            vit.patch_size
-        )
-    };
+fn given_encoder(path: &Path, recipe: &EncoderRecipe, device: &Device) -> Result<Encoder> {
+    let encoder = Encoder::load(&network_of(path, "encoder")?, device)?.for_image_size(recipe.image_size);
+    let (given, wanted) = (encoder.config(), recipe.encoder());
     ensure!(
-        VitConfig { layer_norm_eps: wanted.layer_norm_eps, ..given.clone() } == wanted,
+        given.has_shape_of(&wanted),
         "the encoder to start from ({}) has not the recipe's shape ({}); change the section `network` of the recipe: {}",
-        shape(given),
-        shape(&wanted),
+        given.summary(),
+        wanted.summary(),
         path.display()
     );
     Ok(encoder)
@@ -184,12 +173,12 @@ impl Student {
     fn begin(
         setting: Setting,
         checkpoint: Option<&Path>,
-        from: Option<Vit>,
+        from: Option<Encoder>,
         order: TrainingOrder,
         dataset: &Path,
     ) -> Result<Self> {
         let Setting { recipe, device, .. } = &setting;
-        let mut network = DinoNetwork::new(&recipe.vit(), &recipe.head, recipe.seed, &device.clone().autodiff());
+        let mut network = DinoNetwork::new(&recipe.encoder(), &recipe.head, recipe.seed, &device.clone().autodiff());
         let output_dim = recipe.head.output_dim;
         let (state, centre) = match checkpoint {
             None => {
@@ -211,7 +200,7 @@ impl Student {
                 (state, from_host(saved.values, [output_dim], device))
             }
         };
-        let averages = Averages::new(recipe.vit().hidden_size)?;
+        let averages = Averages::new(recipe.encoder().dim())?;
         // A handle of its own, since the thread outlives this call.
         let queue = ViewQueue::start(Dataset::open(dataset)?, order, recipe, state.images_seen)?;
         Ok(Self { state, centre, averages, queue, setting: Box::new(setting) })
@@ -321,9 +310,6 @@ impl Trainable for Student {
 
     fn export(&self, folder: &Path) -> Result<()> {
         let encoder = self.teacher().encoder.with_preprocessing(self.setting.preprocessing.clone());
-        if self.setting.recipe.network.half_precision {
-            return Ok(encoder.save_half(folder)?);
-        }
-        Ok(encoder.save(folder)?)
+        Ok(encoder.save(folder, self.setting.recipe.network.half_precision)?)
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, ManifestRow, Split};
 use diffusion::random;
 use metrics::{Moments, Rows, effective_rank, standard_deviation, weighted_votes};
-use nets::vit::{Preprocessing, Vit};
+use nets::encoder::{Encoder, Preprocessing};
 use std::collections::{BTreeMap, BTreeSet};
 use training::Mean;
 use training::tensors::to_host;
@@ -205,12 +205,12 @@ impl Judge {
     /// Images that cannot be read, a device that failed, embeddings that are not numbers.
     pub fn judge(
         &self,
-        encoder: &Vit,
+        encoder: &Encoder,
         preprocessing: &Preprocessing,
         dataset: &Dataset,
         device: &Device,
     ) -> Result<Vec<(String, f64)>> {
-        let dim = encoder.config().hidden_size;
+        let dim = encoder.dim();
         let embed = |rows: &[usize]| -> Result<Vec<f64>> {
             let mut values = Vec::with_capacity(rows.len() * dim);
             let size = dataset.image_size();

@@ -2,7 +2,8 @@
 
 use crate::Length;
 use anyhow::{Context, Result, bail, ensure};
-use nets::{dino::DinoHeadConfig, vit::VitConfig};
+use nets::dino::DinoHeadConfig;
+use nets::encoder::{EncoderConfig, Size};
 use radiograph::{Augmentation, ViewKind};
 use serde::{Deserialize, Serialize};
 use settings::Settings;
@@ -240,14 +241,14 @@ fn half_cosine(start: f64, end: f64, share: f64) -> f64 {
 
 impl EncoderRecipe {
     /// Shape of the encoder.
-    pub fn vit(&self) -> VitConfig {
+    pub fn encoder(&self) -> EncoderConfig {
         let NetworkRecipe { size, patch_size, num_layers, .. } = self.network;
-        let config = match size {
-            NetworkSize::Tiny => VitConfig::tiny(patch_size, self.image_size),
-            NetworkSize::Small => VitConfig::small(patch_size, self.image_size),
-            NetworkSize::Base => VitConfig::base(patch_size, self.image_size),
+        let size = match size {
+            NetworkSize::Tiny => Size::Tiny,
+            NetworkSize::Small => Size::Small,
+            NetworkSize::Base => Size::Base,
         };
-        VitConfig { num_hidden_layers: num_layers, ..config }
+        EncoderConfig::vit(size, patch_size, self.image_size).with_num_layers(num_layers)
     }
 
     fn share(&self, images_seen: u64) -> f64 {
@@ -303,7 +304,7 @@ impl Settings for EncoderRecipe {
     }
 
     fn validate(&self) -> Result<()> {
-        self.vit().validate().context("section `network`")?;
+        self.encoder().validate().context("section `network`")?;
         self.training.validate()?;
         if let Some(problem) = self.augmentation.problem() {
             bail!("augmentation.{problem}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, EncodingsReader};
-use nets::{autoencoder::Autoencoder, vit::Vit};
+use nets::{autoencoder::Autoencoder, encoder::Encoder};
 
 use super::{EMBEDDINGS, LATENTS, Made, check_divisible, embeddings, encoder_folder, latents, name_of};
 use crate::model::network_of;
@@ -56,7 +56,7 @@ impl Networks {
                 Ok(autoencoder)
             })
         });
-        let encoder = self.encoder.map(|named| named.open(dataset, |folder| Ok(Vit::load(folder, device)?)));
+        let encoder = self.encoder.map(|named| named.open(dataset, |folder| Ok(Encoder::load(folder, device)?)));
         Ok(OpenNetworks { autoencoder: autoencoder.transpose()?, encoder: encoder.transpose()? })
     }
 }
@@ -83,7 +83,7 @@ pub(super) enum Encoding<N> {
 /// Networks that are ready to encode.
 pub(super) struct OpenNetworks {
     autoencoder: Option<Encoding<Autoencoder>>,
-    encoder: Option<Encoding<Vit>>,
+    encoder: Option<Encoding<Encoder>>,
 }
 
 impl OpenNetworks {

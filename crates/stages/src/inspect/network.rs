@@ -5,8 +5,8 @@ use burn::{module::Module, tensor::Device};
 use nets::{
     Checkpoint,
     autoencoder::Autoencoder,
-    unet::UNet,
-    vit::{Architecture, Resize, Vit},
+    backbone::Backbone,
+    encoder::{Encoder, Resize},
 };
 use serde_json::{Map, Value};
 use std::{fs, path::Path};
@@ -32,7 +32,7 @@ pub(super) fn network(path: &Path) -> Option<Inspection> {
     };
     let text_of = |field: &str| fields.get(field).and_then(Value::as_str);
     match (text_of("_class_name"), text_of("model_type")) {
-        (Some("UNet2DConditionModel"), _) => unet(&mut inspection, path),
+        (Some("UNet2DConditionModel"), _) => backbone(&mut inspection, path),
         (Some("AutoencoderKL" | "AutoencoderTiny"), _) => autoencoder(&mut inspection, path),
         (None, Some("vit" | "dinov2" | "dinov2_with_registers")) => encoder(&mut inspection, path),
         (class, model_type) => {
@@ -96,29 +96,13 @@ fn has_weights(path: &Path) -> bool {
 }
 
 fn encoder(inspection: &mut Inspection, path: &Path) {
-    let Some(encoder) = inspection.check(Vit::load(path, &Device::flex())) else { return };
-    let config = encoder.config();
-    inspection.line(
-        "network",
-        match config.architecture {
-            Architecture::Vit => "vision transformer (ViT, DINO)",
-            Architecture::Dinov2 => "vision transformer (DINOv2)",
-            Architecture::Dinov2WithRegisters => "vision transformer (DINOv2 with registers)",
-        },
-    );
-    inspection.line("parameters", grouped(encoder.num_params()));
-    inspection.line(
-        "shape",
-        format!(
-            "{} blocks, {} heads, tokens of {}, patches of {} px at {} px, {} registers",
-            config.num_hidden_layers,
-            config.num_attention_heads,
-            config.hidden_size,
-            config.patch_size,
-            config.image_size,
-            config.num_register_tokens
-        ),
-    );
+    let Some(encoder) = inspection.check(Encoder::load(path, &Device::flex())) else { return };
+    for (name, value) in encoder.description() {
+        inspection.line(name, value);
+        if name == "network" {
+            inspection.line("parameters", grouped(encoder.num_params()));
+        }
+    }
     let preprocessing = encoder.preprocessing();
     let resize = match preprocessing.resize {
         None => "keeps the size".to_owned(),
@@ -149,13 +133,13 @@ fn autoencoder(inspection: &mut Inspection, path: &Path) {
     inspection.line("tensors", "all there, none too many, shapes fit");
 }
 
-fn unet(inspection: &mut Inspection, path: &Path) {
-    let Some(unet) = inspection.check(UNet::load(path, &Device::flex())) else { return };
-    inspection.line("network", "denoising UNet (UNet2DConditionModel)");
-    inspection.line("parameters", grouped(unet.num_params()));
-    let config = unet.config();
-    inspection.line("channels", format!("{} in, {} out", config.in_channels, config.out_channels));
-    inspection.line("levels", format!("{:?}", config.block_out_channels));
-    inspection.line("condition", format!("tokens of {}", config.cross_attention_dim));
+fn backbone(inspection: &mut Inspection, path: &Path) {
+    let Some(network) = inspection.check(Backbone::load(path, &Device::flex())) else { return };
+    for (name, value) in network.description() {
+        inspection.line(name, value);
+        if name == "network" {
+            inspection.line("parameters", grouped(network.num_params()));
+        }
+    }
     inspection.line("tensors", "all there, none too many, shapes fit");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use burn::tensor::Device;
-use nets::vit::VitConfig;
+use nets::encoder::{EncoderConfig, Size};
 use std::path::PathBuf;
 
 fn value<'a>(inspection: &'a Inspection, label: &str) -> &'a str {
@@ -12,8 +12,8 @@ fn value<'a>(inspection: &'a Inspection, label: &str) -> &'a str {
 
 fn encoder(folder: &Path) -> PathBuf {
     let path = folder.join("encoder");
-    let config = VitConfig { num_hidden_layers: 1, ..VitConfig::tiny(16, 32) };
-    config.init(&Device::flex()).save(&path).unwrap();
+    let config = EncoderConfig::vit(Size::Tiny, 16, 32).with_num_layers(1);
+    config.init(&Device::flex()).save(&path, false).unwrap();
     path
 }
 

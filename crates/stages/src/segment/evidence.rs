@@ -9,8 +9,8 @@ use diffusion::samplers::ddim_inversion;
 use diffusion::segment::{Aggregator, AttentionMaps, Grid};
 use diffusion::{Preconditioning, Schedule};
 use nets::autoencoder::Autoencoder;
-use nets::unet::Observation;
-use nets::vit::Vit;
+use nets::backbone::Observation;
+use nets::encoder::Encoder;
 use serde::{Deserialize, Serialize};
 
 use crate::encode;
@@ -118,7 +118,7 @@ pub struct Evidence {
 pub struct EvidenceReader<'a> {
     model: &'a Model,
     autoencoder: Autoencoder,
-    encoder: Option<Vit>,
+    encoder: Option<Encoder>,
     preconditioning: Preconditioning,
     settings: PassSettings,
     wanted: Wanted,
@@ -132,7 +132,7 @@ impl<'a> EvidenceReader<'a> {
         let preconditioning = model.info.preconditioning()?;
         settings.check(&preconditioning)?;
         let needs_encoder = wanted.patches || settings.condition == PassCondition::Own;
-        let encoder = needs_encoder.then(|| Vit::load(&model.folder.join("encoder"), device)).transpose()?;
+        let encoder = needs_encoder.then(|| Encoder::load(&model.folder.join("encoder"), device)).transpose()?;
         let autoencoder = model.autoencoder(device)?;
         Ok(Self { model, autoencoder, encoder, preconditioning, settings: settings.clone(), wanted, seed })
     }
@@ -153,7 +153,7 @@ impl<'a> EvidenceReader<'a> {
         if let (true, Some(encoder)) = (self.wanted.patches, &self.encoder) {
             let images = encoder.preprocessing().apply(pictures, size, size, device)?;
             let [_, height, width, _] = images.dims();
-            let patch = encoder.config().patch_size;
+            let patch = encoder.config().patch_size();
             let grid = Grid::new(height / patch, width / patch)?;
             let tokens = encoder.forward(images).patch_tokens();
             let [_batch, count, dim] = tokens.dims();
@@ -213,7 +213,7 @@ impl<'a> EvidenceReader<'a> {
         let nothing = self.model.denoiser.null_conditions(batch).into_tensor();
         let mut denoise = |noisy: Tensor<4>, sigma: f64| {
             self.preconditioning.denoise(noisy, sigma, |input, timesteps| {
-                self.model.denoiser.unet.forward(input, timesteps, nothing.clone())
+                self.model.denoiser.backbone.forward(input, timesteps, nothing.clone())
             })
         };
         ddim_inversion(&mut denoise, clean, &sigmas)
@@ -252,20 +252,17 @@ struct Sums {
 
 impl Sums {
     fn add_pass(&mut self, model: &Model, input: Tensor<4>, timesteps: Tensor<1>, condition: Tensor<3>) -> Result<()> {
-        let unet = &model.denoiser.unet;
-        // The block before the finest, whose result is as fine as the finest already.
-        let block = unet.config().block_out_channels.len().saturating_sub(2);
         let mut outcome = Ok(());
-        unet.forward_observed(input, timesteps, condition, &mut |observation| {
+        model.denoiser.backbone.forward_observed(input, timesteps, condition, &mut |observation| {
             if outcome.is_ok() {
-                outcome = self.add(observation, block);
+                outcome = self.add(observation);
             }
         });
         self.passes += 1;
         outcome
     }
 
-    fn add(&mut self, observation: Observation, block: usize) -> Result<()> {
+    fn add(&mut self, observation: Observation) -> Result<()> {
         let plus = |sum: &mut Vec<f32>, values: Vec<f32>| sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
         match observation {
             Observation::Attention(map) if self.wanted.attention => {
@@ -276,7 +273,7 @@ impl Sums {
                     None => self.attention.push((grid, values)),
                 }
             }
-            Observation::UpBlock { index, features } if self.wanted.features && index == block => {
+            Observation::Features(features) if self.wanted.features => {
                 let [_batch, height, width, dim] = features.dims();
                 let values = to_host(features)?;
                 match &mut self.features {
@@ -293,7 +290,7 @@ impl Sums {
     /// A network without self-attention, maps that are not numbers.
     fn give(self, all: &mut [Evidence], finest: Grid) -> Result<()> {
         if self.wanted.attention {
-            ensure!(!self.attention.is_empty(), "the model's UNet has no self-attention; choose another method");
+            ensure!(!self.attention.is_empty(), "the model's network has no self-attention; choose another method");
             for (image, evidence) in all.iter_mut().enumerate() {
                 let mut aggregator = Aggregator::new(finest);
                 for (grid, sum) in &self.attention {

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, Split};
 use diffusion::random::{self, Purpose};
 use messages::Progress;
+use nets::backbone::Interface;
 use training::TrainingOrder;
 
 /// Training images on which means and standard deviations are measured: enough for four digits.
@@ -72,9 +73,9 @@ pub fn fitted(recipe: &Recipe, encoded: &EncodedDataset) -> Result<Recipe> {
     let mut recipe = recipe.clone();
     if recipe.data.fit_network {
         let [_, _, channels] = encoded.latent_shape()?;
-        recipe.unet.in_channels = channels;
-        recipe.unet.out_channels = channels;
-        recipe.unet.cross_attention_dim = encoded.embeddings.shape()[1];
+        let condition_dim = encoded.embeddings.shape()[1];
+        recipe.network =
+            recipe.network.with_interface(Interface { in_channels: channels, out_channels: channels, condition_dim });
     }
     Ok(recipe)
 }
@@ -85,20 +86,18 @@ pub fn fitted(recipe: &Recipe, encoded: &EncodedDataset) -> Result<Recipe> {
 /// Latents or embeddings of another width than the network's.
 pub fn check_encodings(encoded: &EncodedDataset, recipe: &Recipe) -> Result<()> {
     let [_, _, channels] = encoded.latent_shape()?;
-    let unet = &recipe.unet;
+    let Interface { in_channels, out_channels, condition_dim } = recipe.network.interface();
+    let [in_name, out_name, dim_name] = recipe.network.interface_names();
     ensure!(
-        channels == unet.in_channels && channels == unet.out_channels,
-        "the autoencoder has {channels} latent channels, the recipe's network {} in and {} out; \
-         set `unet.in_channels` and `unet.out_channels` to {channels}, or use another autoencoder",
-        unet.in_channels,
-        unet.out_channels
+        channels == in_channels && channels == out_channels,
+        "the autoencoder has {channels} latent channels, the recipe's network {in_channels} in and {out_channels} out; \
+         set `network.{in_name}` and `network.{out_name}` to {channels}, or use another autoencoder"
     );
     let [_, dim] = encoded.embeddings.shape();
     ensure!(
-        dim == unet.cross_attention_dim,
-        "the encoder's embeddings have {dim} dimensions, the recipe's network expects {}; \
-         set `unet.cross_attention_dim` to {dim}, or use another encoder",
-        unet.cross_attention_dim
+        dim == condition_dim,
+        "the encoder's embeddings have {dim} dimensions, the recipe's network expects {condition_dim}; \
+         set `network.{dim_name}` to {dim}, or use another encoder"
     );
     Ok(())
 }

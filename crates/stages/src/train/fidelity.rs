@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use dataset::{Dataset, Split};
 use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance};
-use nets::{autoencoder::Autoencoder, vit::Vit};
+use nets::{autoencoder::Autoencoder, encoder::Encoder};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -87,7 +87,7 @@ impl FidelityCheck {
         let [tokens, dim] = info.condition_shape;
         // Loaded for the occasion, as for the sample grids.
         let (autoencoder, encoder) =
-            (Autoencoder::load(&self.networks[0], device)?, Vit::load(&self.networks[1], device)?);
+            (Autoencoder::load(&self.networks[0], device)?, Encoder::load(&self.networks[1], device)?);
         let mut features = Vec::new();
         let images: Vec<u64> = (0..self.num_images as u64).collect();
         for (indices, embeddings) in images.chunks(BATCH_SIZE).zip(self.embeddings.chunks(BATCH_SIZE * tokens * dim)) {

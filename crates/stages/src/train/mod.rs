@@ -91,11 +91,11 @@ pub fn run(config: &TrainConfig, device: &Device, progress: &dyn Progress) -> Re
     let data = TrainingData::open(&dataset, &encoded, recipe, progress)?;
     let info = data.model_info(&encoded, recipe)?;
     let autodiff = device.clone().autodiff();
-    let fresh = Denoiser::new(&recipe.unet, info.condition_shape[0], recipe.seed, &autodiff)?;
+    let fresh = Denoiser::new(&recipe.network, info.condition_shape[0], recipe.seed, &autodiff)?;
     let state = match run_dir.checkpoints().latest()? {
         Some(found) if config.resume => {
             progress.say(&format!("continuing from {}", found.path.display()));
-            State::load(&found.path, fresh)?
+            load_state(&found.path, fresh)?
         }
         _ => State::new(fresh),
     };
@@ -125,6 +125,15 @@ impl run::Identity for Identity {
     fn describe(&self) -> String {
         format!("dataset {}, encodings {}", self.dataset, self.encodings)
     }
+}
+
+/// A denoiser in training, from the folder of a checkpoint; `fresh` gives the shape of the network.
+///
+/// # Errors
+/// Files that are missing or do not fit the network, with the remedy.
+pub fn load_state(checkpoint: &Path, fresh: Denoiser) -> Result<State<Denoiser>> {
+    // Checkpoints of earlier releases call the network after its only kind.
+    State::load_renamed(checkpoint, fresh, &|key| Some(format!("backbone.{}", key.strip_prefix("unet.")?)))
 }
 
 /// What a run trains with.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split, fingerprint_bytes};
-use nets::vit::Vit;
+use nets::encoder::Encoder;
 use radiograph::{Border, Grid};
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +130,7 @@ pub fn run(config: &ViewsConfig, device: &Device, progress: &dyn Progress) -> Re
             learned.len()
         ));
     } else {
-        let encoder = Vit::load(&folder, device)?;
+        let encoder = Encoder::load(&folder, device)?;
         orientation = orientation::check(config, &dataset, &cases, &learned, &encoder, device, progress)?;
     }
     let summary = ViewsSummary {

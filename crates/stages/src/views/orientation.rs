@@ -9,7 +9,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use dataset::Dataset;
 use metrics::{Limit, Share, bootstrap_interval_of_mean};
-use nets::vit::Vit;
+use nets::encoder::Encoder;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -95,11 +95,11 @@ pub(super) fn check(
     dataset: &Dataset,
     cases: &[Case],
     learned: &[usize],
-    encoder: &Vit,
+    encoder: &Encoder,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Vec<PoseCheck>> {
-    let eye = Eye { dataset, encoder, device, dim: encoder.config().hidden_size, batch_size: config.batch_size };
+    let eye = Eye { dataset, encoder, device, dim: encoder.dim(), batch_size: config.batch_size };
     let folds: Vec<usize> = learned.iter().map(|case| cases[*case].fold).collect();
 
     progress.begin("looking at turned, inverted and mirrored copies", learned.len() as u64, "images");
@@ -156,7 +156,7 @@ pub(super) fn check(
 /// Sees pictures as the frozen encoder does.
 struct Eye<'a> {
     dataset: &'a Dataset,
-    encoder: &'a Vit,
+    encoder: &'a Encoder,
     device: &'a Device,
     dim: usize,
     batch_size: usize,
