@@ -4,7 +4,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
 use crate::error::{Error, check_enough, check_share, check_size};
-use crate::resample::{Interval, draw, percentile_interval};
+use crate::resample::{Interval, percentile_interval};
 use crate::rows::Rows;
 
 /// Rows that meet at once.
@@ -104,11 +104,11 @@ pub fn kernel_distance_interval(
 }
 
 /// How often each row is drawn in each replicate, `[rows, replicates]`.
-fn draw_weights(num_rows: usize, num_replicates: usize, seed: u64, set: u64) -> Mat<f64> {
+fn draw_weights(num_rows: usize, num_replicates: usize, seed: u64, set: u16) -> Mat<f64> {
     let mut weights = Mat::zeros(num_rows, num_replicates);
     let mut positions = vec![0; num_rows];
     for replicate in 0..num_replicates {
-        draw(seed, set, replicate as u64, &mut positions);
+        random::draw_positions(seed, replicate as u64, Purpose::Bootstrap(set), &mut positions);
         let column = weights.col_as_slice_mut(replicate);
         positions.iter().for_each(|position| column[*position] += 1.0);
     }

@@ -36,15 +36,10 @@ fn assert_all_close(found: &[f64], expected: &[f64]) {
     found.iter().zip(expected).for_each(|(found, expected)| assert_close(*found, *expected));
 }
 
-/// Independent uniform numbers in -1..1 (SplitMix64), other ones for another start.
+/// Independent uniform numbers in -1..1, other ones for another start.
 fn noise(count: usize, start: u64) -> Vec<f64> {
-    let number = |index: u64| {
-        let word = (start << 32 | index).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((word ^ (word >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count as u64).map(number).collect()
+    let uniforms = random::uniforms(start, 0, random::Purpose::Other(0), count);
+    uniforms.into_iter().map(|uniform| 2.0 * uniform - 1.0).collect()
 }
 
 #[test]

@@ -26,7 +26,6 @@ mod overlay;
 mod perceptual;
 mod phantom;
 mod picture;
-mod random;
 mod reduce;
 mod refine;
 mod remark;
