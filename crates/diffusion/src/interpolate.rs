@@ -158,7 +158,7 @@ fn across(from: &[f64], direction: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, normal};
+    use random::{Purpose, normal};
     use burn::tensor::Device;
 
     fn embeddings(index: u64) -> Tensor<3> {

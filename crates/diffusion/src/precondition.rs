@@ -9,11 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
 use crate::loss::LossWeighting;
-use crate::random::{self, Purpose};
 use crate::schedule::{Path, Schedule};
 
 /// What a network's output means.

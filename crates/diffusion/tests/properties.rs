@@ -1,13 +1,14 @@
 //! What must hold for every schedule, prediction type and sampler, whatever the numbers.
 
 use burn::tensor::{Device, Tensor};
-use diffusion::random::{Purpose, normal_batch};
 use diffusion::samplers::{ddim, ddim_inversion};
 use diffusion::schedule::{Cosine, RectifiedFlow, ScaledLinear};
 use diffusion::{
+    normal_batch,
     Error, LossWeighting, Path, Preconditioning, Prediction, Sampler, Schedule, ScheduleConfig, StepSpacing,
     TimeDistribution,
 };
+use random::Purpose;
 
 fn scaled_linear(zero_terminal_snr: bool) -> ScheduleConfig {
     ScheduleConfig::ScaledLinear(ScaledLinear { zero_terminal_snr, ..ScaledLinear::default() })

@@ -6,6 +6,7 @@ use faer::{Accum, Mat, Par};
 use crate::error::{Error, check_enough, check_share, check_size};
 use crate::resample::{Interval, percentile_interval};
 use crate::rows::Rows;
+use random::Purpose;
 
 /// Rows that meet at once.
 const BLOCK_ROWS: usize = 256;
@@ -59,15 +60,15 @@ fn kernel_block(left: Rows<'_>, right: Rows<'_>) -> Mat<f64> {
     kernels
 }
 
-/// Percentile bootstrap interval of [`kernel_distance`]: rows of both sets are drawn with replacement, as by
-/// [`bootstrap_interval_of_two`](crate::bootstrap_interval_of_two).
+/// Percentile bootstrap interval of [`kernel_distance`]: rows of both sets are drawn with replacement,
+/// independently of one another.
 ///
 /// A pair of draws of one row is left out as a row's pair with itself is in the distance: a row is nearer to itself than
 /// any other, and to count such pairs would move all replicates upwards. A replicate weighs row `i`, drawn `w_i` times,
 /// by `w_i`, so that the kernel is evaluated once and not for each replicate. Memory: rows times replicates.
 ///
 /// # Errors
-/// As [`kernel_distance`] and [`bootstrap_interval_of_two`](crate::bootstrap_interval_of_two).
+/// As [`kernel_distance`] and [`bootstrap_interval`](crate::bootstrap_interval).
 pub fn kernel_distance_interval(
     a: Rows<'_>,
     b: Rows<'_>,

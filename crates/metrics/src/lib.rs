@@ -49,7 +49,7 @@ pub use probe::{LogisticRegression, PrincipalComponents, Standardiser};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
 pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
 pub use resample::{
-    Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two, quantile,
+    Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, quantile,
 };
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;

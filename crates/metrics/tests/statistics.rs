@@ -3,9 +3,10 @@
 
 use metrics::{
     Areas, Error, NullDistribution, Share, area_under_curve, areas_of_classes, areas_of_labels, bootstrap_interval,
-    bootstrap_interval_of_mean, bootstrap_interval_of_two, cliffs_delta, corrected_t_test, holm, mean_area,
+    bootstrap_interval_of_mean, cliffs_delta, corrected_t_test, holm, mean_area,
     paired_cohens_d, rank_biserial, wilcoxon_signed_rank,
 };
+use random::Purpose;
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -38,7 +39,7 @@ fn assert_all_close(found: &[f64], expected: &[f64]) {
 
 /// Independent uniform numbers in -1..1, other ones for another start.
 fn noise(count: usize, start: u64) -> Vec<f64> {
-    let uniforms = random::uniforms(start, 0, random::Purpose::Other(0), count);
+    let uniforms = random::uniforms(start, 0, Purpose::Other(0), count);
     uniforms.into_iter().map(|uniform| 2.0 * uniform - 1.0).collect()
 }
 
@@ -254,24 +255,13 @@ fn intervals_of_shares_are_those_of_scipy() {
 }
 
 #[test]
-fn two_sets_are_drawn_apart() {
-    // The variance of a difference of two independent means is the sum of theirs.
-    let (a, b) = (noise(200, 0), noise(150, 9000));
-    let mean = |values: &[f64], positions: &[usize]| {
-        positions.iter().map(|index| values[*index]).sum::<f64>() / positions.len() as f64
-    };
-    let difference = |first: &[usize], second: &[usize]| Some(mean(&a, first) - mean(&b, second));
-    let found = bootstrap_interval_of_two([200, 150], 20_000, 0.95, 1, difference).unwrap();
-    let variance = |values: &[f64]| {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64
-    };
-    let expected = 2.0 * 1.96 * (variance(&a) / 200.0 + variance(&b) / 150.0).sqrt();
+fn the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() {
+    let values = noise(200, 0);
+    let found = bootstrap_interval_of_mean(&values, 20_000, 0.95, 1).unwrap();
+    let mean = values.iter().sum::<f64>() / 200.0;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 200.0;
+    let expected = 2.0 * 1.96 * (variance / 200.0).sqrt();
     assert!((found.high - found.low - expected).abs() < 0.03 * expected, "{found:?} {expected}");
-    // Sets of one size do not follow each other.
-    let same = |first: &[usize], second: &[usize]| Some(f64::from(u8::from(first == second)));
-    assert_eq!(bootstrap_interval_of_two([20, 20], 50, 0.95, 1, same).unwrap().high, 0.0);
-    assert!(matches!(bootstrap_interval_of_two([3, 0], 50, 0.95, 1, same), Err(Error::TooFew { .. })));
     assert!(matches!(bootstrap_interval_of_mean(&[f64::NAN], 50, 0.95, 1), Err(Error::NotFinite { .. })));
     assert!(matches!(bootstrap_interval_of_mean(&[], 50, 0.95, 1), Err(Error::TooFew { .. })));
     let one = bootstrap_interval_of_mean(&[2.0; 5], 50, 0.95, 1).unwrap();

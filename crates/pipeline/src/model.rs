@@ -19,7 +19,6 @@ use diffusion::{
     Guidance, Preconditioning, Prediction, ScheduleConfig,
     diffusers::SchedulerConfig,
     guided,
-    random::{self, Purpose},
 };
 use nets::{
     Checkpoint, HostTensor,
@@ -27,6 +26,7 @@ use nets::{
     init::{Initialisation, randomise},
     unet::{UNet, UNetConfig},
 };
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -360,7 +360,7 @@ pub fn sample(
     let schedule = preconditioning.schedule();
     let sigmas = schedule.sigmas(sampling.num_steps, sampling.spacing)?;
     let device = condition.device();
-    let noise = random::normal_batch(seed, indices, Purpose::InitialNoise, info.latent_shape, &device);
+    let noise = diffusion::normal_batch(seed, indices, Purpose::InitialNoise, info.latent_shape, &device);
     let noisy = schedule.initial(noise, sigmas[0]);
     let guidance = Guidance::new(sampling.guidance_scale);
     guidance.validate()?;
@@ -369,7 +369,7 @@ pub fn sample(
         preconditioning.denoise(noisy, sigma, |input, timesteps| denoiser.unet.forward(input, timesteps, condition))
     });
     let mut step_noise =
-        |step: usize| random::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
+        |step: usize| diffusion::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
     let latents = sampling.sampler.sample(schedule.path(), &mut denoise, noisy, &sigmas, &mut step_noise, &mut |_| {});
     Ok(info.latents.undo(latents))
 }

@@ -14,7 +14,6 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use metrics::{
     DEFAULT_NEIGHBOURS, FrechetEstimate, Moments, Neighbourhoods, Quality, Rows, frechet_estimate, frechet_estimate_to,
     intensity, kernel_distance, kernel_distance_interval,

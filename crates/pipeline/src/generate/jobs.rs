@@ -4,10 +4,8 @@ use super::{GenerateConfig, Strategy};
 use crate::{Skipped, encode::Embeddings};
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{Dataset, ManifestRow};
-use diffusion::{
-    interpolate::Interpolation,
-    random::{self, Purpose},
-};
+use diffusion::interpolate::Interpolation;
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, HashSet},

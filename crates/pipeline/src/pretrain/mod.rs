@@ -14,7 +14,6 @@ use crate::{
 };
 use anyhow::{Result, ensure};
 use dataset::{AtomicFolder, Dataset, Retention, RunDir, Split};
-use diffusion::random;
 use radiograph::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::{

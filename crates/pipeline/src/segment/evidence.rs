@@ -4,9 +4,9 @@
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::Dataset;
-use diffusion::random::{self, Purpose};
+use random::Purpose;
 use diffusion::samplers::ddim_inversion;
-use diffusion::segment::{Aggregator, AttentionMaps, Grid};
+use segmentation::{Aggregator, AttentionMaps, Grid};
 use diffusion::{Preconditioning, Schedule};
 use nets::autoencoder::Autoencoder;
 use nets::unet::Observation;
@@ -199,7 +199,7 @@ impl<'a> EvidenceReader<'a> {
                 let scale = self.preconditioning.coefficients(sigma).input_scale;
                 let input = if self.settings.noise_draws > 0 {
                     let (purpose, shape) = (Purpose::StepNoise(draw as u16), [height, width, channels]);
-                    let noise = random::normal_batch(self.seed, indices, purpose, shape, device);
+                    let noise = diffusion::normal_batch(self.seed, indices, purpose, shape, device);
                     schedule.path().noisy(clean.clone(), noise, sigma).mul_scalar(scale)
                 } else if self.settings.inversion_steps > 0 {
                     self.inverted(clean.clone(), timestep).mul_scalar(scale)

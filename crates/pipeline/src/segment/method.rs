@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use diffusion::segment::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
+use segmentation::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use metrics::segmentation::{BinaryMask, Connectivity, connected_components, otsu_threshold_u8};
 use serde::{Deserialize, Serialize};
 

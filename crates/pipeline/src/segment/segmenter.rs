@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::AtomicFolder;
-use diffusion::segment::{Grid, SoftMaps};
+use segmentation::{Grid, SoftMaps};
 use nets::{Checkpoint, HostTensor};
 use radiograph::guided_filter;
 use serde::{Deserialize, Serialize};

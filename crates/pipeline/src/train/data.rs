@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, EncodingsReader, Split};
-use diffusion::random::{self, Purpose};
+use random::Purpose;
 
 /// Training images on which means and standard deviations are measured: enough for four digits.
 const NUM_MEASURED: usize = 20_000;
@@ -265,7 +265,7 @@ impl TrainingData {
             latents: from_host(latents, [batch_size, height, width, channels], device),
             condition: from_host(condition, [batch_size, tokens, dim], device),
             keep: numbers.iter().map(|n| f32::from(!random::drops_condition(seed, *n, dropout))).collect(),
-            noise: random::normal_batch(seed, &numbers, Purpose::TrainingNoise, self.latent_shape, device),
+            noise: diffusion::normal_batch(seed, &numbers, Purpose::TrainingNoise, self.latent_shape, device),
             times: numbers.iter().map(|number| times.draw(seed, *number)).collect(),
         })
     }

@@ -14,7 +14,6 @@ use crate::{
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance};
 use nets::{autoencoder::Autoencoder, vit::Vit};
 use serde::{Deserialize, Serialize};

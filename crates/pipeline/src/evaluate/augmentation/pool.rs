@@ -9,7 +9,6 @@ use crate::tensors::bytes_from_pictures;
 use anyhow::{Context as _, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, DatasetSettings, DatasetWriter, Provenance};
-use diffusion::random;
 use radiograph::{ViewKey, ViewKind};
 use rayon::prelude::*;
 use std::collections::HashMap;

@@ -29,7 +29,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::{Dataset, Split};
-use diffusion::random::{self, Purpose};
+use random::Purpose;
 use kernels::AdamWStep;
 use nets::{
     autoencoder::Autoencoder,
@@ -230,7 +230,7 @@ impl Apprentice {
         if noise_level > 0.0 {
             let [_, height, width, channels] = latents.dims();
             let shape = [height, width, channels];
-            let noise = random::normal_batch(recipe.seed, numbers, Purpose::TrainingNoise, shape, &latents.device());
+            let noise = diffusion::normal_batch(recipe.seed, numbers, Purpose::TrainingNoise, shape, &latents.device());
             noisy = noisy + noise * noise_level;
         }
         let decoded = self.network.decode_unclamped(noisy);

@@ -6,7 +6,6 @@ use crate::{run::Mean, tensors::to_host};
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, ManifestRow, Split};
-use diffusion::random;
 use metrics::{Moments, Rows, effective_rank, standard_deviation, weighted_votes};
 use nets::vit::{Preprocessing, Vit};
 use std::collections::{BTreeMap, BTreeSet};

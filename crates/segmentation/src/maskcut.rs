@@ -2,10 +2,10 @@
 
 use burn::tensor::Device;
 
-use super::Grid;
-use super::affinity::{Graph, cosines};
-use super::eigen::second_eigenvector;
-use super::error::{Error, check_range, check_size};
+use crate::Grid;
+use crate::affinity::{Graph, cosines};
+use crate::eigen::second_eigenvector;
+use crate::error::{Error, check_range, check_size};
 
 /// Weight of tokens that are not similar, so that the graph hangs together. Published.
 const WEAK: f32 = 1e-5;

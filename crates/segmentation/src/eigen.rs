@@ -7,8 +7,8 @@
 
 use faer::{Mat, Side};
 
-use super::affinity::Graph;
-use super::error::Error;
+use crate::affinity::Graph;
+use crate::error::Error;
 
 /// Graphs up to this size are solved whole: below it that is as fast.
 const DENSE_NODES: usize = 96;

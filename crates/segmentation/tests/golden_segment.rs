@@ -1,7 +1,7 @@
 //! Segmentation against plain NumPy and SciPy (`golden/segment/generate.py` wrote the numbers).
 
 use burn::tensor::Device;
-use diffusion::segment::{
+use segmentation::{
     Affinity, Aggregator, AttentionMaps, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph,
 };
 use safetensors::SafeTensors;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use diffusion::segment::{
+use segmentation::{
     Affinity, Aggregator, AttentionMaps, DiffSeg, Error, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph,
 };
 

@@ -2,9 +2,9 @@
 
 use burn::tensor::Device;
 
-use super::diffseg::{host, matrix};
-use super::error::{Error, check_finite, check_not_negative, check_range, check_size};
-use super::soft::unit;
+use crate::diffseg::{host, matrix};
+use crate::error::{Error, check_finite, check_not_negative, check_range, check_size};
+use crate::soft::unit;
 
 /// A symmetric matrix of weights, `[tokens, tokens]`, none negative.
 #[derive(Debug, Clone, PartialEq)]
