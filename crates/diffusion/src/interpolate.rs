@@ -158,8 +158,8 @@ fn across(from: &[f64], direction: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use random::{Purpose, normal};
     use burn::tensor::Device;
+    use random::{Purpose, normal};
 
     fn embeddings(index: u64) -> Tensor<3> {
         let values = normal(1, index, Purpose::Other(0), 3 * 2 * 48);

@@ -4,9 +4,8 @@ use burn::tensor::{Device, Tensor};
 use diffusion::samplers::{ddim, ddim_inversion};
 use diffusion::schedule::{Cosine, RectifiedFlow, ScaledLinear};
 use diffusion::{
-    normal_batch,
     Error, LossWeighting, Path, Preconditioning, Prediction, Sampler, Schedule, ScheduleConfig, StepSpacing,
-    TimeDistribution,
+    TimeDistribution, normal_batch,
 };
 use random::Purpose;
 

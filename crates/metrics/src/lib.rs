@@ -48,9 +48,7 @@ pub use partition::Partition;
 pub use probe::{LogisticRegression, PrincipalComponents, Standardiser};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
 pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
-pub use resample::{
-    Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, quantile,
-};
+pub use resample::{Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, quantile};
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;
 pub use spread::{effective_rank, standard_deviation};

@@ -3,8 +3,8 @@
 
 use metrics::{
     DEFAULT_NEIGHBOURS, Error, Moments, Neighbourhoods, Partition, Quality, Rows, Share, authentic_rows,
-    bootstrap_interval_of_mean, data_copying, distance_between_groups, frechet_distance,
-    frechet_estimate, kernel_distance, kernel_distance_interval, nearest_rows, quantile,
+    bootstrap_interval_of_mean, data_copying, distance_between_groups, frechet_distance, frechet_estimate,
+    kernel_distance, kernel_distance_interval, nearest_rows, quantile,
 };
 use random::Purpose;
 use serde_json::Value;

@@ -3,8 +3,8 @@
 
 use metrics::{
     Areas, Error, NullDistribution, Share, area_under_curve, areas_of_classes, areas_of_labels, bootstrap_interval,
-    bootstrap_interval_of_mean, cliffs_delta, corrected_t_test, holm, mean_area,
-    paired_cohens_d, rank_biserial, wilcoxon_signed_rank,
+    bootstrap_interval_of_mean, cliffs_delta, corrected_t_test, holm, mean_area, paired_cohens_d, rank_biserial,
+    wilcoxon_signed_rank,
 };
 use random::Purpose;
 use serde_json::Value;

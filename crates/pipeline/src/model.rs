@@ -15,11 +15,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::AtomicFolder;
-use diffusion::{
-    Guidance, Preconditioning, Prediction, ScheduleConfig,
-    diffusers::SchedulerConfig,
-    guided,
-};
+use diffusion::{Guidance, Preconditioning, Prediction, ScheduleConfig, diffusers::SchedulerConfig, guided};
 use nets::{
     Checkpoint, HostTensor,
     autoencoder::Autoencoder,
@@ -368,8 +364,9 @@ pub fn sample(
     let mut denoise = guided(guidance, condition, null_condition, |noisy, sigma, condition| {
         preconditioning.denoise(noisy, sigma, |input, timesteps| denoiser.unet.forward(input, timesteps, condition))
     });
-    let mut step_noise =
-        |step: usize| diffusion::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
+    let mut step_noise = |step: usize| {
+        diffusion::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device)
+    };
     let latents = sampling.sampler.sample(schedule.path(), &mut denoise, noisy, &sigmas, &mut step_noise, &mut |_| {});
     Ok(info.latents.undo(latents))
 }

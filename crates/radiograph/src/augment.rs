@@ -222,8 +222,8 @@ impl View {
             blur(pixels, self.size, sigma);
         }
         if let Some((deviation, stream)) = self.noise {
-            for (pixel, normal) in pixels.iter_mut().zip(stream.normals()) {
-                *pixel += deviation * normal as f32;
+            for (pixel, normal) in pixels.iter_mut().zip(stream.bounded_normals()) {
+                *pixel += deviation * normal;
             }
         }
         for pixel in pixels {

@@ -7,7 +7,7 @@
 //! the same outlines and are therefore exact.
 //!
 //! Every random number comes from a counter, and drawing uses only sums, products, quotients and square roots, which
-//! round alike everywhere, as `random`'s normal numbers do: a phantom is the same picture on every machine.
+//! round alike everywhere: a phantom is the same picture on every machine.
 
 mod anatomy;
 mod render;

@@ -271,9 +271,14 @@ mod tests {
     fn no_two_purposes_share_a_word() {
         let mut words: Vec<u32> = (0..300)
             .flat_map(|number| {
-                [Purpose::StepNoise(number), Purpose::Other(number), Purpose::Bootstrap(number), Purpose::Phantom(number)]
-                    .into_iter()
-                    .chain((0..12).map(move |part| Purpose::View { view: number, part }))
+                [
+                    Purpose::StepNoise(number),
+                    Purpose::Other(number),
+                    Purpose::Bootstrap(number),
+                    Purpose::Phantom(number),
+                ]
+                .into_iter()
+                .chain((0..12).map(move |part| Purpose::View { view: number, part }))
             })
             .chain([
                 Purpose::InitialNoise,

@@ -37,18 +37,42 @@ impl Stream {
         (0..=u32::MAX).flat_map(move |block| words(seed, index, purpose, block).map(unit_interval))
     }
 
+    /// All nearly normal numbers of the stream from its beginning, of mean 0 and variance 1 and never beyond 3.5: each is
+    /// the sum of four uniform numbers of 16 bits. They take half the time of [`Stream::normals`], and noise of pixels
+    /// has no outliers.
+    pub fn bounded_normals(self) -> impl Iterator<Item = f32> {
+        let Self { seed, index, purpose, .. } = self;
+        (0..=u32::MAX).flat_map(move |block| words(seed, index, purpose, block).map(bounded_normal))
+    }
+
     /// All standard normal numbers of the stream from its beginning.
     ///
-    /// They come from the words of the uniform numbers: draw one kind or the other from one stream.
+    /// They come from the words of the uniform numbers: draw one kind alone from one stream.
     pub fn normals(self) -> impl Iterator<Item = f64> {
         let Self { seed, index, purpose, .. } = self;
         (0..=u32::MAX).flat_map(move |block| normal_pair(seed, index, purpose, block))
     }
 }
 
+fn bounded_normal(word: u64) -> f32 {
+    let sum: u64 = (0..4).map(|part| word >> (16 * part) & 0xffff).sum();
+    // Each part has mean 32,767.5 and variance 65,536^2 / 12.
+    (sum as f32 - 131_070.0) / 37_837.23
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounded_normal_numbers_have_mean_0_and_variance_1() {
+        let count = 100_000;
+        let numbers = || Stream::new(1, 2, Purpose::Other(0)).bounded_normals().take(count).map(f64::from);
+        let mean = numbers().sum::<f64>() / count as f64;
+        let variance = numbers().map(|number| number * number).sum::<f64>() / count as f64 - mean * mean;
+        assert!(mean.abs() < 0.015 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        assert!(bounded_normal(0) > -3.5 && bounded_normal(u64::MAX) < 3.5);
+    }
 
     #[test]
     fn numbers_one_by_one_are_those_of_the_whole_stream() {

@@ -1,10 +1,8 @@
 //! Segmentation against plain NumPy and SciPy (`golden/segment/generate.py` wrote the numbers).
 
 use burn::tensor::Device;
-use segmentation::{
-    Affinity, Aggregator, AttentionMaps, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph,
-};
 use safetensors::SafeTensors;
+use segmentation::{Affinity, Aggregator, AttentionMaps, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 
 struct Golden {
     bytes: Vec<u8>,

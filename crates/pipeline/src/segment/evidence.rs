@@ -4,13 +4,13 @@
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::Dataset;
-use random::Purpose;
 use diffusion::samplers::ddim_inversion;
-use segmentation::{Aggregator, AttentionMaps, Grid};
 use diffusion::{Preconditioning, Schedule};
 use nets::autoencoder::Autoencoder;
 use nets::unet::Observation;
 use nets::vit::Vit;
+use random::Purpose;
+use segmentation::{Aggregator, AttentionMaps, Grid};
 use serde::{Deserialize, Serialize};
 
 use crate::encode;

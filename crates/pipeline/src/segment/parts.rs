@@ -1,8 +1,8 @@
 //! Parts of the body as the UNet tells them apart: groups of like features in many images, found without labels.
 
 use anyhow::{Context, Result, ensure};
-use segmentation::SoftMaps;
 use metrics::{Partition, Rows};
+use segmentation::SoftMaps;
 
 use super::evidence::Features;
 

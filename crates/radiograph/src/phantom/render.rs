@@ -12,12 +12,12 @@ pub(super) fn render(phantom: &Phantom, size: usize) -> PhantomImage {
     let factor = if size < SUPERSAMPLED_BELOW { 2 } else { 1 };
     let canvas = Canvas::draw(phantom, size * factor);
     let absorbed = canvas.reduced(factor);
-    let noise = random::normal(phantom.seed, phantom.index, Part::Noise.purpose(), size * size);
+    let noise = Stream::new(phantom.seed, phantom.index, Part::Noise.purpose()).bounded_normals();
     let anatomy = &phantom.anatomy;
     // Twice the pixels per side catch a quarter of the quanta each: twice the noise. Post-processing of real detectors
     // keeps it within bounds.
     let noise_level = anatomy.noise * (size as f32 / 256.0).clamp(0.5, 2.0);
-    let pixels = absorbed.iter().zip(&noise).enumerate().map(|(position, (&value, &noise))| {
+    let pixels = absorbed.iter().zip(noise).enumerate().map(|(position, (&value, noise))| {
         let (x, y) = ((position % size) as f32 / size as f32 - 0.5, (position / size) as f32 / size as f32 - 0.5);
         let tilt = anatomy.gradient[0] * x + anatomy.gradient[1] * y;
         let bright = tone((value - 0.5) * anatomy.contrast + 0.5 + anatomy.exposure + tilt);

@@ -29,13 +29,13 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::{Dataset, Split};
-use random::Purpose;
 use kernels::AdamWStep;
 use nets::{
     autoencoder::Autoencoder,
     init::{Initialisation, randomise},
 };
 use perception::Perception;
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
