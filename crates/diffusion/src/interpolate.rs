@@ -32,18 +32,6 @@ impl Interpolation {
     }
 }
 
-impl std::str::FromStr for Interpolation {
-    type Err = Error;
-
-    fn from_str(value: &str) -> Result<Self, Error> {
-        match value {
-            "lerp" => Ok(Interpolation::Lerp),
-            "slerp" => Ok(Interpolation::Slerp),
-            _ => Err(Error::UnknownName { what: "interpolation", value: value.to_owned(), known: "lerp and slerp" }),
-        }
-    }
-}
-
 /// The straight mixture `(1 - fraction) * source + fraction * target`; the ends are exact.
 ///
 /// # Errors

@@ -178,11 +178,10 @@ fn settings_survive_a_file_and_typing_errors_do_not() {
     assert_eq!(weighting(r#"{"min_snr": {}}"#).unwrap(), LossWeighting::MinSnr { gamma: 5.0 });
     assert!(weighting(r#"{"min_snr": {"gama": 5}}"#).is_err());
     for sampler in Sampler::ALL {
-        assert_eq!(sampler.name().parse::<Sampler>().unwrap(), sampler);
         assert_eq!(serde_json::to_string(&sampler).unwrap(), format!("\"{}\"", sampler.name()));
     }
-    let error = "plms".parse::<Sampler>().unwrap_err().to_string();
-    assert!(error.contains("'plms'") && error.contains("dpmpp_2m"), "{error}");
+    let error = serde_json::from_str::<Sampler>("\"plms\"").unwrap_err().to_string();
+    assert!(error.contains("`plms`") && error.contains("dpmpp_2m"), "{error}");
 }
 
 /// What a perfect network says, solved from the roots of the network's process rather than from the library's own.

@@ -2,8 +2,8 @@
 //! the numbers) and against what must hold for any input.
 
 use metrics::{
-    Areas, Error, NullDistribution, Share, area_under_curve, areas_of_classes, areas_of_labels, bootstrap_interval,
-    bootstrap_interval_of_mean, cliffs_delta, corrected_t_test, holm, mean_area, paired_cohens_d, rank_biserial,
+    Areas, Error, NullDistribution, Share, area_under_curve, areas_of_labels, bootstrap_interval,
+    bootstrap_interval_of_mean, corrected_t_test, holm, mean_area, paired_cohens_d, rank_biserial,
     wilcoxon_signed_rank,
 };
 use random::Purpose;
@@ -99,6 +99,11 @@ fn delong_knows_its_extremes() {
     assert!(matches!(Areas::of(&[&[f64::NAN; 4]], &positive), Err(Error::NotFinite { .. })));
 }
 
+/// Whether a case is of a class, case after case.
+fn one_hot(classes: &[usize], num_classes: usize) -> Vec<bool> {
+    classes.iter().flat_map(|class| (0..num_classes).map(move |other| other == *class)).collect()
+}
+
 #[test]
 fn areas_of_labels_and_classes_are_those_of_sklearn() {
     let golden = golden();
@@ -109,7 +114,7 @@ fn areas_of_labels_and_classes_are_those_of_sklearn() {
     assert_close(mean_area(&found).unwrap(), number(&golden["label_macro"]));
 
     let classes: Vec<usize> = numbers(&golden["classes"]).into_iter().map(|class| class as usize).collect();
-    let found = areas_of_classes(&numbers(&golden["class_scores"]), &classes, 3).unwrap();
+    let found = areas_of_labels(&numbers(&golden["class_scores"]), &one_hot(&classes, 3), 3).unwrap();
     let areas: Vec<f64> = found.iter().map(|area| area.clone().unwrap()).collect();
     assert_all_close(&areas, &numbers(&golden["class_areas"]));
     assert_close(mean_area(&found).unwrap(), number(&golden["class_macro"]));
@@ -124,12 +129,9 @@ fn a_label_of_one_class_is_named_and_stops_no_other() {
         "label 1: all 3 cases are negative; leave that label out or take cases with and without it into the set";
     assert_eq!(found[1].clone().unwrap_err().to_string(), sentence);
     assert_eq!(mean_area(&found).unwrap_err().to_string(), sentence);
-    let found = areas_of_classes(&scores, &[0, 1], 3).unwrap();
+    let found = areas_of_labels(&scores, &one_hot(&[0, 1], 3), 3).unwrap();
     assert!(found[0].is_ok() && found[1].is_ok());
     assert_eq!(found[2], Err(Error::LabelOfOneClass { label: 2, count: 2, class: "negative" }));
-    assert!(matches!(areas_of_classes(&scores, &[0, 3], 3), Err(Error::OutOfRange { .. })));
-    assert!(matches!(areas_of_classes(&scores, &[0], 3), Err(Error::SizeMismatch { .. })));
-    assert!(matches!(areas_of_classes(&[], &[], 3), Err(Error::TooFew { .. })));
     assert!(matches!(areas_of_labels(&scores, &[true; 6], 4), Err(Error::SizeMismatch { .. })));
     assert!(matches!(areas_of_labels(&scores, &[true; 6], 0), Err(Error::TooFew { .. })));
     assert!(matches!(areas_of_labels(&[f64::NAN], &[true], 1), Err(Error::NotFinite { .. })));
@@ -226,19 +228,6 @@ fn holm_is_that_of_statsmodels() {
     for value in [f64::NAN, -0.1, 1.1] {
         assert!(matches!(holm(&[0.5, value]), Err(Error::OutOfRange { .. })));
     }
-}
-
-#[test]
-fn cliffs_delta_is_that_of_all_pairs() {
-    let golden = golden();
-    let (first, second) = (numbers(&golden["first"]), numbers(&golden["second"]));
-    assert_close(cliffs_delta(&first, &second).unwrap(), number(&golden["cliffs_delta"]));
-    assert_close(cliffs_delta(&second, &first).unwrap(), -number(&golden["cliffs_delta"]));
-    assert_eq!(cliffs_delta(&[2.0, 3.0], &[1.0]).unwrap(), 1.0);
-    assert_eq!(cliffs_delta(&[1.0; 3], &[1.0; 4]).unwrap(), 0.0);
-    assert!(matches!(cliffs_delta(&[], &[1.0]), Err(Error::TooFew { .. })));
-    assert!(matches!(cliffs_delta(&[1.0], &[]), Err(Error::TooFew { .. })));
-    assert!(matches!(cliffs_delta(&[1.0], &[f64::NAN]), Err(Error::NotFinite { .. })));
 }
 
 #[test]

@@ -54,23 +54,6 @@ impl Affinity {
         Self::new(values, tokens)
     }
 
-    /// Attention as weights, mean of both directions, over its largest value, raised to `alpha` (1 leaves it as it is).
-    ///
-    /// # Errors
-    /// As [`from_features`](Self::from_features).
-    ///
-    /// # Shapes
-    /// - `attention`: `[tokens, tokens]`
-    pub fn from_attention(attention: &[f32], tokens: usize, alpha: f32) -> Result<Self, Error> {
-        check_alpha(alpha)?;
-        let mut affinity = Self::new(attention.to_vec(), tokens)?;
-        let largest = affinity.values.iter().copied().fold(0.0, f32::max);
-        if largest > 0.0 {
-            affinity.values.iter_mut().for_each(|x| *x = power(*x / largest, alpha));
-        }
-        Ok(affinity)
-    }
-
     /// Number of tokens.
     pub fn tokens(&self) -> usize {
         self.tokens

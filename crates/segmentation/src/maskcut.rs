@@ -41,11 +41,6 @@ impl ObjectCut {
         Self { threshold: 0.2, objects: 1, corners_are_background: false }
     }
 
-    /// MaskCut: three objects at most.
-    pub fn mask_cut() -> Self {
-        Self { threshold: 0.15, objects: 3, corners_are_background: true }
-    }
-
     /// The objects found, at most `objects` of them. From the second on, the search ends with one whose intersection over
     /// union with the object before is more than a half or whose new tokens are a hundredth of the image or less (the
     /// published program asks that of old and new tokens together, and so can return an object without any).
