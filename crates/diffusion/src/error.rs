@@ -44,16 +44,6 @@ pub enum Error {
         /// What goes with this schedule.
         remedy: &'static str,
     },
-    /// A name is none of the known ones.
-    #[error("unknown {what} '{value}'; known are {known}")]
-    UnknownName {
-        /// What the name is of.
-        what: &'static str,
-        /// The name found.
-        value: String,
-        /// All known names.
-        known: &'static str,
-    },
     /// Two embeddings, or embeddings and fractions, differ in shape.
     #[error("{what} differ in shape: {left:?} and {right:?}; give both the same number of images, tokens and channels")]
     ShapeMismatch {

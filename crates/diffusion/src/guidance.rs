@@ -6,16 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
 
-/// How strongly, and at which noise levels, the condition is followed.
+/// How strongly the condition is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guidance {
     /// 1 follows the condition as trained (guidance off, one network pass); above 1 exaggerates it (two passes in one
     /// call); 0 ignores it. At least 0. Default 1.
     pub scale: f64,
-    /// Only noise levels `low < sigma <= high` are guided, the others are as with scale 1 (Kynkäänniemi et al. 2024).
-    /// In the `sigma` of the samplers. Default: all.
-    pub interval: Option<[f64; 2]>,
 }
 
 impl Default for Guidance {
@@ -25,33 +22,17 @@ impl Default for Guidance {
 }
 
 impl Guidance {
-    /// Guidance by `scale` at every noise level.
+    /// Guidance by `scale`.
     pub fn new(scale: f64) -> Self {
-        Self { scale, interval: None }
+        Self { scale }
     }
 
-    /// Refuses a scale or an interval that means nothing.
+    /// Refuses a scale that means nothing.
     ///
     /// # Errors
     /// [`Error::OutOfRange`].
     pub fn validate(&self) -> Result<(), Error> {
-        check(
-            "guidance_scale",
-            self.scale,
-            self.scale >= 0.0 && self.scale.is_finite(),
-            "a finite number, at least 0",
-        )?;
-        match self.interval {
-            Some([low, high]) => {
-                check("guidance_interval", low, low >= 0.0 && low < high, "at least 0, low below high")
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Whether this noise level needs the second pass.
-    fn applies(&self, sigma: f64) -> bool {
-        self.scale != 1.0 && self.interval.is_none_or(|[low, high]| low < sigma && sigma <= high)
+        check("guidance_scale", self.scale, self.scale >= 0.0 && self.scale.is_finite(), "a finite number, at least 0")
     }
 }
 
@@ -73,7 +54,7 @@ pub fn guided(
 ) -> impl FnMut(Tensor<4>, f64) -> Tensor<4> {
     let both = Tensor::cat(vec![condition.clone(), null_condition], 0); // [2 * batch, tokens, dim]
     move |noisy, sigma| {
-        if !guidance.applies(sigma) {
+        if guidance.scale == 1.0 {
             return denoise(noisy, sigma, condition.clone());
         }
         let [batch, _height, _width, _channels] = noisy.dims();
@@ -116,17 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn outside_its_interval_guidance_is_off() {
-        let guidance = Guidance { scale: 2.0, interval: Some([0.2, 0.8]) };
-        assert_eq!(run(guidance, 0.5), (vec![5.0, 9.0], 4));
-        assert_eq!(run(guidance, 0.9), (vec![3.0, 5.0], 2));
-        assert_eq!(run(guidance, 0.2), (vec![3.0, 5.0], 2));
-    }
-
-    #[test]
     fn settings_that_mean_nothing_are_refused() {
         assert!(Guidance::new(7.5).validate().is_ok());
         assert!(Guidance::new(-1.0).validate().is_err());
-        assert!(Guidance { scale: 2.0, interval: Some([0.8, 0.2]) }.validate().is_err());
     }
 }

@@ -32,18 +32,6 @@ impl Interpolation {
     }
 }
 
-impl std::str::FromStr for Interpolation {
-    type Err = Error;
-
-    fn from_str(value: &str) -> Result<Self, Error> {
-        match value {
-            "lerp" => Ok(Interpolation::Lerp),
-            "slerp" => Ok(Interpolation::Slerp),
-            _ => Err(Error::UnknownName { what: "interpolation", value: value.to_owned(), known: "lerp and slerp" }),
-        }
-    }
-}
-
 /// The straight mixture `(1 - fraction) * source + fraction * target`; the ends are exact.
 ///
 /// # Errors
@@ -158,8 +146,8 @@ fn across(from: &[f64], direction: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, normal};
     use burn::tensor::Device;
+    use random::{Purpose, normal};
 
     fn embeddings(index: u64) -> Tensor<3> {
         let values = normal(1, index, Purpose::Other(0), 3 * 2 * 48);

@@ -1,5 +1,5 @@
 //! Diffusion without networks and without files: noise schedules, preconditioning, samplers, guidance, losses,
-//! averages of weights, random numbers, and segments from what a network attends to ([`segment`]).
+//! and averages of weights. Random numbers are those of the crate `random`.
 //!
 //! Network, preconditioning, loss and sampler are four things that meet in one call,
 //! `denoise(noisy, sigma) -> denoised`. A [`Preconditioning`] turns a network of any prediction type into that call,
@@ -20,7 +20,7 @@
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use diffusion::{Guidance, Prediction, Preconditioning, Sampler, ScheduleConfig, StepSpacing, guided};
-//! use diffusion::random::{self, Purpose};
+//! use random::Purpose;
 //!
 //! # fn main() -> Result<(), diffusion::Error> {
 //! let device = Device::flex();
@@ -28,7 +28,7 @@
 //! let schedule = preconditioning.schedule();
 //! let sigmas = schedule.sigmas(8, StepSpacing::Trailing)?;
 //! let (seed, indices, shape) = (7, [0, 1], [4, 4, 3]);
-//! let noise = random::normal_batch(seed, &indices, Purpose::InitialNoise, shape, &device);
+//! let noise = diffusion::normal_batch(seed, &indices, Purpose::InitialNoise, shape, &device);
 //! let initial = schedule.initial(noise, sigmas[0]);
 //! let condition = Tensor::<3>::zeros([2, 1, 16], &device);
 //! let null_condition = condition.clone();
@@ -39,7 +39,7 @@
 //!     preconditioning.denoise(noisy, sigma, |input, timesteps| network(input, timesteps, condition))
 //! });
 //! let mut step_noise = |step: usize| {
-//!     random::normal_batch(seed, &indices, Purpose::StepNoise(step as u16), shape, &device)
+//!     diffusion::normal_batch(seed, &indices, Purpose::StepNoise(step as u16), shape, &device)
 //! };
 //! let mut progress = |step: diffusion::Step<'_>| assert!(step.index < step.num_steps);
 //! let latents =
@@ -55,15 +55,15 @@ mod error;
 pub mod guidance;
 pub mod interpolate;
 pub mod loss;
+mod noise;
 pub mod precondition;
-pub mod random;
 pub mod samplers;
 pub mod schedule;
-pub mod segment;
 
 pub use error::Error;
 pub use guidance::{Guidance, guided};
 pub use loss::{LossWeighting, weighted_mean_squared_error};
+pub use noise::normal_batch;
 pub use precondition::{Preconditioning, Prediction, TimeDistribution, TrainingBatch};
 pub use samplers::{Sampler, Step};
 pub use schedule::{Path, Schedule, ScheduleConfig, StepSpacing};

@@ -6,14 +6,13 @@
 //! `signal + spread = 1`), whatever path the samplers walk; the two differ by one factor.
 
 use std::fmt;
-use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
 use crate::loss::LossWeighting;
-use crate::random::{self, Purpose};
 use crate::schedule::{Path, Schedule};
 
 /// What a network's output means.
@@ -35,23 +34,6 @@ impl fmt::Display for Prediction {
             Prediction::Velocity => "velocity",
             Prediction::Flow => "flow",
         })
-    }
-}
-
-impl FromStr for Prediction {
-    type Err = Error;
-
-    fn from_str(value: &str) -> Result<Self, Error> {
-        match value {
-            "noise" => Ok(Prediction::Noise),
-            "velocity" => Ok(Prediction::Velocity),
-            "flow" => Ok(Prediction::Flow),
-            _ => Err(Error::UnknownName {
-                what: "prediction",
-                value: value.to_owned(),
-                known: "noise, velocity and flow",
-            }),
-        }
     }
 }
 

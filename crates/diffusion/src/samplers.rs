@@ -2,16 +2,14 @@
 //!
 //! Each is a function of a denoiser, a latent and the noise levels; none knows a network. A denoiser is
 //! `(noisy [batch, height, width, channels], sigma) -> denoised`. Progress is a callback. `ddim` and `euler` are the
-//! same update in two arrangements, and the only difference between samplers of those names elsewhere lies in which
+//! same update, and the only difference between samplers of those names elsewhere lies in which
 //! timesteps they visit; here that is the noise levels' affair.
 
 use std::fmt;
-use std::str::FromStr;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
 use crate::schedule::Path;
 
 /// A denoiser: `(noisy, sigma) -> denoised`, with the condition already inside.
@@ -69,14 +67,6 @@ impl Sampler {
         }
     }
 
-    /// How often the denoiser is called in `num_steps` steps.
-    pub fn num_calls(self, num_steps: usize) -> usize {
-        match self {
-            Sampler::Heun => (2 * num_steps).saturating_sub(1),
-            Sampler::Ddpm | Sampler::Ddim | Sampler::Euler | Sampler::Dpmpp2m => num_steps,
-        }
-    }
-
     /// Samples: `noisy` is a latent at `sigmas[0]`, the result one at the last of `sigmas`. Only [`ddpm`] draws from
     /// `step_noise`.
     ///
@@ -105,18 +95,6 @@ impl Sampler {
 impl fmt::Display for Sampler {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Sampler {
-    type Err = Error;
-
-    fn from_str(value: &str) -> Result<Self, Error> {
-        Sampler::ALL.into_iter().find(|sampler| sampler.name() == value).ok_or_else(|| Error::UnknownName {
-            what: "sampler",
-            value: value.to_owned(),
-            known: "ddpm, ddim, euler, heun and dpmpp_2m",
-        })
     }
 }
 
@@ -157,14 +135,10 @@ pub fn ddpm(
     noisy
 }
 
-/// Deterministic DDIM (Song et al. 2021, equation 12 with eta 0): keeps the noise's direction and replaces its amount.
-pub fn ddim(denoise: &mut Denoise<'_>, mut noisy: Tensor<4>, sigmas: &[f64], progress: &mut Progress<'_>) -> Tensor<4> {
-    for (index, num_steps, sigma, next) in steps(sigmas) {
-        let denoised = denoise(noisy.clone(), sigma);
-        progress(Step { index, num_steps, sigma, denoised: &denoised });
-        noisy = blend(noisy, denoised, next / sigma);
-    }
-    noisy
+/// Deterministic DDIM (Song et al. 2021, equation 12 with eta 0): keeps the noise's direction and replaces its amount. In
+/// the noise level `sigma`, that is [`euler`]'s step.
+pub fn ddim(denoise: &mut Denoise<'_>, noisy: Tensor<4>, sigmas: &[f64], progress: &mut Progress<'_>) -> Tensor<4> {
+    euler(denoise, noisy, sigmas, progress)
 }
 
 /// Deterministic DDIM run backwards (Song et al. 2021, section 5.4; Dhariwal and Nichol 2021, appendix F): carries a

@@ -1,13 +1,13 @@
 //! What must hold for every schedule, prediction type and sampler, whatever the numbers.
 
 use burn::tensor::{Device, Tensor};
-use diffusion::random::{Purpose, normal_batch};
 use diffusion::samplers::{ddim, ddim_inversion};
 use diffusion::schedule::{Cosine, RectifiedFlow, ScaledLinear};
 use diffusion::{
     Error, LossWeighting, Path, Preconditioning, Prediction, Sampler, Schedule, ScheduleConfig, StepSpacing,
-    TimeDistribution,
+    TimeDistribution, normal_batch,
 };
+use random::Purpose;
 
 fn scaled_linear(zero_terminal_snr: bool) -> ScheduleConfig {
     ScheduleConfig::ScaledLinear(ScaledLinear { zero_terminal_snr, ..ScaledLinear::default() })
@@ -178,11 +178,10 @@ fn settings_survive_a_file_and_typing_errors_do_not() {
     assert_eq!(weighting(r#"{"min_snr": {}}"#).unwrap(), LossWeighting::MinSnr { gamma: 5.0 });
     assert!(weighting(r#"{"min_snr": {"gama": 5}}"#).is_err());
     for sampler in Sampler::ALL {
-        assert_eq!(sampler.name().parse::<Sampler>().unwrap(), sampler);
         assert_eq!(serde_json::to_string(&sampler).unwrap(), format!("\"{}\"", sampler.name()));
     }
-    let error = "plms".parse::<Sampler>().unwrap_err().to_string();
-    assert!(error.contains("'plms'") && error.contains("dpmpp_2m"), "{error}");
+    let error = serde_json::from_str::<Sampler>("\"plms\"").unwrap_err().to_string();
+    assert!(error.contains("`plms`") && error.contains("dpmpp_2m"), "{error}");
 }
 
 /// What a perfect network says, solved from the roots of the network's process rather than from the library's own.

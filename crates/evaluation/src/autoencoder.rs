@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 use burn::module::Module as _;
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance, peak_signal_to_noise, structural_similarity};
 use nets::autoencoder::Autoencoder;
 use radiograph::{Border, Grid, RgbImage};

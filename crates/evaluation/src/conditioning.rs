@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::Dataset;
-use diffusion::random;
 use metrics::{Rows, bootstrap_interval, nearest_neighbours};
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,6 @@ use crate::features::{FeatureChoice, FeatureNetwork};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use files::outputs;
 use messages::Progress;
 use metrics::{

@@ -3,7 +3,7 @@
 
 use crate::distribution::{normal_two_sided, student_quantile, student_two_sided};
 use crate::error::{Error, check_enough, check_finite, check_share};
-use crate::ranks::{Ranks, exceedance};
+use crate::ranks::Ranks;
 use crate::resample::Interval;
 
 /// What the rank sum of [`wilcoxon_signed_rank`] was compared with.
@@ -195,17 +195,4 @@ pub fn paired_cohens_d(differences: &[f64]) -> Result<f64, Error> {
 pub fn rank_biserial(differences: &[f64]) -> Result<f64, Error> {
     let (_, [above, below]) = signed_ranks(differences)?;
     Ok((above - below) / (above + below))
-}
-
-/// How often a value of the first set exceeds one of the second, less how often it is exceeded (Cliff 1993). In -1..=1;
-/// 0 where neither set dominates. The sets are not paired.
-///
-/// # Errors
-/// [`Error::TooFew`] for an empty set, [`Error::NotFinite`].
-pub fn cliffs_delta(first: &[f64], second: &[f64]) -> Result<f64, Error> {
-    check_enough("number of values of the first set", first.len(), 1)?;
-    check_enough("number of values of the second set", second.len(), 1)?;
-    check_finite("the values of the first set", first)?;
-    check_finite("the values of the second set", second)?;
-    Ok(2.0 * exceedance(first, second) - 1.0)
 }

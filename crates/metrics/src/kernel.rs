@@ -4,8 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
 use crate::error::{Error, check_enough, check_share, check_size};
-use crate::resample::{Interval, draw, percentile_interval};
+use crate::resample::{Interval, percentile_interval};
 use crate::rows::Rows;
+use random::Purpose;
 
 /// Rows that meet at once.
 const BLOCK_ROWS: usize = 256;
@@ -59,15 +60,15 @@ fn kernel_block(left: Rows<'_>, right: Rows<'_>) -> Mat<f64> {
     kernels
 }
 
-/// Percentile bootstrap interval of [`kernel_distance`]: rows of both sets are drawn with replacement, as by
-/// [`bootstrap_interval_of_two`](crate::bootstrap_interval_of_two).
+/// Percentile bootstrap interval of [`kernel_distance`]: rows of both sets are drawn with replacement,
+/// independently of one another.
 ///
 /// A pair of draws of one row is left out as a row's pair with itself is in the distance: a row is nearer to itself than
 /// any other, and to count such pairs would move all replicates upwards. A replicate weighs row `i`, drawn `w_i` times,
 /// by `w_i`, so that the kernel is evaluated once and not for each replicate. Memory: rows times replicates.
 ///
 /// # Errors
-/// As [`kernel_distance`] and [`bootstrap_interval_of_two`](crate::bootstrap_interval_of_two).
+/// As [`kernel_distance`] and [`bootstrap_interval`](crate::bootstrap_interval).
 pub fn kernel_distance_interval(
     a: Rows<'_>,
     b: Rows<'_>,
@@ -104,11 +105,11 @@ pub fn kernel_distance_interval(
 }
 
 /// How often each row is drawn in each replicate, `[rows, replicates]`.
-fn draw_weights(num_rows: usize, num_replicates: usize, seed: u64, set: u64) -> Mat<f64> {
+fn draw_weights(num_rows: usize, num_replicates: usize, seed: u64, set: u16) -> Mat<f64> {
     let mut weights = Mat::zeros(num_rows, num_replicates);
     let mut positions = vec![0; num_rows];
     for replicate in 0..num_replicates {
-        draw(seed, set, replicate as u64, &mut positions);
+        random::draw_positions(seed, replicate as u64, Purpose::Bootstrap(set), &mut positions);
         let column = weights.col_as_slice_mut(replicate);
         positions.iter().for_each(|position| column[*position] += 1.0);
     }

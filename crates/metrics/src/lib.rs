@@ -35,8 +35,8 @@ pub mod spread;
 
 pub use agreement::{area_under_curve, dice};
 pub use comparison::{
-    NullDistribution, ResampledTTest, SignedRankTest, cliffs_delta, corrected_t_test, holm, paired_cohens_d,
-    rank_biserial, wilcoxon_signed_rank,
+    NullDistribution, ResampledTTest, SignedRankTest, corrected_t_test, holm, paired_cohens_d, rank_biserial,
+    wilcoxon_signed_rank,
 };
 pub use error::Error;
 pub use estimate::{CONFIDENCE, Estimate, REPLICATES};
@@ -49,10 +49,8 @@ pub use moments::Moments;
 pub use partition::Partition;
 pub use probe::{LogisticRegression, PrincipalComponents, Standardiser};
 pub use quality::{DEFAULT_NEIGHBOURS, Neighbourhoods, Quality};
-pub use ranking::{AreaTest, Areas, areas_of_classes, areas_of_labels, mean_area};
-pub use resample::{
-    Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, bootstrap_interval_of_two, quantile,
-};
+pub use ranking::{AreaTest, Areas, areas_of_labels, mean_area};
+pub use resample::{Interval, Limit, Share, bootstrap_interval, bootstrap_interval_of_mean, quantile};
 pub use retrieval::{Neighbour, nearest_neighbours, vote_shares, weighted_votes};
 pub use rows::Rows;
 pub use spread::{effective_rank, standard_deviation};

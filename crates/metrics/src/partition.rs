@@ -2,8 +2,8 @@
 
 use crate::error::{Error, check_enough};
 use crate::euclidean::{nearest_squared, squared_distance};
-use crate::resample::mix;
 use crate::rows::Rows;
+use random::Purpose;
 
 /// Rounds after which the cells are taken as they are.
 const MOST_ROUNDS: usize = 300;
@@ -41,9 +41,7 @@ impl Partition {
             if sum <= 0.0 {
                 break; // every row is a centre
             }
-            // The upper 53 bits of a word, as a share of 1.
-            let share = (mix(mix(seed).wrapping_add(draw)) >> 11) as f64 / (1u64 << 53) as f64;
-            let mut left = share * sum;
+            let mut left = random::uniform(seed, draw, Purpose::Centres) * sum;
             let drawn = squares.iter().position(|square| {
                 left -= square;
                 left < 0.0 && *square > 0.0

@@ -168,29 +168,6 @@ pub fn areas_of_labels(scores: &[f64], truth: &[bool], num_labels: usize) -> Res
     Ok((0..num_labels).map(column).collect())
 }
 
-/// The area of each class against the rest, of cases of one class each. A class that no case has, or all have, is an
-/// error of its own and does not stop the others.
-///
-/// # Shapes
-/// - `scores`: `[cases, num_classes]`, case after case
-/// - `classes`: of each case, below `num_classes`
-///
-/// # Errors
-/// As [`areas_of_labels`]; [`Error::OutOfRange`] for a class that is not below `num_classes`.
-pub fn areas_of_classes(
-    scores: &[f64],
-    classes: &[usize],
-    num_classes: usize,
-) -> Result<Vec<Result<f64, Error>>, Error> {
-    if let Some(class) = classes.iter().find(|class| **class >= num_classes) {
-        let expected = "below the number of classes";
-        return Err(Error::OutOfRange { name: "class", value: *class as f64, expected });
-    }
-    let truth: Vec<bool> =
-        classes.iter().flat_map(|class| (0..num_classes).map(move |other| other == *class)).collect();
-    areas_of_labels(scores, &truth, num_classes)
-}
-
 /// The mean over labels or classes ("macro"), each counting alike.
 ///
 /// # Errors

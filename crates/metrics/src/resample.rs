@@ -2,6 +2,7 @@
 
 use crate::distribution::{beta_quantile, normal_quantile};
 use crate::error::{Error, check_enough, check_finite, check_share};
+use random::Purpose;
 
 /// A range that holds the true value with the confidence it was made for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,33 +34,8 @@ pub fn bootstrap_interval(
     let mut positions = vec![0; num_items];
     let values = (0..num_replicates as u64)
         .filter_map(|replicate| {
-            draw(seed, 0, replicate, &mut positions);
+            random::draw_positions(seed, replicate, Purpose::Bootstrap(0), &mut positions);
             statistic(&positions)
-        })
-        .collect();
-    percentile_interval(values, confidence)
-}
-
-/// As [`bootstrap_interval`] for a statistic of two independent sets, each drawn anew for each replicate.
-///
-/// # Errors
-/// As [`bootstrap_interval`].
-pub fn bootstrap_interval_of_two(
-    num_items: [usize; 2],
-    num_replicates: usize,
-    confidence: f64,
-    seed: u64,
-    mut statistic: impl FnMut(&[usize], &[usize]) -> Option<f64>,
-) -> Result<Interval, Error> {
-    check_enough("number of items", num_items[0].min(num_items[1]), 1)?;
-    check_enough("number of replicates", num_replicates, 2)?;
-    check_share("confidence", confidence)?;
-    let [mut first, mut second] = num_items.map(|count| vec![0; count]);
-    let values = (0..num_replicates as u64)
-        .filter_map(|replicate| {
-            draw(seed, 0, replicate, &mut first);
-            draw(seed, 1, replicate, &mut second);
-            statistic(&first, &second)
         })
         .collect();
     percentile_interval(values, confidence)
@@ -174,32 +150,6 @@ pub(crate) fn percentile_interval(mut values: Vec<f64>, confidence: f64) -> Resu
     Ok(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) })
 }
 
-/// Fills `positions` with draws from `0..positions.len()` with replacement, by `seed`, `set` and `replicate` alone.
-pub(crate) fn draw(seed: u64, set: u64, replicate: u64, positions: &mut [usize]) {
-    let num_items = positions.len();
-    let set = set.wrapping_mul(0xD1B5_4A32_D192_ED03); // any odd constant keeps the sets' keys apart
-    let key = mix(mix(seed ^ set).wrapping_add(replicate));
-    for (draw, position) in positions.iter_mut().enumerate() {
-        *position = below(mix(key.wrapping_add((draw as u64).wrapping_mul(GOLDEN))), num_items);
-    }
-}
-
-/// 2^64 divided by the golden ratio, made odd: the increment of SplitMix64.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// The output function of SplitMix64 (Steele, Lea and Flood 2014).
-pub(crate) fn mix(word: u64) -> u64 {
-    let word = word.wrapping_add(GOLDEN);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    word ^ (word >> 31)
-}
-
-/// A position in `0..len` from a random word, by the high half of their product; its bias is below `len / 2^64`.
-pub(crate) fn below(word: u64, len: usize) -> usize {
-    ((u128::from(word) * len as u128) >> 64) as usize
-}
-
 /// The value below which a share (0..=1) of ascending values lies, straight between neighbours; there must be one.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let (lower, upper, weight) = quantile_position(sorted.len(), share);
@@ -224,10 +174,8 @@ mod tests {
     #[test]
     fn a_limit_is_exceeded_as_often_as_it_says() {
         // Uniform values, of which the share above a limit is known.
-        let uniform = |seed: u64, count: u64| -> Vec<f64> {
-            (0..count).map(|place| mix(mix(seed).wrapping_add(place)) as f64 / u64::MAX as f64).collect()
-        };
-        let limits: Vec<Limit> = (0..2000).map(|seed| Limit::of(&uniform(seed, 60), 0.05, 0.9).unwrap()).collect();
+        let uniform = |seed: u64| random::uniforms(seed, 0, Purpose::Other(0), 60);
+        let limits: Vec<Limit> = (0..2000).map(|seed| Limit::of(&uniform(seed), 0.05, 0.9).unwrap()).collect();
         let mean = limits.iter().map(|limit| 1.0 - limit.value).sum::<f64>() / limits.len() as f64;
         assert!(limits.iter().all(|limit| (limit.exceeded - 3.0 / 61.0).abs() < 1e-12));
         assert!((mean - 3.0 / 61.0).abs() < 0.003, "{mean}");

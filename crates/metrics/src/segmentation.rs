@@ -369,25 +369,8 @@ fn flood(
 /// Bins of the histogram that a threshold is sought on.
 const BINS: usize = 256;
 
-/// Otsu's threshold (Otsu 1979): values above it and the others have the largest variance between their means. Sought
-/// on a histogram of 256 equal bins from the smallest to the largest value, of which it is a bin's centre; the first of
-/// equally good ones. `None` where all values are equal, or there are none: nothing is to be separated.
-///
-/// # Errors
-/// [`Error::NotFinite`].
-pub fn otsu_threshold(values: &[f64]) -> Result<Option<f64>, Error> {
-    check_finite("the grey values", values)?;
-    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
-    if low >= high {
-        return Ok(None);
-    }
-    let width = (high - low) / BINS as f64;
-    let mut counts = [0_usize; BINS];
-    values.iter().for_each(|value| counts[(((value - low) / width) as usize).min(BINS - 1)] += 1);
-    Ok(best_split(&counts).map(|bin| low + (bin as f64 + 0.5) * width))
-}
-
-/// Otsu's threshold of 8-bit grey values, of which each has a bin of its own: see [`otsu_threshold`].
+/// Otsu's threshold of 8-bit grey values (Otsu 1979): values above it and the others have the largest variance between
+/// their means. The first of equally good ones; `None` where all values are equal, or there are none.
 pub fn otsu_threshold_u8(values: &[u8]) -> Option<u8> {
     let mut counts = [0_usize; BINS];
     values.iter().for_each(|&value| counts[usize::from(value)] += 1);

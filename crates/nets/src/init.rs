@@ -6,6 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Tensor, TensorData},
 };
+use random::{Purpose, Stream};
 use sha2::{Digest, Sha256};
 
 /// Which distribution a fresh network starts from.
@@ -55,19 +56,20 @@ impl ModuleMapper for Randomiser {
             self.fan_in = dims[..D - 1].iter().product();
         }
         let num_values = dims.iter().product::<usize>();
-        let mut random = SplitMix::new(self.seed, &name);
+        let stream = stream(self.seed, &name);
         let values: Vec<f32> = match self.initialisation {
             Initialisation::FanInUniform => {
                 let bound = 1.0 / (self.fan_in as f32).sqrt();
-                (0..num_values).map(|_| bound * (2.0 * random.uniform() as f32 - 1.0)).collect()
+                stream.uniforms().take(num_values).map(|uniform| bound * (2.0 * uniform - 1.0) as f32).collect()
             }
             Initialisation::TruncatedNormal(_) | Initialisation::HeNormal if is_bias => vec![0.0; num_values],
             Initialisation::TruncatedNormal(deviation) => {
-                (0..num_values).map(|_| deviation * random.truncated_normal() as f32).collect()
+                let within = stream.normals().filter(|normal| normal.abs() <= 2.0);
+                within.take(num_values).map(|normal| deviation * normal as f32).collect()
             }
             Initialisation::HeNormal => {
                 let deviation = (2.0 / self.fan_in as f64).sqrt();
-                (0..num_values).map(|_| (deviation * random.normal()) as f32).collect()
+                stream.normals().take(num_values).map(|normal| (deviation * normal) as f32).collect()
             }
         };
         param.map(|old| {
@@ -78,45 +80,11 @@ impl ModuleMapper for Randomiser {
     }
 }
 
-/// SplitMix64 (Steele et al. 2014): a counter through a bijective mixer.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn new(seed: u64, name: &str) -> Self {
-        let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name.as_bytes()).finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        Self(u64::from_le_bytes(first))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// In [0, 1).
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Standard normal (Box-Muller).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// Standard normal within ±2, rejecting what lies outside.
-    fn truncated_normal(&mut self) -> f64 {
-        loop {
-            let normal = self.normal();
-            if normal.abs() <= 2.0 {
-                return normal;
-            }
-        }
-    }
+/// The numbers of one parameter: keyed by the first 64 bits of its name's SHA-256.
+fn stream(seed: u64, name: &str) -> Stream {
+    let digest = Sha256::digest(name.as_bytes());
+    let index = digest.iter().take(8).fold(0, |index, byte| index << 8 | u64::from(*byte));
+    Stream::new(seed, index, Purpose::Initialisation)
 }
 
 #[cfg(test)]

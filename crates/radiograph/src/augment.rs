@@ -8,9 +8,9 @@
 //! Everything is drawn from counters keyed by seed, image number, view and purpose, so a view can be made alone, in any
 //! order, on any thread.
 
+use random::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::random::{Counter, Stream};
 use crate::resample::catmull_rom;
 
 /// By how much a view may differ from its picture.
@@ -77,7 +77,7 @@ pub struct ViewKey {
     pub seed: u64,
     /// Number of the image in the run.
     pub image: u64,
-    /// Number of the view of this image.
+    /// Number of the view of this image, below 65,536.
     pub view: usize,
 }
 
@@ -107,6 +107,19 @@ pub struct View {
     intensity: Option<[f64; 3]>,
     blur_sigma: Option<f64>,
     noise: Option<(f32, Stream)>,
+}
+
+/// What is drawn of a view. Each part has numbers of its own, so that a setting of one shifts no other.
+#[derive(Clone, Copy)]
+enum Part {
+    Place,
+    Position,
+    Rotation,
+    Intensity,
+    Blur,
+    Noise,
+    NoiseOfPixels,
+    Flip,
 }
 
 impl Augmentation {
@@ -152,12 +165,11 @@ impl Augmentation {
     /// Draws a view of a square picture with sides of `picture_size` pixels.
     pub fn draw(&self, kind: &ViewKind, picture_size: usize, key: ViewKey) -> View {
         let ViewKey { seed, image, view } = key;
-        let counter = Counter::new(seed, image);
-        let stream = |purpose: &str| counter.stream(&format!("view {view} {purpose}"));
-        let between = |stream: &mut Stream, [low, high]: [f64; 2]| low + (high - low) * f64::from(stream.uniform());
+        let stream = |part: Part| Stream::new(seed, image, Purpose::View { view: view as u16, part: part as u16 });
+        let between = |stream: &mut Stream, [low, high]: [f64; 2]| low + (high - low) * stream.uniform();
         let either_way = |stream: &mut Stream, most: f64| between(stream, [-most, most]);
 
-        let mut place = stream("place");
+        let mut place = stream(Part::Place);
         let side = picture_size as f64;
         let area = between(&mut place, kind.scale) * side * side;
         let log_ratio = self.aspect_ratio.map(f64::ln);
@@ -167,13 +179,13 @@ impl Augmentation {
             .map(|ratio| [(area * ratio).sqrt(), (area / ratio).sqrt()])
             .find(|[width, height]| width.max(*height) <= side)
             .unwrap_or([area.sqrt(); 2]);
-        let mut position = stream("position");
+        let mut position = stream(Part::Position);
         let top = between(&mut position, [0.0, (side - height).max(0.0)]);
         let left = between(&mut position, [0.0, (side - width).max(0.0)]);
-        let angle = either_way(&mut stream("rotation"), self.max_rotation_degrees.to_radians());
+        let angle = either_way(&mut stream(Part::Rotation), self.max_rotation_degrees.to_radians());
 
-        let happens = |stream: &mut Stream, probability: f64| f64::from(stream.uniform()) < probability;
-        let mut intensity = stream("intensity");
+        let happens = |stream: &mut Stream, probability: f64| stream.uniform() < probability;
+        let mut intensity = stream(Part::Intensity);
         let intensity = happens(&mut intensity, self.intensity_probability).then(|| {
             [
                 either_way(&mut intensity, self.gamma).exp(),
@@ -181,15 +193,15 @@ impl Augmentation {
                 1.0 + either_way(&mut intensity, self.brightness),
             ]
         });
-        let mut blur = stream("blur");
+        let mut blur = stream(Part::Blur);
         let blur_sigma = happens(&mut blur, kind.blur_probability).then(|| between(&mut blur, self.blur_sigma));
-        let mut noise = stream("noise");
+        let mut noise = stream(Part::Noise);
         let noise = happens(&mut noise, self.noise_probability)
-            .then(|| (between(&mut noise, [0.0, self.noise]) as f32, stream("noise of pixels")));
+            .then(|| (between(&mut noise, [0.0, self.noise]) as f32, stream(Part::NoiseOfPixels)));
         View {
             crop: Crop { top, left, height, width, angle },
             size: kind.size,
-            flip: happens(&mut stream("flip"), self.flip_probability),
+            flip: happens(&mut stream(Part::Flip), self.flip_probability),
             intensity,
             blur_sigma,
             noise,
@@ -210,8 +222,8 @@ impl View {
             blur(pixels, self.size, sigma);
         }
         if let Some((deviation, stream)) = self.noise {
-            for (position, pixel) in (0..).zip(pixels.iter_mut()) {
-                *pixel += deviation * stream.normal_at(position);
+            for (pixel, normal) in pixels.iter_mut().zip(stream.bounded_normals()) {
+                *pixel += deviation * normal;
             }
         }
         for pixel in pixels {
@@ -400,7 +412,7 @@ mod tests {
         assert!(difference < 1e-5, "{difference}");
         let flipped = rendered(&Augmentation { flip_probability: 1.0, ..nothing() }, &whole, key(0, 0, 0));
         let mut back = flipped;
-        crate::flip_horizontal(&mut back, 32);
+        back.chunks_exact_mut(32).for_each(<[f32]>::reverse);
         let difference = back.iter().zip(&expected).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(difference < 1e-5, "{difference}");
     }

@@ -45,17 +45,6 @@ impl RgbImage {
         Ok(Self { width, height, data: pixels.iter().flat_map(|&pixel| [pixel; 3]).collect() })
     }
 
-    /// A picture from RGB values (`height * width * 3`, channels interleaved).
-    ///
-    /// # Errors
-    /// [`WriteError::Dimensions`] where the number of values does not fit.
-    pub fn from_rgb(data: Vec<u8>, height: usize, width: usize) -> Result<Self, WriteError> {
-        if height.checked_mul(width).and_then(|pixels| pixels.checked_mul(3)) != Some(data.len()) {
-            return Err(WriteError::Dimensions { values: data.len(), height, width, channels: 3 });
-        }
-        Ok(Self { width, height, data })
-    }
-
     /// The picture as the bytes of a PNG file.
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 //! | [`content_box`], [`mask_corner_text`] | borders found, text in the corners painted over |
 //! | [`dicom_segmentation`] | masks as a DICOM SEG object that belongs to its image |
 //! | [`guided_filter`] | soft masks moved to the edges of the picture |
-//! | [`overlay_mask`], [`Grid`] | figures: masks over images, captioned grids |
+//! | [`overlay_labels`], [`Grid`] | figures: labels over images, captioned grids |
 //! | [`Phantom`] | drawn chest X-rays with known lungs and findings, for demonstrations and tests |
 //!
 //! A [`Radiograph`] holds `f32` pixels in `0..=1`, bright where the body absorbs (bone is white), whatever the file
@@ -26,7 +26,6 @@ mod overlay;
 mod perceptual;
 mod phantom;
 mod picture;
-mod random;
 mod reduce;
 mod refine;
 mod remark;
@@ -44,7 +43,7 @@ pub use decode::{
 };
 pub use error::{DecodeError, WriteError};
 pub use figure::{Border, Grid, RgbImage};
-pub use overlay::{outline_mask, overlay_labels, overlay_mask};
+pub use overlay::{outline_mask, overlay_labels};
 pub use perceptual::{content_remark, perceptual_hash};
 pub use phantom::{Anatomy, Findings, Phantom, PhantomImage, Side};
 pub use picture::{Mask, Radiograph, SourceFormat, SourceMetadata};
@@ -53,5 +52,5 @@ pub use remark::Remark;
 pub use resample::resize;
 pub use stored::{Reduced, Samples, StoredRadiograph};
 pub use text::mask_corner_text;
-pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, flip_horizontal, to_u8, to_u16};
+pub use transform::{Fit, FitGeometry, fit_square, fit_square_f32, fit_square_mask, to_u8, to_u16};
 pub use write::{encode_png_rgb, encode_png_u8, encode_png_u16, write_png_u8, write_png_u16};

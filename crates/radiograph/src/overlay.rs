@@ -17,22 +17,6 @@ const LABEL_COLORS: [[u8; 3]; 10] = [
     [146, 218, 221],
 ];
 
-/// A grey image (`height * width`) with the inside of a mask (non-zero, same size) tinted in `color`;
-/// `opacity` 0 leaves the image, 1 hides it.
-///
-/// # Errors
-/// [`WriteError::Dimensions`] where image or mask are not `height * width`.
-pub fn overlay_mask(
-    image: &[u8],
-    mask: &[u8],
-    height: usize,
-    width: usize,
-    color: [u8; 3],
-    opacity: f32,
-) -> Result<RgbImage, WriteError> {
-    tint(image, mask, height, width, opacity, |label| (label != 0).then_some(color))
-}
-
 /// A grey image (`height * width`) with every label (same size) tinted in a colour of its own, background 0 left as
 /// it is; colours repeat after ten labels.
 ///
@@ -107,8 +91,8 @@ mod tests {
 
     #[test]
     fn only_the_inside_is_tinted() {
-        let picture = overlay_mask(&[100, 100], &[0, 1], 1, 2, [200, 0, 100], 0.5).unwrap();
-        assert_eq!(picture.data, [100, 100, 100, 150, 50, 100]);
+        let picture = overlay_labels(&[100, 100], &[0, 1], 1, 2, 0.5).unwrap();
+        assert_eq!(picture.data, [100, 100, 100, 82, 122, 159]);
         let labels = overlay_labels(&[10, 10, 10], &[0, 1, 11], 1, 3, 1.0).unwrap();
         assert_eq!(labels.data[..3], [10, 10, 10]);
         assert_eq!(labels.data[3..6], labels.data[6..9]);

@@ -14,8 +14,8 @@ mod render;
 
 pub use anatomy::Anatomy;
 
-use crate::random::{Counter, Stream};
 use crate::{Mask, Radiograph};
+use random::{Purpose, Stream};
 
 /// What a phantom shows beside the normal anatomy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,7 +66,26 @@ pub struct Phantom {
     pub anatomy: Anatomy,
     /// Findings.
     pub findings: Findings,
-    texture: Counter,
+    seed: u64,
+    index: u64,
+}
+
+/// What is drawn of a phantom. Each part has numbers of its own, so that a change of one shifts no other.
+#[derive(Clone, Copy)]
+enum Part {
+    Findings,
+    Anatomy,
+    RightVessels,
+    LeftVessels,
+    /// The first of four octaves.
+    Texture,
+    Noise = 8,
+}
+
+impl Part {
+    fn purpose(self) -> Purpose {
+        Purpose::Phantom(self as u16)
+    }
 }
 
 /// A drawn phantom with its exact lung masks.
@@ -98,20 +117,20 @@ impl Phantom {
     /// The phantom number `index` of the series `seed`: always the same one. About a quarter of them have an effusion,
     /// a quarter a nodule and a quarter an enlarged heart, independently of one another.
     pub fn from_seed(seed: u64, index: u64) -> Self {
-        let counter = Counter::new(seed, index);
-        let mut draw = counter.stream("findings");
+        let mut draw = Stream::new(seed, index, Part::Findings.purpose());
         let side = |draw: &mut Stream| if draw.uniform() < 0.5 { Side::Right } else { Side::Left };
         let has = [draw.uniform() < 0.25, draw.uniform() < 0.25, draw.uniform() < 0.25];
         let effusion = (side(&mut draw), draw.between(0.15, 0.42));
         let nodule = (side(&mut draw), [draw.between(0.3, 0.8), draw.between(0.25, 0.75)], draw.between(0.018, 0.04));
         let findings =
             Findings { effusion: has[0].then_some(effusion), nodule: has[1].then_some(nodule), enlarged_heart: has[2] };
-        Self { anatomy: Anatomy::draw(&mut counter.stream("anatomy"), &findings), findings, texture: counter }
+        let anatomy = Anatomy::draw(&mut Stream::new(seed, index, Part::Anatomy.purpose()), &findings);
+        Self { anatomy, findings, seed, index }
     }
 
     /// A phantom with chosen anatomy and findings; `seed` and `index` choose vessels, texture and noise.
     pub fn new(anatomy: Anatomy, findings: Findings, seed: u64, index: u64) -> Self {
-        Self { anatomy, findings, texture: Counter::new(seed, index) }
+        Self { anatomy, findings, seed, index }
     }
 
     /// Draws the phantom with `size * size` pixels (at least 1 is drawn).

@@ -145,14 +145,6 @@ fn place<T: Copy>(inner: Vec<T>, geometry: FitGeometry, size: usize, background:
     square
 }
 
-/// Mirrors rows in place: left becomes right. Off by default everywhere, because the side of a heart, a stomach bubble
-/// or a finding is clinical information.
-pub fn flip_horizontal<T>(pixels: &mut [T], width: usize) {
-    if width > 0 {
-        pixels.chunks_exact_mut(width).for_each(<[T]>::reverse);
-    }
-}
-
 /// `0..=1` to 8 bit, rounded to nearest; out of range is clamped, not a number is 0.
 pub fn to_u8(pixels: &[f32]) -> Vec<u8> {
     let mut out = vec![0; pixels.len()];
@@ -274,13 +266,6 @@ mod tests {
         let half = Mask { pixels: vec![1, 0, 0, 1], height: 2, width: 2 };
         assert_eq!(fit_square_mask(&half, 1, Fit::Stretch), [1]);
         assert_eq!(fit_square_mask(&half, 4, Fit::Stretch), [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
-    }
-
-    #[test]
-    fn flip_mirrors_rows() {
-        let mut pixels = [1, 2, 3, 4, 5, 6];
-        flip_horizontal(&mut pixels, 3);
-        assert_eq!(pixels, [3, 2, 1, 6, 5, 4]);
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn text_that_goes_on_beyond_a_corner_is_gone_to_its_end() {
 #[test]
 fn phantoms_without_text_are_unchanged() {
     let mut num_changed = 0;
-    for seed in 0..12 {
+    for seed in 24..36 {
         let clean = Phantom::from_seed(seed, 0).render(512).radiograph;
         let mut picture = clean.clone();
         if mask_corner_text(&mut picture) == 0 {

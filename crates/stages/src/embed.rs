@@ -37,11 +37,6 @@ pub enum EmbedFit {
     Stretch,
 }
 
-impl EmbedFit {
-    /// Every choice, by its name in settings and on the command line.
-    pub const NAMES: [&str; 4] = ["encoder", "pad", "centre-crop", "stretch"];
-}
-
 /// What to embed with what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,17 +12,13 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use diffusion::{
-    Guidance, Preconditioning, Prediction, ScheduleConfig,
-    diffusers::SchedulerConfig,
-    guided,
-    random::{self, Purpose},
-};
+use diffusion::{Guidance, Preconditioning, Prediction, ScheduleConfig, diffusers::SchedulerConfig, guided};
 use nets::{
     Checkpoint, HostTensor,
     autoencoder::Autoencoder,
     backbone::{Backbone, BackboneConfig},
 };
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use training::tensors::{from_host, to_host};
@@ -339,7 +335,7 @@ pub fn sample(
     let sigmas = schedule.sigmas(sampling.num_steps, sampling.spacing)?;
     let condition = condition.into_tensor();
     let device = condition.device();
-    let noise = random::normal_batch(seed, indices, Purpose::InitialNoise, info.latent_shape, &device);
+    let noise = diffusion::normal_batch(seed, indices, Purpose::InitialNoise, info.latent_shape, &device);
     let noisy = schedule.initial(noise, sigmas[0]);
     let guidance = Guidance::new(sampling.guidance_scale);
     guidance.validate()?;
@@ -348,8 +344,9 @@ pub fn sample(
         let condition = Condition::learned(condition);
         preconditioning.denoise(noisy, sigma, |input, timesteps| denoiser.forward(input, timesteps, condition))
     });
-    let mut step_noise =
-        |step: usize| random::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device);
+    let mut step_noise = |step: usize| {
+        diffusion::normal_batch(seed, indices, Purpose::StepNoise(step as u16), info.latent_shape, &device)
+    };
     let latents = sampling.sampler.sample(schedule.path(), &mut denoise, noisy, &sigmas, &mut step_noise, &mut |_| {});
     Ok(info.latent_scale.denormalize(Latents::drawn(latents)))
 }

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use dataset::{Dataset, Split};
-use diffusion::random;
 
 /// The order of a run: each training image once in every epoch, in an order that seed and epoch decide.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ pub struct Arguments {
     batch_size: usize,
     /// Shape images that are not square: as the encoder's `preprocessor_config.json` says (`encoder`, equal to
     /// transformers), or make them square first
-    #[arg(long, default_value = "encoder", value_parser = words(EmbedFit::NAMES))]
+    #[arg(long, default_value = "encoder", value_parser = words::<EmbedFit>())]
     fit: String,
 }
 

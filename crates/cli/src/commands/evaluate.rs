@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use dataset::Split;
 use evaluation::augmentation::{self, AugmentationConfig, GridSettings};
 use evaluation::autoencoder::{self, AutoencoderConfig};
 use evaluation::conditioning::{self, ConditioningConfig};
@@ -15,7 +16,7 @@ use evaluation::segmentation::{self, SegmentationConfig};
 use settings::Settings as _;
 
 use super::recipes::{list_recipes, read_recipe};
-use super::{SPLITS, word, words};
+use super::{word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -58,10 +59,10 @@ struct Fidelity {
     #[arg(long, value_name = "NETWORK")]
     features: FeatureChoice,
     /// The real images that everything is compared with
-    #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", default_value = "train", value_parser = words::<Split>())]
     reference: String,
     /// The real images that give the floor
-    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words::<Split>())]
     held_out: String,
     /// Writes mean and covariance of the reference's features to this file, which stands for REAL where the images may
     /// not go; one that is there and of the same images and network is kept. A name that ends in .npz writes the form of
@@ -83,7 +84,7 @@ struct Memorisation {
     #[arg(long, value_name = "NETWORK")]
     features: FeatureChoice,
     /// Real images that no network saw
-    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words::<Split>())]
     held_out: String,
     /// A folder for memorisation.json and closest-pairs.png
     #[arg(long, value_name = "DIR")]
@@ -118,7 +119,7 @@ struct Autoencoder {
     #[arg(long, value_name = "NETWORK")]
     features: Option<FeatureChoice>,
     /// The images to send through
-    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words::<Split>())]
     split: String,
     /// At most so many of them [default: all]
     #[arg(long, value_name = "N")]
@@ -179,7 +180,7 @@ struct Segmentation {
     /// A dataset whose images have masks of lungs
     dataset: PathBuf,
     /// The images with masks; whatever learns, learns from training images
-    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", default_value = "val", value_parser = words::<Split>())]
     split: String,
     /// Share of the patients on whom settings are chosen; figures come from the others
     #[arg(long, value_name = "SHARE", default_value_t = 0.6, allow_negative_numbers = true)]

@@ -14,16 +14,14 @@ mod runs;
 mod segment;
 mod train;
 mod views;
+mod words;
 
 use anyhow::Result;
 use clap::Subcommand;
-use clap::builder::PossibleValuesParser;
 
 use crate::context::Context;
 use crate::outcome::Outcome;
-
-/// The splits of a dataset, as they are typed.
-const SPLITS: [&str; 3] = ["train", "val", "test"];
+use words::{word, words};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -73,17 +71,4 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<Outcome> {
         Command::Views(arguments) => views::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
     }
-}
-
-/// Accepts these words and no others.
-fn words<const N: usize>(words: [&'static str; N]) -> PossibleValuesParser {
-    PossibleValuesParser::new(words)
-}
-
-/// The value that a word stands for in settings files.
-///
-/// # Errors
-/// A word that the type does not know.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    Ok(toml::Value::String(text.to_owned()).try_into()?)
 }

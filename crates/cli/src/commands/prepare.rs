@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use ingest::prepare::{self, CollectionSource, MergeConfig, Part, PrepareConfig};
+use ingest::prepare::{self, CollectionSource, Fit, MergeConfig, Part, PrepareConfig};
 use ingest::presets;
 use settings::nearest;
 
@@ -15,8 +15,6 @@ use crate::outcome::Outcome;
 
 /// The parser lets it be missing with `--list-presets` only.
 const NO_OUT: &str = "the dataset's folder is missing; give `--out DATASET`";
-
-const FITS: [&str; 3] = ["pad", "centre-crop", "stretch"];
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -60,7 +58,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DATASET", required_unless_present = "list_presets")]
     out: Option<PathBuf>,
     /// How a rectangle becomes a square
-    #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words(FITS))]
+    #[arg(long, value_name = "WAY", default_value = "pad", value_parser = words::<Fit>())]
     fit: String,
     /// Stretches grey values between their percentiles where they are taken as they are otherwise: PNG, JPEG, and DICOM of
     /// up to 8 bits without a window or whose window leaves nothing to see. For images that use a part of the range only
@@ -237,7 +235,7 @@ mod tests {
             assert!(typed(&["--preset", preset]).is_ok(), "{preset}");
         }
         assert!(typed(&["--preset", "kermani"]).is_err());
-        for fit in FITS {
+        for fit in ["pad", "centre-crop", "stretch"] {
             assert!(typed(&["--fit", fit]).is_ok(), "{fit}");
         }
         assert!(typed(&["--fit", "zoom"]).is_err());

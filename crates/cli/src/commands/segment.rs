@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use dataset::Split;
 use stages::segment::{self, SegmentConfig, SegmenterSettings};
 
-use super::{SPLITS, word, words};
+use super::{word, words};
 use crate::context::Context;
 use crate::outcome::Outcome;
 
@@ -24,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MASKS")]
     out: PathBuf,
     /// Only images of this split [default: all]
-    #[arg(long, value_name = "SPLIT", value_parser = words(SPLITS))]
+    #[arg(long, value_name = "SPLIT", value_parser = words::<Split>())]
     split: Option<String>,
     /// At most so many images [default: all]
     #[arg(long, value_name = "N")]

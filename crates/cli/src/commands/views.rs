@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use metrics::Estimate;
-use stages::views::{self, PoseCheck, STRONG, ViewCheck, ViewsConfig, ViewsSummary};
+use stages::views::{self, PoseCheck, STRONG, ViewCheck, ViewQuestion, ViewsConfig, ViewsSummary};
 
 use super::{word, words};
 use crate::context::Context;
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Views to tell apart
-    #[arg(long, value_name = "CLASSES", default_value = "frontal-lateral", value_parser = words(["frontal-lateral", "ap-pa"]))]
+    #[arg(long, value_name = "CLASSES", default_value = "frontal-lateral", value_parser = words::<ViewQuestion>())]
     tell: String,
     /// At most so many patients are turned, inverted and mirrored to learn from, one training image of each
     #[arg(long, value_name = "N", default_value_t = 1000)]

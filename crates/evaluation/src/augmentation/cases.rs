@@ -4,7 +4,6 @@
 use super::grid::{CaseKind, CaseSettings, GridShape};
 use anyhow::{Result, ensure};
 use dataset::{Dataset, ManifestRow, Split};
-use diffusion::random;
 use std::collections::BTreeMap;
 
 /// Some images of a dataset with their targets.

@@ -7,7 +7,6 @@ use burn::module::Module;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Dataset;
-use diffusion::random;
 use kernels::AdamWStep;
 use messages::Progress;
 use metrics::{LogisticRegression, Rows};

@@ -2,7 +2,7 @@
 
 use super::cases::{Cases, Folds};
 use super::grid::{Drawn, GeneratorSettings, GridSettings, Regime};
-use diffusion::random::{self, Purpose};
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 

@@ -6,7 +6,6 @@ use super::plan::{self, Request};
 use anyhow::{Context as _, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, DatasetSettings, DatasetWriter, Provenance};
-use diffusion::random;
 use messages::Progress;
 use radiograph::{ViewKey, ViewKind};
 use rayon::prelude::*;

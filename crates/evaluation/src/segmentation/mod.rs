@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, RunDir, Split};
-use diffusion::random;
 use serde::{Deserialize, Serialize};
 
 use candidates::candidates;

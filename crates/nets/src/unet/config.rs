@@ -231,44 +231,6 @@ fn same_value(left: &Value, right: &Value) -> bool {
 }
 
 impl UNetConfig {
-    /// For 32-channel latents of 16 x 16: 128-pixel images behind an eightfold autoencoder; 16.3 million parameters.
-    ///
-    /// Attention on all three levels (16, 8 and 4 pixels wide) with 32 channels per head; one residual block per level,
-    /// because at this compute more images seen beat a deeper network. Conditions have 384 numbers (ViT-S).
-    pub fn small_128() -> Self {
-        Self::compact(16, 32, &[128, 160, 192], 384, 32)
-    }
-
-    /// For 4-channel latents of 8 x 8, trained within minutes on a CPU; 1.8 million parameters.
-    pub fn demo_64() -> Self {
-        Self::compact(8, 4, &[64, 64], 192, 32)
-    }
-
-    /// Attention on every level, one residual block per level, `head_dim` channels per head.
-    fn compact(
-        sample_size: usize,
-        channels: usize,
-        block_out_channels: &[usize],
-        cross_attention_dim: usize,
-        head_dim: usize,
-    ) -> Self {
-        Self {
-            sample_size: Some(OneOrEach::One(sample_size)),
-            in_channels: channels,
-            out_channels: channels,
-            down_block_types: vec![DownBlockType::CrossAttnDownBlock2D; block_out_channels.len()],
-            up_block_types: vec![UpBlockType::CrossAttnUpBlock2D; block_out_channels.len()],
-            block_out_channels: block_out_channels.to_vec(),
-            layers_per_block: OneOrEach::One(1),
-            cross_attention_dim,
-            attention_head_dim: OneOrEach::Each(
-                block_out_channels.iter().map(|channels| channels / head_dim).collect(),
-            ),
-            use_linear_projection: true,
-            ..Self::default()
-        }
-    }
-
     /// Reads diffusers' `config.json`. A setting that the file leaves out has diffusers' default.
     ///
     /// # Errors

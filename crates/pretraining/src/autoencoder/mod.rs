@@ -18,7 +18,6 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::{Dataset, Split};
-use diffusion::random::{self, Purpose};
 use evaluation::autoencoder::{self as quality, AutoencoderConfig, AutoencoderSummary, Measured};
 use evaluation::features::FeatureChoice;
 use messages::Progress;
@@ -28,6 +27,7 @@ use nets::{
 };
 use perception::Perception;
 use radiograph::RgbImage;
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use settings::Settings as _;
 use stages::encode;
@@ -222,7 +222,7 @@ impl Apprentice {
         if noise_level > 0.0 {
             let [_, height, width, channels] = latents.dims();
             let shape = [height, width, channels];
-            let noise = random::normal_batch(recipe.seed, numbers, Purpose::TrainingNoise, shape, &latents.device());
+            let noise = diffusion::normal_batch(recipe.seed, numbers, Purpose::TrainingNoise, shape, &latents.device());
             noisy = noisy + noise * noise_level;
         }
         let decoded = self.state.network.decode_unclamped(noisy);

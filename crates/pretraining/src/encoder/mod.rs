@@ -21,7 +21,6 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use dataset::{Dataset, RunDir};
-use diffusion::random;
 use kernels::AdamWStep;
 use lesson::{Lesson, LessonSettings};
 use messages::Progress;

@@ -5,7 +5,6 @@ use super::recipe::{EncoderRecipe, EvaluationRecipe};
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, ManifestRow, Split};
-use diffusion::random;
 use metrics::{Moments, Rows, effective_rank, standard_deviation, weighted_votes};
 use nets::encoder::{Encoder, Preprocessing};
 use std::collections::{BTreeMap, BTreeSet};

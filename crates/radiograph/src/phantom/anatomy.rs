@@ -4,7 +4,7 @@
 //! same unit, so that both sides share one set of formulas.
 
 use super::{Findings, Side};
-use crate::random::Stream;
+use random::Stream;
 
 /// Shapes, exposure and noise of a phantom. Lengths are in units of the image side.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! Draws a phantom: sums what each structure absorbs along the ray and maps it to brightness.
 
-use super::{Anatomy, Phantom, PhantomImage, Side};
-use crate::random::Stream;
+use super::{Anatomy, Part, Phantom, PhantomImage, Side};
 use crate::{Mask, Radiograph, SourceFormat, SourceMetadata};
+use random::{Purpose, Stream};
 
 /// Smaller pictures are drawn at twice their size and averaged, so that ribs do not alias.
 const SUPERSAMPLED_BELOW: usize = 128;
@@ -12,17 +12,17 @@ pub(super) fn render(phantom: &Phantom, size: usize) -> PhantomImage {
     let factor = if size < SUPERSAMPLED_BELOW { 2 } else { 1 };
     let canvas = Canvas::draw(phantom, size * factor);
     let absorbed = canvas.reduced(factor);
-    let noise = phantom.texture.stream("noise");
+    let noise = Stream::new(phantom.seed, phantom.index, Part::Noise.purpose()).bounded_normals();
     let anatomy = &phantom.anatomy;
     // Twice the pixels per side catch a quarter of the quanta each: twice the noise. Post-processing of real detectors
     // keeps it within bounds.
     let noise_level = anatomy.noise * (size as f32 / 256.0).clamp(0.5, 2.0);
-    let pixels = absorbed.iter().enumerate().map(|(position, &value)| {
+    let pixels = absorbed.iter().zip(noise).enumerate().map(|(position, (&value, noise))| {
         let (x, y) = ((position % size) as f32 / size as f32 - 0.5, (position / size) as f32 / size as f32 - 0.5);
         let tilt = anatomy.gradient[0] * x + anatomy.gradient[1] * y;
         let bright = tone((value - 0.5) * anatomy.contrast + 0.5 + anatomy.exposure + tilt);
         // Fewer quanta get through where more is absorbed.
-        bright + noise_level * (0.5 + bright) * noise.normal_at(position as u64)
+        bright + noise_level * (0.5 + bright) * noise
     });
     let radiograph = Radiograph {
         pixels: pixels.map(|pixel| pixel.clamp(0.0, 1.0)).collect(),
@@ -217,8 +217,8 @@ impl Canvas {
     /// Blood vessels: curves that leave the hilum, thin out and branch. Brighter at the hilum.
     fn vessels(&mut self, phantom: &Phantom) {
         let anatomy = &phantom.anatomy;
-        for (side, purpose) in [(Side::Right, "vessels right"), (Side::Left, "vessels left")] {
-            let mut draw = phantom.texture.stream(purpose);
+        for (side, part) in [(Side::Right, Part::RightVessels), (Side::Left, Part::LeftVessels)] {
+            let mut draw = Stream::new(phantom.seed, phantom.index, part.purpose());
             let hilum_y = anatomy.hilum(side);
             let hilum_u = anatomy.mediastinum + 0.028;
             for _ in 0..5 {
@@ -228,7 +228,7 @@ impl Canvas {
             }
             for number in 0..13 {
                 // Directions fan out from straight up to straight down, crowding towards the base.
-                let share = (number as f32 + draw.uniform()) / 13.0;
+                let share = (number as f32 + draw.uniform() as f32) / 13.0;
                 let direction = [0.25 + draw.between(0.0, 0.9) * (1.0 - (2.0 * share - 1.0).abs()), 1.9 * share - 0.85];
                 let length = (direction[0] * direction[0] + direction[1] * direction[1]).sqrt().max(0.2);
                 let heading = [direction[0] / length, direction[1] / length];
@@ -374,10 +374,10 @@ impl Canvas {
     /// Unevenness of tissue: smooth noise of four sizes.
     fn texture(&mut self, phantom: &Phantom) {
         let size = self.size;
-        for (octave, (cells, strength)) in [(5, 0.035), (11, 0.022), (25, 0.014), (57, 0.009)].into_iter().enumerate() {
-            let stream = phantom.texture.stream(["texture 0", "texture 1", "texture 2", "texture 3"][octave]);
-            let knots: Vec<f32> =
-                (0..(cells + 1) * (cells + 1)).map(|knot| stream.uniform_at(knot as u64) * 2.0 - 1.0).collect();
+        for (octave, (cells, strength)) in (0..).zip([(5, 0.035), (11, 0.022), (25, 0.014), (57, 0.009)]) {
+            let purpose = Purpose::Phantom(Part::Texture as u16 + octave);
+            let knots = random::uniforms(phantom.seed, phantom.index, purpose, (cells + 1) * (cells + 1));
+            let knots: Vec<f32> = knots.into_iter().map(|knot| (2.0 * knot - 1.0) as f32).collect();
             let scale = cells as f32 / size as f32;
             let axis: Vec<(usize, f32)> = (0..size)
                 .map(|position| {

@@ -4,11 +4,9 @@ use super::{GenerateConfig, Strategy};
 use crate::encoded::Embeddings;
 use anyhow::{Context, Result, bail, ensure};
 use dataset::{Dataset, ManifestRow};
-use diffusion::{
-    interpolate::Interpolation,
-    random::{self, Purpose},
-};
+use diffusion::interpolate::Interpolation;
 use messages::Skipped;
+use random::Purpose;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, HashSet},

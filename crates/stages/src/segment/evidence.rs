@@ -4,13 +4,13 @@
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::Dataset;
-use diffusion::random::{self, Purpose};
 use diffusion::samplers::ddim_inversion;
-use diffusion::segment::{Aggregator, AttentionMaps, Grid};
 use diffusion::{Preconditioning, Schedule};
 use nets::autoencoder::Autoencoder;
 use nets::backbone::Observation;
 use nets::encoder::Encoder;
+use random::Purpose;
+use segmentation::{Aggregator, AttentionMaps, Grid};
 use serde::{Deserialize, Serialize};
 
 use crate::encode;
@@ -190,7 +190,7 @@ impl<'a> EvidenceReader<'a> {
                 let scale = self.preconditioning.coefficients(sigma).input_scale;
                 let input = if self.settings.noise_draws > 0 {
                     let (purpose, shape) = (Purpose::StepNoise(draw as u16), [height, width, channels]);
-                    let noise = random::normal_batch(self.seed, indices, purpose, shape, device);
+                    let noise = diffusion::normal_batch(self.seed, indices, purpose, shape, device);
                     schedule.path().noisy(clean.clone(), noise, sigma).mul_scalar(scale)
                 } else if self.settings.inversion_steps > 0 {
                     self.inverted(clean.clone(), timestep).mul_scalar(scale)

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use diffusion::segment::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use metrics::segmentation::{BinaryMask, Connectivity, connected_components, otsu_threshold_u8};
+use segmentation::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Features, Wanted};

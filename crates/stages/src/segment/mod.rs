@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::{Dataset, ManifestRow, Split};
-use diffusion::random;
 use nets::{Checkpoint, HostTensor};
 use radiograph::{outline_mask, overlay_labels, write_png_u8, write_png_u16};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Parts of the body as the UNet tells them apart: groups of like features in many images, found without labels.
 
 use anyhow::{Context, Result, ensure};
-use diffusion::segment::SoftMaps;
 use metrics::{Partition, Rows};
+use segmentation::SoftMaps;
 
 use super::evidence::Features;
 
@@ -107,7 +107,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use diffusion::segment::Grid;
+    use segmentation::Grid;
 
     #[test]
     fn groups_of_features_become_parts_and_every_token_goes_to_the_nearest() {

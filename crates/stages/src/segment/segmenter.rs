@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dataset::AtomicFolder;
-use diffusion::segment::{Grid, SoftMaps};
 use nets::{Checkpoint, HostTensor};
 use radiograph::guided_filter;
+use segmentation::{Grid, SoftMaps};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Features, PassSettings};

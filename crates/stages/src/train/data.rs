@@ -8,9 +8,9 @@ use crate::recipe::{ConditionTokens, Recipe};
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use dataset::{Dataset, Split};
-use diffusion::random::{self, Purpose};
 use messages::Progress;
 use nets::backbone::Interface;
+use random::Purpose;
 use training::TrainingOrder;
 
 /// Training images on which means and standard deviations are measured: enough for four digits.
@@ -236,7 +236,7 @@ impl TrainingData {
             latents: self.latent_scale.latents(latents, [batch_size, height, width, channels], device),
             condition: self.embedding_scale.condition(condition, [batch_size, tokens, dim], device),
             keep: numbers.iter().map(|n| f32::from(!random::drops_condition(seed, *n, dropout))).collect(),
-            noise: random::normal_batch(seed, &numbers, Purpose::TrainingNoise, self.latent_shape, device),
+            noise: diffusion::normal_batch(seed, &numbers, Purpose::TrainingNoise, self.latent_shape, device),
             times: numbers.iter().map(|number| times.draw(seed, *number)).collect(),
         })
     }

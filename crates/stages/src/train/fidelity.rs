@@ -10,7 +10,6 @@ use crate::recipe::Recipe;
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use metrics::{Moments, Rows, frechet_distance, kernel_distance};
 use nets::{autoencoder::Autoencoder, encoder::Encoder};
 use serde::Serialize;

@@ -6,7 +6,6 @@ use crate::recipe::Recipe;
 use anyhow::Result;
 use burn::tensor::Device;
 use dataset::{Dataset, Split};
-use diffusion::random;
 use nets::autoencoder::Autoencoder;
 use radiograph::{Border, Grid, RgbImage};
 use std::path::PathBuf;

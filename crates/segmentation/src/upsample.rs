@@ -1,7 +1,7 @@
 //! Bilinear resampling of maps: pixel centres at half-integers, edges repeated (what Keras and `align_corners=False`
 //! of PyTorch do).
 
-use super::Grid;
+use crate::Grid;
 
 /// Where one output position reads: two neighbours and the share of the second.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Recursive normalised cuts (Shi and Malik 2000; on features of a diffusion model: Couairon et al. 2024, "DiffCut").
 
-use super::affinity::{Affinity, Graph};
-use super::eigen::{dot, second_eigenvector};
-use super::error::{Error, check_range};
+use crate::affinity::{Affinity, Graph};
+use crate::eigen::{dot, second_eigenvector};
+use crate::error::{Error, check_range};
 
 /// Settings of the recursion. The cost of cutting nodes into `A` and `B` is
 /// `Ncut = cut(A, B) / assoc(A) + cut(A, B) / assoc(B)`: 0 where nothing joins them, 1 where weights are blind to it.

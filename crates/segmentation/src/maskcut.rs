@@ -2,10 +2,10 @@
 
 use burn::tensor::Device;
 
-use super::Grid;
-use super::affinity::{Graph, cosines};
-use super::eigen::second_eigenvector;
-use super::error::{Error, check_range, check_size};
+use crate::Grid;
+use crate::affinity::{Graph, cosines};
+use crate::eigen::second_eigenvector;
+use crate::error::{Error, check_range, check_size};
 
 /// Weight of tokens that are not similar, so that the graph hangs together. Published.
 const WEAK: f32 = 1e-5;
@@ -39,11 +39,6 @@ impl ObjectCut {
     /// TokenCut: one object.
     pub fn token_cut() -> Self {
         Self { threshold: 0.2, objects: 1, corners_are_background: false }
-    }
-
-    /// MaskCut: three objects at most.
-    pub fn mask_cut() -> Self {
-        Self { threshold: 0.15, objects: 3, corners_are_background: true }
     }
 
     /// The objects found, at most `objects` of them. From the second on, the search ends with one whose intersection over

@@ -1,8 +1,8 @@
 //! Self-attention maps of several resolutions, joined on the finest grid (Tian et al. 2023, "DiffSeg", section 3.2).
 
-use super::Grid;
-use super::error::{Error, check_not_negative, check_range, check_size};
-use super::upsample::{Bilinear, nearest};
+use crate::Grid;
+use crate::error::{Error, check_not_negative, check_range, check_size};
+use crate::upsample::{Bilinear, nearest};
 
 /// One map for each token: where that token looks. Rows sum to 1.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,11 +11,11 @@
 
 use burn::tensor::Device;
 
-use super::affinity::Affinity;
-use super::aggregate::AttentionMaps;
-use super::diffseg::{host, matrix};
-use super::error::{Error, check_range};
-use super::ncut::CutTree;
+use crate::affinity::Affinity;
+use crate::aggregate::AttentionMaps;
+use crate::diffseg::{host, matrix};
+use crate::error::{Error, check_range};
+use crate::ncut::CutTree;
 
 /// Which graph is made of the walk.
 #[derive(Debug, Clone, Copy, PartialEq)]

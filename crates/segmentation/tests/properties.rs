@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use diffusion::segment::{
+use segmentation::{
     Affinity, Aggregator, AttentionMaps, DiffSeg, Error, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph,
 };
 
@@ -157,7 +157,7 @@ fn an_image_without_structure_is_one_segment() {
     assert_eq!(Ncut::default().tree(&one).unwrap().labels(1.0), [0]);
     let nothing = Affinity::new(vec![0.0; 9], 3).unwrap();
     assert_eq!(Ncut::default().tree(&nothing).unwrap().labels(0.5).len(), 3);
-    let masks = ObjectCut::mask_cut().masks(&vec![0.0; tokens * 4], 4, Grid::square(10).unwrap(), &device).unwrap();
+    let masks = ObjectCut::token_cut().masks(&vec![0.0; tokens * 4], 4, Grid::square(10).unwrap(), &device).unwrap();
     assert!(masks.iter().all(|mask| mask.inside.len() == tokens));
 }
 

@@ -2,9 +2,9 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::aggregate::AttentionMaps;
-use super::error::{Error, check_range};
-use super::soft::SoftMaps;
+use crate::aggregate::AttentionMaps;
+use crate::error::{Error, check_range};
+use crate::soft::SoftMaps;
 
 /// Attention below this counts as this in the logarithm. A softmax in f32 underflows to 0, and one such value would
 /// make a distance infinite; a uniform map of 64 x 64 tokens has 2.4e-4 everywhere.

@@ -1,12 +1,12 @@
 //! How long the ways to cut an image take, beside the UNet's pass, on drawn maps and features of three regions.
 //!
 //! ```text
-//! cargo bench -p dino-diffusion-diffusion --bench segment
+//! cargo bench -p dino-diffusion-segmentation --bench segment
 //! ```
 #![allow(clippy::print_stdout)] // a benchmark prints its times
 
 use burn::tensor::Device;
-use diffusion::segment::{Affinity, AttentionMaps, DiffSeg, Grid, Ncut, SoftMaps, Walk};
+use segmentation::{Affinity, AttentionMaps, DiffSeg, Grid, Ncut, SoftMaps, Walk};
 use std::error::Error;
 use std::time::Instant;
 

@@ -4,11 +4,15 @@
 //! largest eigenvalue, 1, belongs to `z = D^(1/2) 1` and is known; the second largest is wanted. So the largest of
 //! `(I + N) / 2` is sought in the space orthogonal to that one: all its eigenvalues lie in `0..=1`. Small graphs are
 //! solved whole, large ones by Lanczos' iteration with full reorthogonalisation, whose own small matrix is solved whole.
+//!
+//! faer's own `partial_self_adjoint_eigen` finds the same vectors. On features of three regions it takes 8 ms in place of
+//! 0.5 (256 nodes), 30 in place of 6 (1,024) and 820 in place of 110 (4,096): it fills its whole space before it looks
+//! whether the vector is found.
 
 use faer::{Mat, Side};
 
-use super::affinity::Graph;
-use super::error::Error;
+use crate::affinity::Graph;
+use crate::error::Error;
 
 /// Graphs up to this size are solved whole: below it that is as fast.
 const DENSE_NODES: usize = 96;

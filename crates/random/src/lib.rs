@@ -5,8 +5,22 @@
 //! computed alone, anywhere. The hash is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
 //! 3"); normal numbers come from it by Box and Muller's transform in f64, with elementary functions written in Rust,
 //! so that every machine draws the same bits.
+//!
+//! It is the only generator of the workspace. Functions give numbers of a known count; a [`Stream`] gives one after the
+//! other where the count is not known beforehand.
+//!
+//! ```
+//! use random::{Purpose, Stream};
+//!
+//! let noise = random::normal(7, 0, Purpose::InitialNoise, 16);
+//! assert_eq!(noise[..4], random::normal(7, 0, Purpose::InitialNoise, 4)[..]);
+//! let mut stream = Stream::new(7, 0, Purpose::Selection);
+//! assert_eq!(stream.uniform(), random::uniform(7, 0, Purpose::Selection));
+//! ```
 
-use burn::tensor::{Device, Tensor, TensorData};
+mod stream;
+
+pub use stream::Stream;
 
 /// What a random number is for. Numbers of different purposes are independent of one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,10 +44,23 @@ pub enum Purpose {
     Augmentation,
     /// Choice of partners, fractions and other decisions about a generated image.
     Selection,
-    /// A network's first weights; the index counts tensors.
+    /// A network's first weights; the index is a hash of the parameter's name.
     Initialisation,
     /// Anything else, told apart by the caller's own number.
     Other(u16),
+    /// Draws with replacement for the set with this number; the index counts replicates.
+    Bootstrap(u16),
+    /// The first centres of k-means; the index counts centres.
+    Centres,
+    /// A part of a phantom: anatomy, findings, vessels, texture, noise.
+    Phantom(u16),
+    /// A part of how one view of a picture differs from the picture.
+    View {
+        /// Number of the view of this image.
+        view: u16,
+        /// Number of what is drawn: its place, its noise and the like, below 2^15.
+        part: u16,
+    },
 }
 
 impl Purpose {
@@ -51,6 +78,11 @@ impl Purpose {
             Purpose::Selection => (9, 0),
             Purpose::Initialisation => (10, 0),
             Purpose::Other(number) => (11, number),
+            Purpose::Bootstrap(set) => (12, set),
+            Purpose::Centres => (13, 0),
+            Purpose::Phantom(part) => (14, part),
+            // Parts share the upper half of all kinds.
+            Purpose::View { view, part } => (0x8000 | u32::from(part), view),
         };
         (kind << 16) | u32::from(detail)
     }
@@ -74,10 +106,15 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
+/// The four words of a block.
+fn block_words(seed: u64, index: u64, purpose: Purpose, block: u32) -> [u32; 4] {
+    let counter = [block, purpose.word(), index as u32, (index >> 32) as u32];
+    philox4x32(counter, [seed as u32, (seed >> 32) as u32])
+}
+
 /// The 64-bit random numbers at `2 * block` and `2 * block + 1` of a stream.
 fn words(seed: u64, index: u64, purpose: Purpose, block: u32) -> [u64; 2] {
-    let counter = [block, purpose.word(), index as u32, (index >> 32) as u32];
-    let [a, b, c, d] = philox4x32(counter, [seed as u32, (seed >> 32) as u32]);
+    let [a, b, c, d] = block_words(seed, index, purpose, block);
     [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
 }
 
@@ -102,10 +139,7 @@ pub fn uniform(seed: u64, index: u64, purpose: Purpose) -> f64 {
 
 /// `len` uniform numbers, strictly between 0 and 1; the first is that of [`uniform`].
 pub fn uniforms(seed: u64, index: u64, purpose: Purpose, len: usize) -> Vec<f64> {
-    (0..len.div_ceil(2) as u32)
-        .flat_map(|block| words(seed, index, purpose, block).map(unit_interval))
-        .take(len)
-        .collect()
+    Stream::new(seed, index, purpose).uniforms().take(len).collect()
 }
 
 /// One standard normal number in full precision.
@@ -115,23 +149,21 @@ pub fn normal_f64(seed: u64, index: u64, purpose: Purpose) -> f64 {
 
 /// `len` standard normal numbers. A shorter request gives the beginning of a longer one.
 pub fn normal(seed: u64, index: u64, purpose: Purpose, len: usize) -> Vec<f32> {
-    (0..len.div_ceil(2) as u32)
-        .flat_map(|block| normal_pair(seed, index, purpose, block))
-        .take(len)
-        .map(|value| value as f32)
-        .collect()
+    Stream::new(seed, index, purpose).normals().take(len).map(|value| value as f32).collect()
 }
 
-/// Standard normal noise for a batch: image `i` gets the numbers of `indices[i]`, whoever its neighbours are.
+/// Fills `positions` with draws from `0..positions.len()` with replacement; there may be up to 2^32 of them.
 ///
-/// # Shapes
-/// - `shape`: `[height, width, channels]`
-/// - result: `[indices.len(), height, width, channels]`
-pub fn normal_batch(seed: u64, indices: &[u64], purpose: Purpose, shape: [usize; 3], device: &Device) -> Tensor<4> {
-    let [height, width, channels] = shape;
-    let len = height * width * channels;
-    let values: Vec<f32> = indices.iter().flat_map(|index| normal(seed, *index, purpose, len)).collect();
-    Tensor::from_data(TensorData::new(values, [indices.len(), height, width, channels]), device)
+/// Each block of the generator gives four positions. A position is drawn more or less often than its neighbours by at
+/// most `positions.len() / 2^32` of its probability.
+pub fn draw_positions(seed: u64, index: u64, purpose: Purpose, positions: &mut [usize]) {
+    let num_items = positions.len() as u64;
+    for (block, drawn) in positions.chunks_mut(4).enumerate() {
+        for (position, word) in drawn.iter_mut().zip(block_words(seed, index, purpose, block as u32)) {
+            // The upper half of the product: a share of 1 in 32 bits, times the number of items.
+            *position = ((u64::from(word) * num_items) >> 32) as usize;
+        }
+    }
 }
 
 /// The order in which epoch `epoch` visits `len` items: each of `0..len` once.
@@ -229,15 +261,64 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_its_images_one_by_one() {
-        let device = Device::flex();
-        let shape = [2, 3, 5];
-        let batch = normal_batch(9, &[4, 7, 4], Purpose::InitialNoise, shape, &device);
-        for (row, index) in [4, 7, 4].into_iter().enumerate() {
-            let alone = normal_batch(9, &[index], Purpose::InitialNoise, shape, &device);
-            batch.clone().narrow(0, row, 1).into_data().assert_eq(&alone.into_data(), true);
-        }
+    fn a_short_request_is_the_beginning_of_a_long_one() {
         assert_eq!(normal(9, 4, Purpose::InitialNoise, 7)[..5], normal(9, 4, Purpose::InitialNoise, 5)[..]);
+        assert_eq!(uniforms(9, 4, Purpose::Selection, 1), [uniform(9, 4, Purpose::Selection)]);
+        assert_eq!(normal(9, 4, Purpose::Selection, 1), [normal_f64(9, 4, Purpose::Selection) as f32]);
+    }
+
+    #[test]
+    fn no_two_purposes_share_a_word() {
+        let mut words: Vec<u32> = (0..300)
+            .flat_map(|number| {
+                [
+                    Purpose::StepNoise(number),
+                    Purpose::Other(number),
+                    Purpose::Bootstrap(number),
+                    Purpose::Phantom(number),
+                ]
+                .into_iter()
+                .chain((0..12).map(move |part| Purpose::View { view: number, part }))
+            })
+            .chain([
+                Purpose::InitialNoise,
+                Purpose::TrainingNoise,
+                Purpose::TrainingTime,
+                Purpose::ConditionDropout,
+                Purpose::LatentSample,
+                Purpose::DataOrder,
+                Purpose::Augmentation,
+                Purpose::Selection,
+                Purpose::Initialisation,
+                Purpose::Centres,
+            ])
+            .map(Purpose::word)
+            .collect();
+        let count = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), count);
+    }
+
+    #[test]
+    fn positions_are_drawn_alike_and_anew_for_each_replicate() {
+        let mut positions = [0; 50];
+        let mut counts = [0_i64; 50];
+        for replicate in 0..2000 {
+            draw_positions(3, replicate, Purpose::Bootstrap(0), &mut positions);
+            positions.iter().for_each(|position| counts[*position] += 1);
+        }
+        // The standard deviation of a count is 45.
+        assert!(counts.iter().all(|count| (count - 2000).abs() < 200), "{counts:?}");
+        let draw = |replicate, set| {
+            let mut positions = vec![0; 1001];
+            draw_positions(3, replicate, Purpose::Bootstrap(set), &mut positions);
+            positions
+        };
+        let same = |left: &[usize], right: &[usize]| left.iter().zip(right).filter(|(a, b)| a == b).count();
+        assert_eq!(draw(1, 0), draw(1, 0));
+        assert!(same(&draw(1, 0), &draw(2, 0)) < 10 && same(&draw(1, 0), &draw(1, 1)) < 10);
+        draw_positions(3, 0, Purpose::Bootstrap(0), &mut []);
     }
 
     #[test]

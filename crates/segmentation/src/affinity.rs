@@ -2,9 +2,9 @@
 
 use burn::tensor::Device;
 
-use super::diffseg::{host, matrix};
-use super::error::{Error, check_finite, check_not_negative, check_range, check_size};
-use super::soft::unit;
+use crate::diffseg::{host, matrix};
+use crate::error::{Error, check_finite, check_not_negative, check_range, check_size};
+use crate::soft::unit;
 
 /// A symmetric matrix of weights, `[tokens, tokens]`, none negative.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,23 +52,6 @@ impl Affinity {
         // All tokens alike: every weight is the same, and no cut is better than another.
         values.iter_mut().for_each(|x| *x = if range > 0.0 { power((*x - low) / range, alpha) } else { 1.0 });
         Self::new(values, tokens)
-    }
-
-    /// Attention as weights, mean of both directions, over its largest value, raised to `alpha` (1 leaves it as it is).
-    ///
-    /// # Errors
-    /// As [`from_features`](Self::from_features).
-    ///
-    /// # Shapes
-    /// - `attention`: `[tokens, tokens]`
-    pub fn from_attention(attention: &[f32], tokens: usize, alpha: f32) -> Result<Self, Error> {
-        check_alpha(alpha)?;
-        let mut affinity = Self::new(attention.to_vec(), tokens)?;
-        let largest = affinity.values.iter().copied().fold(0.0, f32::max);
-        if largest > 0.0 {
-            affinity.values.iter_mut().for_each(|x| *x = power(*x / largest, alpha));
-        }
-        Ok(affinity)
     }
 
     /// Number of tokens.

@@ -1,8 +1,8 @@
 //! Segments as soft maps over the grid, brought to the size of an image.
 
-use super::Grid;
-use super::error::{Error, check_finite, check_size};
-use super::upsample::Bilinear;
+use crate::Grid;
+use crate::error::{Error, check_finite, check_size};
+use crate::upsample::Bilinear;
 
 /// One map for each segment: how much a token belongs to it, larger is more. The label of a pixel is the segment whose
 /// map, enlarged bilinearly, is largest there.
