@@ -1,7 +1,7 @@
 //! Masks against masks: overlap, distances between their surfaces, and the operations on masks and grey values that
 //! segmentation needs. Masks are `[height, width]`, row after row, non-zero inside.
 
-use crate::error::{Error, check_enough, check_finite, check_size};
+use crate::error::{Error, check_enough, check_size};
 
 /// A borrowed mask, non-zero inside.
 #[derive(Debug, Clone, Copy, PartialEq)]

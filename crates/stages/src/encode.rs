@@ -201,7 +201,8 @@ pub fn write_embeddings(
     encode: impl Fn(&[u8]) -> Result<Vec<Vec<f32>>>,
 ) -> Result<Embeddings> {
     let task = "taking features";
-    Ok(Embeddings::new(write(dataset, name, fingerprint, specs, batch_size, task, progress, encode)?.reader))
+    let kind = Kind { name, fingerprint, specs };
+    Ok(Embeddings::new(write(dataset, kind, batch_size, task, progress, encode)?.reader))
 }
 
 fn folder_name(info: &EncodingsInfo) -> String {
@@ -275,7 +276,8 @@ fn latents(
     let specs: Vec<TensorSpec> =
         ["mean", "std"][..num_parts].iter().map(|name| TensorSpec::new(*name, row_shape)).collect();
     link(&folder, dataset, &name, &fingerprint)?;
-    write(dataset, &name, &fingerprint, &specs, batch_size, "encoding latents", progress, encode)
+    let kind = Kind { name: &name, fingerprint: &fingerprint, specs: &specs };
+    write(dataset, kind, batch_size, "encoding latents", progress, encode)
 }
 
 fn embeddings(
@@ -298,7 +300,8 @@ fn embeddings(
         Ok(vec![to_host(encoder.forward(images).global_tokens(true))?])
     };
     link(&folder, dataset, &name, &fingerprint)?;
-    write(dataset, &name, &fingerprint, &specs, batch_size, "embedding", progress, encode)
+    let kind = Kind { name: &name, fingerprint: &fingerprint, specs: &specs };
+    write(dataset, kind, batch_size, "embedding", progress, encode)
 }
 
 /// `prepare` made the images square. Says so where a published encoder's own preprocessing does something else with
@@ -387,11 +390,16 @@ fn link(folder: &Path, dataset: &Dataset, name: &str, fingerprint: &str) -> Resu
     Ok(target.commit()?)
 }
 
+/// What encodings are called, and what they hold.
+struct Kind<'a> {
+    name: &'a str,
+    fingerprint: &'a str,
+    specs: &'a [TensorSpec],
+}
+
 fn write(
     dataset: &Dataset,
-    name: &str,
-    fingerprint: &str,
-    specs: &[TensorSpec],
+    Kind { name, fingerprint, specs }: Kind<'_>,
     batch_size: usize,
     task: &str,
     progress: &dyn Progress,

@@ -13,7 +13,7 @@ use crate::model::{self, Model, ModelInfo};
 use crate::recipe::SamplingRecipe;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, Provenance, Split};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestRow, PixelHash, Provenance, Split};
 use diffusion::{Sampler, interpolate::Interpolation};
 use figure::Figure;
 use files::outputs;
@@ -194,7 +194,8 @@ pub fn run(config: &GenerateConfig, device: &Device, progress: &dyn Progress) ->
             chunk.len()
         );
         for ((job, picture), index) in chunk.iter().zip(pictures.chunks_exact(image_size * image_size)).zip(indices) {
-            let row = row_of(job, index, picture, image_size, &sources, config, &model, &sampling);
+            let pixel_hash = dataset::pixels_hash(picture, image_size, image_size);
+            let row = row_of(job, index, pixel_hash, &sources, config, &model, &sampling);
             if let Some(bits) = config.png_bits {
                 write_png(&config.out, &row.id, picture, image_size, bits)?;
             }
@@ -332,8 +333,7 @@ fn sampling_of(config: &GenerateConfig, info: &ModelInfo) -> SamplingRecipe {
 fn row_of(
     job: &Job,
     index: u64,
-    picture: &[f32],
-    image_size: usize,
+    pixel_hash: PixelHash,
     described: &Sources,
     config: &GenerateConfig,
     model: &Model,
@@ -353,7 +353,7 @@ fn row_of(
     });
     ManifestRow {
         source_file: String::new(),
-        pixel_hash: dataset::pixels_hash(picture, image_size, image_size),
+        pixel_hash,
         // The source's patient: whoever splits by patient keeps an image and its variants on one side.
         patient: first.map_or_else(|| id.clone(), |first| first.patient.clone()),
         id,

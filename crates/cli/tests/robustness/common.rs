@@ -109,7 +109,7 @@ pub fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 pub struct Moments {
     /// What `KILL_SEED` repeats.
     pub seed: u64,
-    state: u64,
+    drawn: u64,
 }
 
 impl Moments {
@@ -117,15 +117,12 @@ impl Moments {
     pub fn new() -> Self {
         let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed = std::env::var("KILL_SEED").map_or_else(|_| clock(), |seed| seed.parse().unwrap());
-        Self { seed, state: seed }
+        Self { seed, drawn: 0 }
     }
 
-    /// The next one. Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    /// The next one.
     pub fn next(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+        self.drawn += 1;
+        random::uniform(self.seed, self.drawn, random::Purpose::Other(0))
     }
 }

@@ -239,6 +239,7 @@ impl Canvas {
     }
 
     /// One vessel and its branches.
+    #[expect(clippy::too_many_arguments, reason = "a vessel is where it starts, where to and how thick")]
     fn vessel(
         &mut self,
         anatomy: &Anatomy,
