@@ -16,10 +16,11 @@ use evaluation::memorisation::MemorisationConfig;
 use evaluation::segmentation::SegmentationConfig;
 use pretraining::autoencoder::{AutoencoderRecipe, PretrainAutoencoderConfig};
 use pretraining::encoder::{EncoderRecipe, PretrainEncoderConfig};
+use segmentation::{Refinement, SegmenterSettings};
 use settings::{Settings, change, change_within, keys_at, kinds_at, read, same_word};
 use stages::generate::{GenerateConfig, Strategy, quarters};
 use stages::recipe::Recipe;
-use stages::segment::{Refinement, SegmentConfig, SegmenterSettings};
+use stages::segment::SegmentConfig;
 use stages::train::TrainConfig;
 use stages::views::{ViewQuestion, ViewsConfig};
 

@@ -11,14 +11,23 @@
 //! large products run as Burn tensors on the device that is given. DiffSeg ends in [`SoftMaps`]; the partitions of the
 //! other methods become such by [`SoftMaps::from_labels`] or [`SoftMaps::from_features`], which brings them to any
 //! image size.
+//!
+//! Above these stand the parts that make lungs of segments: [`Method`] cuts by one of them or by clusters of features over
+//! many images, and [`Segmenter`] keeps what was learned for it and says which segments are lungs.
 
 mod affinity;
 mod aggregate;
+mod clusters;
 mod diffseg;
 mod eigen;
 mod error;
+mod features;
+mod lungs;
 mod maskcut;
+mod method;
 mod ncut;
+mod prior;
+mod segmenter;
 mod soft;
 mod upsample;
 mod walk;
@@ -27,8 +36,13 @@ pub use affinity::Affinity;
 pub use aggregate::{Aggregator, AttentionMaps};
 pub use diffseg::DiffSeg;
 pub use error::Error;
+pub use features::{FeatureKinds, FeatureMap, ModelFeatures, PassCondition, PassSettings};
+pub use lungs::Lungs;
 pub use maskcut::{ForegroundMask, ObjectCut};
+pub use method::Method;
 pub use ncut::{Cut, CutTree, Ncut};
+pub use prior::template_mask;
+pub use segmenter::{Example, Examples, Refinement, Segmented, Segmenter, SegmenterSettings, darkness, oracle};
 pub use soft::SoftMaps;
 pub use walk::{Walk, WalkGraph};
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use dataset::Split;
-use stages::segment::{self, SegmentConfig, SegmenterSettings};
+use segmentation::SegmenterSettings;
+use stages::segment::{self, SegmentConfig};
 
 use super::{word, words};
 use crate::context::Context;

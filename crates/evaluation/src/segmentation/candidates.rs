@@ -2,7 +2,7 @@
 
 use super::SegmentationConfig;
 use super::search::Candidate;
-use stages::segment::{Method, PassCondition, PassSettings, SegmenterSettings};
+use segmentation::{Method, PassCondition, PassSettings, SegmenterSettings};
 
 const NUM_PARTS: [usize; 3] = [32, 64, 128];
 /// Beside the default.

@@ -93,7 +93,7 @@ fn file_name(method: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::segment::{Method, PassSettings, SegmenterSettings};
+    use segmentation::{Method, PassSettings, SegmenterSettings};
 
     fn row(threshold: f32, timestep: f64, oracle: f64, unsupervised: f64) -> TriedRow {
         let dice = |rule: &str, dice| RuleDice { rule: rule.into(), dice };

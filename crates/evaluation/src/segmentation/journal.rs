@@ -102,7 +102,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::segment::{Method, SegmenterSettings};
+    use segmentation::{Method, SegmenterSettings};
 
     #[test]
     fn what_was_tried_is_known_again_on_the_same_network_and_images_alone() {

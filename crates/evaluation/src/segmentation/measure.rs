@@ -8,7 +8,7 @@ use metrics::segmentation::{BinaryMask, Spacing, overlap, surface_agreement};
 use serde::Serialize;
 
 use metrics::{CONFIDENCE, Estimate, REPLICATES};
-use stages::segment::Lungs;
+use segmentation::Lungs;
 
 /// Of one image.
 #[derive(Debug, Clone, Serialize)]

@@ -31,8 +31,9 @@ use messages::Progress;
 use messages::Skipped;
 pub use options::OptionRow;
 use search::{Bench, Fitted, Network, REFINEMENTS, Rule, Tried, mean};
+use segmentation::{Lungs, PassSettings, SegmenterSettings, template_mask};
 use stages::model::{Model, folder_of, read_info};
-use stages::segment::{Lungs, PassSettings, SegmenterSettings, template_mask};
+use stages::segment::check_pass;
 
 /// What to evaluate on what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -249,7 +250,8 @@ fn check_places(config: &SegmentationConfig) -> Result<()> {
         read_info(&folder_of(run)?)?;
     }
     let info = read_info(&folder_of(&config.model)?)?;
-    PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() }.check(&info.preconditioning()?)
+    let pass = PassSettings { timesteps: config.timesteps.clone(), ..PassSettings::default() };
+    check_pass(&pass, &info.preconditioning()?)
 }
 
 /// Prototypes are learned from training images with masks: there must be enough.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{RuleDice, TriedRow};
-use stages::segment::{PassCondition, PassSettings};
+use segmentation::{PassCondition, PassSettings};
 
 /// One option with one method and rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,7 +62,7 @@ pub(super) fn rows(tried: &[TriedRow]) -> Vec<OptionRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::segment::SegmenterSettings;
+    use segmentation::SegmenterSettings;
 
     #[test]
     fn an_option_is_kept_where_it_is_best_of_all() {

@@ -13,11 +13,11 @@ use super::journal::Journal;
 use super::measure::ImageScore;
 use super::{MaskedImage, SegmentationConfig};
 use messages::Progress;
-use stages::model::Model;
-use stages::segment::{
-    Evidence, EvidenceReader, ExampleRows, Examples, Lungs, PassSettings, Refinement, Segmenter, SegmenterSettings,
-    Wanted, number_of_segments, oracle,
+use segmentation::{
+    Examples, FeatureKinds, Lungs, ModelFeatures, PassSettings, Refinement, Segmenter, SegmenterSettings, oracle,
 };
+use stages::model::Model;
+use stages::segment::{ExampleRows, FeatureExtractor, number_of_segments};
 
 /// How lungs are chosen among segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,11 +104,11 @@ impl Bench<'_> {
         &self,
         model: &Model,
         settings: &SegmenterSettings,
-        wanted: Wanted,
+        wanted: FeatureKinds,
         progress: &dyn Progress,
     ) -> Result<Examples> {
         let SegmentationConfig { seed, batch_size, .. } = *self.config;
-        let reader = EvidenceReader::new(model, &settings.pass, wanted, seed, self.device)?;
+        let reader = FeatureExtractor::new(model, &settings.pass, wanted, seed, self.device)?;
         let rows = ExampleRows::choose(self.dataset, settings.num_images, self.most_annotated(), seed)?;
         rows.read(self.dataset, &reader, batch_size, self.device, progress)
     }
@@ -118,13 +118,13 @@ impl Bench<'_> {
         &self,
         model: &Model,
         pass: &PassSettings,
-        wanted: Wanted,
+        wanted: FeatureKinds,
         images: &[MaskedImage],
         progress: &dyn Progress,
-        visit: impl Fn(&MaskedImage, &Evidence, &[u8]) -> Result<T> + Sync,
+        visit: impl Fn(&MaskedImage, &ModelFeatures, &[u8]) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let SegmentationConfig { seed, batch_size, .. } = *self.config;
-        let reader = EvidenceReader::new(model, pass, wanted, seed, self.device)?;
+        let reader = FeatureExtractor::new(model, pass, wanted, seed, self.device)?;
         let size = self.dataset.image_size();
         let mut all = Vec::with_capacity(images.len());
         progress.begin("segmenting", images.len() as u64, "images");
@@ -295,7 +295,7 @@ impl Bench<'_> {
         fitted: &[Segmenter],
         labels: &[u16],
         image: &MaskedImage,
-        evidence: &Evidence,
+        evidence: &ModelFeatures,
         picture: &[u8],
     ) -> Result<(usize, Vec<f64>)> {
         let size = self.dataset.image_size();
@@ -369,7 +369,7 @@ fn found_by(
     segmenter: &Segmenter,
     labels: &[u16],
     image: &MaskedImage,
-    evidence: &Evidence,
+    evidence: &ModelFeatures,
     picture: &[u8],
     size: usize,
 ) -> Result<(Vec<u8>, Lungs)> {
@@ -420,8 +420,8 @@ fn grouped<T>(items: &[T], alike: impl Fn(&T, &T) -> bool) -> Vec<Vec<&T>> {
     groups
 }
 
-fn all_wanted<'s>(settings: impl Iterator<Item = &'s SegmenterSettings>) -> Wanted {
-    settings.fold(Wanted::default(), |all, one| all.and(one.method.wanted()))
+fn all_wanted<'s>(settings: impl Iterator<Item = &'s SegmenterSettings>) -> FeatureKinds {
+    settings.fold(FeatureKinds::default(), |all, one| all.and(one.method.wanted()))
 }
 
 fn network_of<'n, 'm>(networks: &'n [Network<'m>], number: usize) -> Result<&'n Network<'m>> {
@@ -435,7 +435,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::segment::Method;
+    use segmentation::Method;
 
     #[test]
     fn settings_that_differ_in_rounds_share_a_cut() {

@@ -9,8 +9,8 @@ use super::journal::Journal;
 use super::search::{Bench, Candidate, Fitted, Network, Rule, mean};
 use super::{CheckpointRow, MaskedImage, RuleDice};
 use messages::Progress;
+use segmentation::SegmenterSettings;
 use stages::model::{Denoiser, Model};
-use stages::segment::SegmenterSettings;
 use stages::train::load_state;
 
 /// For each method that asks the UNet and each rule the settings that were best in the search, without filter, before

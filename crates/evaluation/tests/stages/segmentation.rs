@@ -6,8 +6,9 @@ use dataset::{Dataset, Split};
 use evaluation::segmentation::{self, SegmentationConfig};
 use messages::Silent;
 use report::{self, ReportConfig};
+use segmentation::{Method, SegmenterSettings};
 use stages::device;
-use stages::segment::{self, Method, SegmentConfig, SegmentSummary, SegmenterSettings};
+use stages::segment::{self, SegmentConfig, SegmentSummary};
 
 use super::{NUM_IMAGES, encoded_phantoms, train_to};
 

@@ -10,9 +10,9 @@ use radiograph::{
 };
 use sha2::{Digest, Sha256};
 
-use super::Lungs;
 use files::outputs;
 use ingest::prepare;
+use segmentation::Lungs;
 
 /// Where sources lie and how they were fitted into the dataset's squares.
 pub(super) struct DicomSources {

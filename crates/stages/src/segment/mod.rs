@@ -11,12 +11,7 @@
 
 mod coco;
 mod dicom;
-mod evidence;
-mod lungs;
-mod method;
-mod parts;
-mod prior;
-mod segmenter;
+mod extractor;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,22 +21,20 @@ use burn::tensor::Device;
 use dataset::{Dataset, ManifestRow, Split};
 use nets::{Checkpoint, HostTensor};
 use radiograph::{outline_mask, overlay_labels, write_png_u8, write_png_u16};
+use segmentation::{
+    Example, Examples, FeatureKinds, Lungs, ModelFeatures, Segmented, Segmenter, SegmenterSettings, darkness,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Model, folder_of, read_info};
 pub use coco::RunLengths;
 use coco::{Annotations, CodedMask};
 use dicom::DicomSources;
-pub use evidence::{Evidence, EvidenceReader, Wanted};
-pub use evidence::{PassCondition, PassSettings};
+pub use extractor::{FeatureExtractor, check_pass};
 use files::done_list::{Damaged, DoneList};
 use files::outputs;
-pub use lungs::Lungs;
 use messages::Progress;
 use messages::Skipped;
-pub use method::Method;
-pub use segmenter::{Example, Examples, Segmented, darkness, oracle};
-pub use segmenter::{Refinement, Segmenter, SegmenterSettings};
 
 /// What to segment with what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,8 +126,9 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
         progress.say(&format!("{} images are there already; continuing", rows.len() - pending.len()));
     }
 
-    let wanted = segmenter.settings.method.wanted().and(Wanted { attention: config.attention, ..Wanted::default() });
-    let reader = EvidenceReader::new(&model, &segmenter.settings.pass, wanted, config.seed, device)?;
+    let wanted =
+        segmenter.settings.method.wanted().and(FeatureKinds { attention: config.attention, ..FeatureKinds::default() });
+    let reader = FeatureExtractor::new(&model, &segmenter.settings.pass, wanted, config.seed, device)?;
     let size = dataset.image_size();
     write_missing_images(&config.out, &dataset, &rows, &manifest, &records)?;
     let dicom = config
@@ -199,7 +193,7 @@ fn check(config: &SegmentConfig, dataset: &Dataset) -> Result<()> {
             settings
         }
     };
-    settings.pass.check(&info.preconditioning()?)?;
+    check_pass(&settings.pass, &info.preconditioning()?)?;
     ensure!(
         !of_out.is_dir() || Segmenter::open(&of_out)?.settings == settings,
         "the folder holds masks by another segmenter; choose another folder: {}",
@@ -253,7 +247,7 @@ fn find_or_fit(
                 None => "the model has no segmenter",
             };
             progress.say(&format!("{why}; fitting one to the dataset's training images"));
-            let reader = EvidenceReader::new(model, &settings.pass, settings.method.wanted(), config.seed, device)?;
+            let reader = FeatureExtractor::new(model, &settings.pass, settings.method.wanted(), config.seed, device)?;
             let sources = ExampleRows::choose(dataset, settings.num_images, settings.num_annotated, config.seed)?;
             let examples = sources.read(dataset, &reader, config.batch_size, device, progress)?;
             Segmenter::fit(&settings, &examples, config.seed)?
@@ -304,7 +298,7 @@ impl ExampleRows {
     pub fn read(
         &self,
         dataset: &Dataset,
-        reader: &EvidenceReader<'_>,
+        reader: &FeatureExtractor<'_>,
         batch_size: usize,
         device: &Device,
         progress: &dyn Progress,
@@ -334,11 +328,6 @@ impl ExampleRows {
         let mask = |row: &usize| dataset.mask(*row)?.context("an annotated image has lost its mask");
         self.annotated.iter().map(mask).collect()
     }
-}
-
-/// The template of the anatomy as a mask, `[size * size]`.
-pub fn template_mask(size: usize) -> Vec<u8> {
-    prior::template(size, size).into_iter().map(|share| u8::from(share >= 0.5)).collect()
 }
 
 /// How many different labels there are.
@@ -403,7 +392,7 @@ pub fn overlay(picture: &[u8], lungs: &Lungs, size: usize) -> Result<radiograph:
     Ok(image)
 }
 
-fn write_attention(out: &Path, id: &str, evidence: &Evidence) -> Result<()> {
+fn write_attention(out: &Path, id: &str, evidence: &ModelFeatures) -> Result<()> {
     let Some(maps) = &evidence.attention else { return Ok(()) };
     let folder = out.join("attention");
     outputs::make_folder(&folder)?;

@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::{Grid, SoftMaps};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use dataset::AtomicFolder;
+use files::AtomicFolder;
 use nets::{Checkpoint, HostTensor};
 use radiograph::guided_filter;
-use segmentation::{Grid, SoftMaps};
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Features, PassSettings};
-use super::lungs::Lungs;
-use super::method::Method;
-use super::parts::Parts;
-use super::prior::{LungPrior, probability, template};
+use crate::clusters::Clusters;
+use crate::features::{FeatureMap, ModelFeatures, PassSettings};
+use crate::lungs::Lungs;
+use crate::method::Method;
+use crate::prior::{LungPrior, probability, template};
 
 /// The choices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub struct Examples {
 #[derive(Debug)]
 pub struct Example {
     /// The UNet's, where parts are wanted.
-    pub features: Option<Features>,
+    pub features: Option<FeatureMap>,
     /// See [`darkness`].
     pub darkness: Vec<u16>,
 }
@@ -104,7 +104,7 @@ pub struct Example {
 pub struct Segmenter {
     /// What it was made with.
     pub settings: SegmenterSettings,
-    parts: Option<Parts>,
+    parts: Option<Clusters>,
     prior: LungPrior,
     grid: Grid,
 }
@@ -131,16 +131,16 @@ impl Segmenter {
     pub fn fit(settings: &SegmenterSettings, examples: &Examples, seed: u64) -> Result<Self> {
         let parts = match settings.method {
             Method::Parts { num_parts } => {
-                let features: Vec<&Features> =
+                let features: Vec<&FeatureMap> =
                     examples.unlabelled.iter().filter_map(|example| example.features.as_ref()).collect();
-                Some(Parts::find(&features, num_parts, seed)?)
+                Some(Clusters::find(&features, num_parts, seed)?)
             }
             _ => None,
         };
         Self::learn(settings.clone(), parts, examples)
     }
 
-    fn learn(settings: SegmenterSettings, parts: Option<Parts>, examples: &Examples) -> Result<Self> {
+    fn learn(settings: SegmenterSettings, parts: Option<Clusters>, examples: &Examples) -> Result<Self> {
         let Examples { unlabelled, annotated } = examples;
         let n = settings.num_annotated;
         ensure!(
@@ -153,7 +153,7 @@ impl Segmenter {
             (Some(_), Some(features)) => features.grid,
             _ => Grid::square(GRID_SIDE)?,
         };
-        let num_codes = parts.as_ref().map_or(NUM_LEVELS, Parts::len);
+        let num_codes = parts.as_ref().map_or(NUM_LEVELS, Clusters::len);
         let codes = |example: &Example| -> Result<Vec<u16>> {
             match (&parts, &example.features) {
                 (Some(parts), Some(features)) => parts.codes(features),
@@ -175,8 +175,8 @@ impl Segmenter {
     /// Cuts one image and says which part of it is lung.
     ///
     /// # Errors
-    /// Evidence that is missing.
-    pub fn apply(&self, evidence: &Evidence, picture: &[u8], size: usize, device: &Device) -> Result<Segmented> {
+    /// ModelFeatures that is missing.
+    pub fn apply(&self, evidence: &ModelFeatures, picture: &[u8], size: usize, device: &Device) -> Result<Segmented> {
         let labels = self.cut(evidence, picture, size, device)?;
         let lungs = Lungs::of_mask(&self.choose(&labels, evidence, picture, size)?, size)?;
         Ok(Segmented { labels, lungs })
@@ -185,17 +185,17 @@ impl Segmenter {
     /// The segments alone, `[size * size]`.
     ///
     /// # Errors
-    /// Evidence that is missing.
-    pub fn cut(&self, evidence: &Evidence, picture: &[u8], size: usize, device: &Device) -> Result<Vec<u16>> {
+    /// ModelFeatures that is missing.
+    pub fn cut(&self, evidence: &ModelFeatures, picture: &[u8], size: usize, device: &Device) -> Result<Vec<u16>> {
         self.settings.method.segments(evidence, self.parts.as_ref(), picture, size, device)
     }
 
-    /// Which pixels are lung, before anything is cleaned. Parts are judged at every token; the segments of other methods
+    /// Which pixels are lung, before anything is cleaned. Clusters are judged at every token; the segments of other methods
     /// as a whole, by the mean over their pixels.
     ///
     /// # Errors
-    /// Evidence that is missing, an image of another size than the segmenter was fitted to.
-    pub fn choose(&self, labels: &[u16], evidence: &Evidence, picture: &[u8], size: usize) -> Result<Vec<u8>> {
+    /// ModelFeatures that is missing, an image of another size than the segmenter was fitted to.
+    pub fn choose(&self, labels: &[u16], evidence: &ModelFeatures, picture: &[u8], size: usize) -> Result<Vec<u8>> {
         let codes = match (&self.parts, &evidence.features) {
             (Some(parts), Some(features)) => parts.codes(features)?,
             _ => darkness(picture, size),
@@ -243,7 +243,7 @@ impl Segmenter {
     pub fn save(&self, folder: &Path) -> Result<()> {
         let target = AtomicFolder::create(folder)?;
         let text = toml::to_string_pretty(&self.settings).context("the settings cannot be written as TOML")?;
-        dataset::write_file(target.path().join("segmenter.toml"), text.as_bytes())?;
+        files::write_file(target.path().join("segmenter.toml"), text.as_bytes())?;
         let mut tensors = Checkpoint::default();
         let Grid { height, width } = self.grid;
         let mut put = |name: &str, shape: Vec<usize>, values: &[f32]| {
@@ -251,7 +251,7 @@ impl Segmenter {
         };
         put("places", vec![height, width], &self.prior.places);
         put("codes", vec![self.prior.codes.len()], &self.prior.codes);
-        if let Some(Parts { mean, std, centres }) = &self.parts {
+        if let Some(Clusters { mean, std, centres }) = &self.parts {
             put("parts.mean", vec![mean.len()], mean);
             put("parts.std", vec![std.len()], std);
             put("parts.centres", vec![centres.len() / mean.len(), mean.len()], centres);
@@ -286,7 +286,7 @@ impl Segmenter {
                 let centres = centres.with_context(damaged)?.values;
                 let fits = mean.len() == std.len() && centres.len() == codes.len() * mean.len() && !mean.is_empty();
                 ensure!(fits, "{}: its tensors do not fit one another", damaged());
-                Some(Parts { mean, std, centres })
+                Some(Clusters { mean, std, centres })
             }
             _ => {
                 ensure!(codes.len() == NUM_LEVELS, "{}: it has {} levels of darkness", damaged(), codes.len());
@@ -386,7 +386,7 @@ mod tests {
         let path = folder.path().join("segmenter");
         segmenter.save(&path).unwrap();
         assert_eq!(Segmenter::open(&path).unwrap(), segmenter);
-        let found = segmenter.apply(&Evidence::default(), &picture, 64, &Device::flex()).unwrap();
+        let found = segmenter.apply(&ModelFeatures::default(), &picture, 64, &Device::flex()).unwrap();
         let truth: Vec<u8> = map.iter().map(|share| u8::from(*share >= 0.5)).collect();
         assert_eq!(found.lungs.both(), truth);
         assert_eq!(oracle(&found.labels, &truth), truth);

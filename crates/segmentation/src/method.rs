@@ -1,13 +1,13 @@
 //! The ways to cut an image into segments, all with the same result: a label for each pixel.
 
+use crate::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use metrics::segmentation::{BinaryMask, Connectivity, connected_components, otsu_threshold_u8};
-use segmentation::{Affinity, DiffSeg, Grid, Ncut, ObjectCut, SoftMaps, Walk, WalkGraph};
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Features, Wanted};
-use super::parts::Parts;
+use crate::clusters::Clusters;
+use crate::features::{FeatureKinds, FeatureMap, ModelFeatures};
 
 /// How an image is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -142,12 +142,16 @@ impl Method {
     }
 
     /// The evidence that it needs.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> FeatureKinds {
         match self {
-            Self::Parts { .. } | Self::NormalisedCut { .. } => Wanted { features: true, ..Wanted::default() },
-            Self::Diffseg { .. } | Self::RandomWalk { .. } => Wanted { attention: true, ..Wanted::default() },
-            Self::TokenCut { .. } => Wanted { patches: true, ..Wanted::default() },
-            Self::Otsu => Wanted::default(),
+            Self::Parts { .. } | Self::NormalisedCut { .. } => {
+                FeatureKinds { features: true, ..FeatureKinds::default() }
+            }
+            Self::Diffseg { .. } | Self::RandomWalk { .. } => {
+                FeatureKinds { attention: true, ..FeatureKinds::default() }
+            }
+            Self::TokenCut { .. } => FeatureKinds { patches: true, ..FeatureKinds::default() },
+            Self::Otsu => FeatureKinds::default(),
         }
     }
 
@@ -157,8 +161,8 @@ impl Method {
     /// Settings out of range; evidence that is missing or not made of numbers.
     pub fn segments(
         &self,
-        evidence: &Evidence,
-        parts: Option<&Parts>,
+        evidence: &ModelFeatures,
+        parts: Option<&Clusters>,
         picture: &[u8],
         size: usize,
         device: &Device,
@@ -169,7 +173,7 @@ impl Method {
         let maps = match *self {
             Self::Parts { .. } => {
                 let features = evidence.features.as_ref().with_context(missing)?;
-                parts.with_context(missing)?.likeness(features)?
+                parts.with_context(missing)?.similarity(features)?
             }
             Self::Diffseg { threshold } => {
                 let grid = attention()?.grid();
@@ -178,7 +182,7 @@ impl Method {
                 DiffSeg { threshold, anchors, ..DiffSeg::default() }.segment(attention()?, device)?
             }
             Self::NormalisedCut { alpha, threshold } => {
-                let Features { values, dim, grid } = evidence.features.as_ref().with_context(missing)?;
+                let FeatureMap { values, dim, grid } = evidence.features.as_ref().with_context(missing)?;
                 let affinity = Affinity::from_features(values, grid.tokens(), alpha, device)?;
                 let tree = Ncut { threshold, min_tokens: fewest(*grid) }.tree(&affinity)?;
                 SoftMaps::from_features(&tree.labels(threshold), values, *dim, *grid)?
@@ -191,7 +195,7 @@ impl Method {
                 SoftMaps::from_features(&labels, maps.values(), grid.tokens(), grid)?
             }
             Self::TokenCut { threshold, objects } => {
-                let Features { values, dim, grid } = evidence.patches.as_ref().with_context(missing)?;
+                let FeatureMap { values, dim, grid } = evidence.patches.as_ref().with_context(missing)?;
                 let cut = ObjectCut { threshold, objects, corners_are_background: true };
                 let mut labels = vec![0_u16; grid.tokens()];
                 for (label, object) in (1..).zip(cut.masks(values, *dim, *grid, device)?) {
@@ -227,16 +231,16 @@ mod tests {
         for pixel in [9, 10, 17, 45, 46] {
             picture[pixel] = 20;
         }
-        let labels = Method::Otsu.segments(&Evidence::default(), None, &picture, 8, &Device::flex()).unwrap();
+        let labels = Method::Otsu.segments(&ModelFeatures::default(), None, &picture, 8, &Device::flex()).unwrap();
         assert_eq!((labels[9], labels[17], labels[45], labels[0]), (1, 1, 2, 0));
-        let even = Method::Otsu.segments(&Evidence::default(), None, &[7; 64], 8, &Device::flex()).unwrap();
+        let even = Method::Otsu.segments(&ModelFeatures::default(), None, &[7; 64], 8, &Device::flex()).unwrap();
         assert_eq!(even, [0; 64]);
     }
 
     #[test]
     fn missing_evidence_is_named() {
         let cut = Method::Diffseg { threshold: 0.1 };
-        let error = cut.segments(&Evidence::default(), None, &[7; 64], 8, &Device::flex()).unwrap_err();
+        let error = cut.segments(&ModelFeatures::default(), None, &[7; 64], 8, &Device::flex()).unwrap_err();
         assert!(error.to_string().contains("diffseg"), "{error}");
     }
 }

@@ -103,6 +103,11 @@ pub fn template(height: usize, width: usize) -> Vec<f32> {
     (0..height * width).map(share).collect()
 }
 
+/// The template of the anatomy as a mask, `[size * size]`.
+pub fn template_mask(size: usize) -> Vec<u8> {
+    template(size, size).into_iter().map(|share| u8::from(share >= 0.5)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,14 @@
-//! Parts of the body as the UNet tells them apart: groups of like features in many images, found without labels.
+//! Clusters of the body as the UNet tells them apart: groups of like features in many images, found without labels.
 
+use crate::SoftMaps;
 use anyhow::{Context, Result, ensure};
 use metrics::{Partition, Rows};
-use segmentation::SoftMaps;
 
-use super::evidence::Features;
+use crate::features::FeatureMap;
 
-/// Features are standardised by these, then belong to the nearest centre.
+/// FeatureMap are standardised by these, then belong to the nearest centre.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parts {
+pub struct Clusters {
     pub mean: Vec<f32>,
     /// Above 0.
     pub std: Vec<f32>,
@@ -22,12 +22,12 @@ const MOST_TOKENS_PER_PART: usize = 200;
 /// Rounds of k-means.
 const ROUNDS: usize = 20;
 
-impl Parts {
+impl Clusters {
     /// By k-means over some tokens of every image (a checkerboard of a quarter of them: neighbours are alike).
     ///
     /// # Errors
     /// No image, fewer tokens than parts, features that are not numbers.
-    pub fn find(images: &[&Features], num_parts: usize, seed: u64) -> Result<Self> {
+    pub fn find(images: &[&FeatureMap], num_parts: usize, seed: u64) -> Result<Self> {
         let first = images.first().context("there is no image to find parts in")?;
         let (dim, width) = (first.dim, first.grid.width);
         let mut taken: Vec<f32> = Vec::new();
@@ -74,8 +74,8 @@ impl Parts {
     /// distance, so that maps can be enlarged before the largest is taken.
     ///
     /// # Errors
-    /// Features of another network.
-    pub fn likeness(&self, features: &Features) -> Result<SoftMaps> {
+    /// FeatureMap of another network.
+    pub fn similarity(&self, features: &FeatureMap) -> Result<SoftMaps> {
         let dim = self.mean.len();
         ensure!(
             features.dim == dim,
@@ -94,9 +94,9 @@ impl Parts {
     /// The nearest part of each token.
     ///
     /// # Errors
-    /// As [`Parts::likeness`].
-    pub fn codes(&self, features: &Features) -> Result<Vec<u16>> {
-        Ok(self.likeness(features)?.label_map(features.grid.height, features.grid.width))
+    /// As [`Clusters::similarity`].
+    pub fn codes(&self, features: &FeatureMap) -> Result<Vec<u16>> {
+        Ok(self.similarity(features)?.label_map(features.grid.height, features.grid.width))
     }
 }
 
@@ -107,26 +107,26 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use segmentation::Grid;
+    use crate::Grid;
 
     #[test]
     fn groups_of_features_become_parts_and_every_token_goes_to_the_nearest() {
         let grid = Grid::new(4, 4).unwrap();
-        let image = |shift: f32| Features {
+        let image = |shift: f32| FeatureMap {
             values: (0..16).flat_map(|token| [if token < 8 { 5.0 } else { -5.0 } + shift, shift * 10.0]).collect(),
             dim: 2,
             grid,
         };
-        let images: Vec<Features> = (0..6).map(|image_number| image(0.01 * image_number as f32)).collect();
-        let parts = Parts::find(&images.iter().collect::<Vec<_>>(), 2, 0).unwrap();
+        let images: Vec<FeatureMap> = (0..6).map(|image_number| image(0.01 * image_number as f32)).collect();
+        let parts = Clusters::find(&images.iter().collect::<Vec<_>>(), 2, 0).unwrap();
         assert_eq!(parts.len(), 2);
         for features in &images {
             let codes = parts.codes(features).unwrap();
             assert!(codes[..8].iter().all(|code| *code == codes[0]), "{codes:?}");
             assert!(codes[8..].iter().all(|code| *code != codes[0]), "{codes:?}");
         }
-        let foreign = Features { values: vec![0.0; 16], dim: 1, grid };
+        let foreign = FeatureMap { values: vec![0.0; 16], dim: 1, grid };
         assert!(parts.codes(&foreign).unwrap_err().to_string().contains("another model"));
-        assert!(Parts::find(&[], 2, 0).is_err());
+        assert!(Clusters::find(&[], 2, 0).is_err());
     }
 }

@@ -10,127 +10,56 @@ use nets::autoencoder::Autoencoder;
 use nets::backbone::Observation;
 use nets::encoder::Encoder;
 use random::Purpose;
-use segmentation::{Aggregator, AttentionMaps, Grid};
-use serde::{Deserialize, Serialize};
+use segmentation::{Aggregator, FeatureKinds, FeatureMap, Grid, ModelFeatures, PassCondition, PassSettings};
 
 use crate::encode;
 use crate::encoded::Condition;
 use crate::model::Model;
 use training::tensors::{from_host, images_from_bytes, to_host};
 
-/// How the UNet is shown an image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PassSettings {
-    /// What the network is told of the noise, each in 0..=999; what several show is averaged. DiffSeg's is 300.
-    pub timesteps: Vec<f64>,
-    /// Draws of noise, mixed in as the timestep says, whose passes are averaged; 0 shows the clean latents, as DiffSeg
-    /// does.
-    pub noise_draws: usize,
-    /// Steps of deterministic DDIM inversion that carry the latents up to the timestep instead of drawn noise: the noise
-    /// that the model itself sees in the image. They know nothing of it (null condition). 0 inverts nothing.
-    pub inversion_steps: usize,
-    /// What it is told of the image.
-    pub condition: PassCondition,
-}
-
-impl Default for PassSettings {
-    fn default() -> Self {
-        Self { timesteps: vec![200.0], noise_draws: 0, inversion_steps: 0, condition: PassCondition::Null }
-    }
-}
-
-impl PassSettings {
-    /// Refuses what a model cannot be shown.
-    ///
-    /// # Errors
-    /// No timestep, or one that the model does not have; noise of two kinds.
-    pub fn check(&self, preconditioning: &Preconditioning) -> Result<()> {
-        ensure!(!self.timesteps.is_empty(), "there is no timestep to show images at; give for example 200");
+/// Refuses what a model cannot be shown.
+///
+/// # Errors
+/// No timestep, or one that the model does not have; noise of two kinds.
+pub fn check_pass(settings: &PassSettings, preconditioning: &Preconditioning) -> Result<()> {
+    ensure!(!settings.timesteps.is_empty(), "there is no timestep to show images at; give for example 200");
+    ensure!(
+        settings.noise_draws == 0 || settings.inversion_steps == 0,
+        "noise is either drawn or found by inversion; set `pass.noise_draws` or `pass.inversion_steps` to 0"
+    );
+    let last = preconditioning.schedule().num_timesteps() - 1;
+    for timestep in &settings.timesteps {
         ensure!(
-            self.noise_draws == 0 || self.inversion_steps == 0,
-            "noise is either drawn or found by inversion; set `pass.noise_draws` or `pass.inversion_steps` to 0"
+            (0.0..=last as f64).contains(timestep),
+            "the timestep {timestep} is not one of the model's; give one of 0 to {last}"
         );
-        let last = preconditioning.schedule().num_timesteps() - 1;
-        for timestep in &self.timesteps {
-            ensure!(
-                (0.0..=last as f64).contains(timestep),
-                "the timestep {timestep} is not one of the model's; give one of 0 to {last}"
-            );
-        }
-        Ok(())
     }
-}
-
-/// The condition of a pass that is made for what it shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PassCondition {
-    /// The learned null condition.
-    Null,
-    /// The image's own embedding.
-    Own,
-}
-
-/// Which evidence is wanted; what is not asked for costs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
-    /// Maps of self-attention.
-    pub attention: bool,
-    /// Features of the finest level.
-    pub features: bool,
-    /// Patch tokens of the encoder.
-    pub patches: bool,
-}
-
-impl Wanted {
-    /// Both.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            attention: self.attention || other.attention,
-            features: self.features || other.features,
-            patches: self.patches || other.patches,
-        }
-    }
-}
-
-/// One vector for each token of a grid.
-#[derive(Debug, Clone)]
-pub struct Features {
-    /// `[tokens, dim]`
-    pub values: Vec<f32>,
-    pub dim: usize,
-    pub grid: Grid,
-}
-
-/// Of one image, as far as it was wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Evidence {
-    /// Self-attention of all resolutions, on the grid of the latents.
-    pub attention: Option<AttentionMaps>,
-    /// What enters the finest level of the UNet's expanding half.
-    pub features: Option<Features>,
-    /// The encoder's patch tokens.
-    pub patches: Option<Features>,
+    Ok(())
 }
 
 /// A model with what it takes to ask it.
-pub struct EvidenceReader<'a> {
+pub struct FeatureExtractor<'a> {
     model: &'a Model,
     autoencoder: Autoencoder,
     encoder: Option<Encoder>,
     preconditioning: Preconditioning,
     settings: PassSettings,
-    wanted: Wanted,
+    wanted: FeatureKinds,
     seed: u64,
 }
 
-impl<'a> EvidenceReader<'a> {
+impl<'a> FeatureExtractor<'a> {
     /// # Errors
     /// Settings out of range, networks that cannot be read.
-    pub fn new(model: &'a Model, settings: &PassSettings, wanted: Wanted, seed: u64, device: &Device) -> Result<Self> {
+    pub fn new(
+        model: &'a Model,
+        settings: &PassSettings,
+        wanted: FeatureKinds,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let preconditioning = model.info.preconditioning()?;
-        settings.check(&preconditioning)?;
+        check_pass(settings, &preconditioning)?;
         let needs_encoder = wanted.patches || settings.condition == PassCondition::Own;
         let encoder = needs_encoder.then(|| Encoder::load(&model.folder.join("encoder"), device)).transpose()?;
         let autoencoder = model.autoencoder(device)?;
@@ -145,8 +74,8 @@ impl<'a> EvidenceReader<'a> {
     ///
     /// # Errors
     /// An image size that the networks do not divide, a device that failed.
-    fn read(&self, pictures: &[u8], size: usize, indices: &[u64], device: &Device) -> Result<Vec<Evidence>> {
-        let mut all = vec![Evidence::default(); indices.len()];
+    fn read(&self, pictures: &[u8], size: usize, indices: &[u64], device: &Device) -> Result<Vec<ModelFeatures>> {
+        let mut all = vec![ModelFeatures::default(); indices.len()];
         if self.wanted.attention || self.wanted.features {
             self.pass(pictures, size, indices, &mut all, device)?;
         }
@@ -158,7 +87,7 @@ impl<'a> EvidenceReader<'a> {
             let tokens = encoder.forward(images).patch_tokens();
             let [_batch, count, dim] = tokens.dims();
             for (evidence, values) in all.iter_mut().zip(to_host(tokens)?.chunks_exact(count * dim)) {
-                evidence.patches = Some(Features { values: values.to_vec(), dim, grid });
+                evidence.patches = Some(FeatureMap { values: values.to_vec(), dim, grid });
             }
         }
         Ok(all)
@@ -167,15 +96,27 @@ impl<'a> EvidenceReader<'a> {
     /// Some images of a dataset and the evidence about them; their numbers key the noise.
     ///
     /// # Errors
-    /// Damaged images, and as [`EvidenceReader::read`].
-    pub fn read_rows(&self, dataset: &Dataset, rows: &[usize], device: &Device) -> Result<(Vec<u8>, Vec<Evidence>)> {
+    /// Damaged images, and as [`FeatureExtractor::read`].
+    pub fn read_rows(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        device: &Device,
+    ) -> Result<(Vec<u8>, Vec<ModelFeatures>)> {
         let pictures = dataset.images(rows)?;
         let keys: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
         let evidence = self.read(&pictures, dataset.image_size(), &keys, device)?;
         Ok((pictures, evidence))
     }
 
-    fn pass(&self, pictures: &[u8], size: usize, indices: &[u64], all: &mut [Evidence], device: &Device) -> Result<()> {
+    fn pass(
+        &self,
+        pictures: &[u8],
+        size: usize,
+        indices: &[u64],
+        all: &mut [ModelFeatures],
+        device: &Device,
+    ) -> Result<()> {
         encode::check_divisible(size, self.autoencoder.downsampling_factor())?;
         let latents = self.autoencoder.encode(images_from_bytes(pictures, size, device)).mean;
         let shape @ [batch, height, width, channels] = latents.dims();
@@ -242,7 +183,7 @@ fn inversion_levels(schedule: &Schedule, timestep: f64, num_steps: usize) -> Vec
 /// Sums over passes and blocks: one set of maps for each resolution, however many blocks it has.
 #[derive(Default)]
 struct Sums {
-    wanted: Wanted,
+    wanted: FeatureKinds,
     passes: usize,
     /// `[batch, tokens, tokens]` each
     attention: Vec<(Grid, Vec<f32>)>,
@@ -288,7 +229,7 @@ impl Sums {
 
     /// # Errors
     /// A network without self-attention, maps that are not numbers.
-    fn give(self, all: &mut [Evidence], finest: Grid) -> Result<()> {
+    fn give(self, all: &mut [ModelFeatures], finest: Grid) -> Result<()> {
         if self.wanted.attention {
             ensure!(!self.attention.is_empty(), "the model's network has no self-attention; choose another method");
             for (image, evidence) in all.iter_mut().enumerate() {
@@ -305,7 +246,7 @@ impl Sums {
             let scale = 1.0 / self.passes.max(1) as f32;
             for (evidence, values) in all.iter_mut().zip(sum.chunks_exact(grid.tokens() * dim)) {
                 let values = values.iter().map(|value| value * scale).collect();
-                evidence.features = Some(Features { values, dim, grid });
+                evidence.features = Some(FeatureMap { values, dim, grid });
             }
         }
         Ok(())
