@@ -12,7 +12,9 @@ const BOTTOM: f64 = 42.0;
 /// One estimate.
 #[derive(Debug, Clone)]
 pub struct Mark {
+    /// Its name.
     pub label: String,
+    /// Where the dot stands.
     pub value: f64,
     /// Its lower and upper end; none draws no whiskers.
     pub interval: Option<[f64; 2]>,

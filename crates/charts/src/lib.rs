@@ -1,14 +1,16 @@
-//! Charts as SVG: curves, and estimates with their intervals. Enough for what evaluations and reports show, without
+//! Charts as SVG: curves, box plots, and estimates with their intervals. Enough for what evaluations and reports show, without
 //! fonts, scripts or a plotting library.
 //!
 //! Colours come from a style sheet, [`STYLE`], so that a chart follows the light or dark scheme of its reader: within a
 //! page it is the page's, and a chart that is a file of its own carries it.
 
+mod boxes;
 mod interval;
 mod line;
 
 use std::fmt::Write as _;
 
+pub use boxes::{BoxMark, BoxPanel, box_chart};
 pub use interval::{Mark, interval_chart};
 pub use line::{Axes, Series, line_chart};
 

@@ -18,13 +18,16 @@ const MOST_DOTS: usize = 30;
 
 /// A line: points `(x, y)` in the order of x. Points that are not finite are left out.
 pub struct Series<'a> {
+    /// Its name at the end of the line.
     pub name: &'a str,
+    /// `(x, y)`
     pub points: &'a [(f64, f64)],
 }
 
 /// What is drawn over what.
 #[derive(Clone, Copy)]
 pub struct Axes<'a> {
+    /// Name of the horizontal axis.
     pub x: &'a str,
     /// May be empty, where a caption says it.
     pub y: &'a str,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use ::segmentation::{Method, SegmenterSettings};
 use dataset::{Dataset, Split};
 use evaluation::segmentation::{self, SegmentationConfig};
 use messages::Silent;
 use report::{self, ReportConfig};
-use segmentation::{Method, SegmenterSettings};
 use stages::device;
 use stages::segment::{self, SegmentConfig, SegmentSummary};
 
