@@ -10,7 +10,6 @@
 //! | [`KeyMap`] | a small table by hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
-//! | [`check_writable`] | whether a result can be written, asked before it is made |
 //! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | those of `files`: writes that a kill cannot leave half done |
 //! | [`read_npz`], [`write_npz`] | arrays of numbers as NumPy keeps them |
 //!
@@ -38,7 +37,6 @@ mod shards;
 mod split;
 mod table;
 mod tensor_file;
-mod writable;
 mod writer;
 
 pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, PIXEL_HASH_KIND, Problem};
@@ -59,5 +57,4 @@ pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};
 pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
-pub use writable::check_writable;
 pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

@@ -34,7 +34,7 @@ fn write_result<R: Serialize>(path: &Path, kind: &str, result: &R) -> Result<()>
         #[serde(flatten)]
         result: &'a R,
     }
-    outputs::write_file(path, serde_json::to_string_pretty(&Named { kind, result })?.as_bytes())
+    Ok(outputs::write_file(path, serde_json::to_string_pretty(&Named { kind, result })?.as_bytes())?)
 }
 
 /// Real and synthetic images can only be compared at one size.

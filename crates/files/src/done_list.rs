@@ -1,10 +1,11 @@
 //! What a stage has finished, one JSON object a line, so that one that is killed repeats none of it.
 
-use anyhow::{Context as _, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
 
 /// What to do about a line that cannot be read, other than a last one that a kill cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl DoneList {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("the file cannot be read: {}", path.display())),
+            Err(error) => return Err(Error::io("read the file", path)(error)),
         };
         let (mut records, mut sound) = (Vec::new(), 0);
         // Only what ends with its line break was written whole.
@@ -42,17 +43,15 @@ impl DoneList {
             match (serde_json::from_slice(line), damaged) {
                 (Ok(record), _) => records.push(record),
                 (Err(_), Damaged::Repeat) => break,
-                (Err(error), Damaged::Refuse) => bail!(
-                    "line {} of what is finished is damaged ({error}); delete the line to have that repeated: {}",
-                    number + 1,
-                    path.display()
-                ),
+                (Err(source), Damaged::Refuse) => {
+                    return Err(Error::DamagedLine { line: number + 1, source, path: path.into() });
+                }
             }
             sound += line.len() as u64;
         }
-        let context = || format!("the file cannot be written: {}", path.display());
-        let file = OpenOptions::new().create(true).append(true).open(path).with_context(context)?;
-        file.set_len(sound).with_context(context)?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("write the file", path))?;
+        file.set_len(sound).map_err(Error::io("write the file", path))?;
         Ok((Self { file, path: path.into() }, records))
     }
 
@@ -60,9 +59,10 @@ impl DoneList {
     ///
     /// # Errors
     /// A full disk.
-    pub fn append(&mut self, record: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_string(record)? + "\n";
-        self.file.write_all(line.as_bytes()).with_context(|| self.refused())
+    pub fn append(&mut self, finished: &impl Serialize) -> Result<()> {
+        let unwritable = |source| Error::Record { source, path: self.path.clone() };
+        let line = serde_json::to_string(finished).map_err(unwritable)? + "\n";
+        self.file.write_all(line.as_bytes()).map_err(Error::io("write down what is finished", &self.path))
     }
 
     /// Makes sure that what was added outlives the machine.
@@ -70,11 +70,7 @@ impl DoneList {
     /// # Errors
     /// A full disk.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().with_context(|| self.refused())
-    }
-
-    fn refused(&self) -> String {
-        format!("what is finished cannot be written down: {}", self.path.display())
+        self.file.sync_data().map_err(Error::io("write down what is finished", &self.path))
     }
 }
 

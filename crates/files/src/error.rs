@@ -20,6 +20,35 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
     },
+    /// Results cannot go to the place that was given.
+    #[error("{reason}: {}", path.display())]
+    Place {
+        /// Why not, and what to give instead.
+        reason: String,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A list of what is finished has a line that cannot be read.
+    #[error(
+        "line {line} of what is finished is damaged ({source}); delete the line to have that repeated: {}",
+        path.display()
+    )]
+    DamagedLine {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+        /// The list.
+        path: PathBuf,
+    },
+    /// A record cannot be written as JSON.
+    #[error("the record cannot be written as JSON ({source}): {}", path.display())]
+    Record {
+        /// Why.
+        source: serde_json::Error,
+        /// The list.
+        path: PathBuf,
+    },
     /// Another process writes into the same folder.
     #[error("another process is writing here; wait for it, or choose another folder: {}", path.display())]
     Locked {
@@ -29,6 +58,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn place(reason: impl Into<String>, path: &Path) -> Self {
+        Self::Place { reason: reason.into(), path: path.into() }
+    }
+
     /// Makes the operating system's reason a sentence: `.map_err(Error::io("write the file", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();

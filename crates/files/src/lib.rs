@@ -10,6 +10,8 @@
 //! | [`AtomicFolder`] | a folder with everything in it |
 //! | [`sweep`] | removes what killed processes left behind |
 //! | [`FolderLock`] | the right to write into a folder |
+//! | [`outputs`], [`check_writable`] | places for results, asked about before the work |
+//! | [`DoneList`] | what a stage has finished, line by line |
 //!
 //! There is one rule for temporary names, `.tmp-NAME-PROCESS-COUNT`. The file or folder is locked as long as its
 //! process lives, so a leftover can be told from the work of another process: it has such a name and nobody holds it.
@@ -20,19 +22,16 @@
 //! `segments.jsonl`) and TensorBoard's events. Their readers leave out a last line or record that was cut short.
 
 mod atomic;
+mod done_list;
 mod error;
 mod lock;
+pub mod outputs;
 mod temporary;
+mod writable;
 
 pub use atomic::{AtomicFile, AtomicFolder, write_file};
+pub use done_list::{Damaged, DoneList};
 pub use error::{Error, Result};
 pub use lock::FolderLock;
 pub use temporary::{is_temporary, sweep};
-
-pub mod done_list;
-pub mod outputs;
-
-/// Temporary.
-pub fn writable_tmp(folder: &std::path::Path) -> Result<()> {
-    AtomicFile::create(folder.join("writable")).map(drop)
-}
+pub use writable::check_writable;

@@ -1,20 +1,21 @@
 //! Where results go: asked for before the work that makes them, so that hours of work do not end at a name.
 
-use anyhow::{Context, Result, ensure};
 use std::path::Path;
+
+use crate::{Error, Result, check_writable, is_temporary};
 
 /// Refuses a folder that cannot be made or written into. Nothing is left behind.
 ///
 /// # Errors
 /// A file of this name, a place where nothing may be written.
 pub fn check_folder(folder: &Path) -> Result<()> {
-    ensure!(!folder.as_os_str().is_empty(), "the folder for the results has no name; give one with `--out`");
-    ensure!(
-        folder.is_dir() || !folder.exists(),
-        "a file has the name of the folder for the results; choose another folder: {}",
-        folder.display()
-    );
-    Ok(crate::writable_tmp(folder)?)
+    if folder.as_os_str().is_empty() {
+        return Err(Error::place("the folder for the results has no name; give one with `--out`", folder));
+    }
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::place("a file has the name of the folder for the results; choose another folder", folder));
+    }
+    check_writable(folder)
 }
 
 /// The same for a folder that must be new or empty.
@@ -25,14 +26,13 @@ pub fn check_new_folder(folder: &Path) -> Result<()> {
     check_folder(folder)?;
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
-        let name = entry.with_context(|| format!("the folder cannot be read: {}", folder.display()))?.file_name();
-        let name = name.to_string_lossy();
+        let path = entry.map_err(Error::io("read the folder", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Locks and what a kill left are nobody's; `partial` is where a dataset begins, before it says what it is.
-        ensure!(
-            name == ".lock" || name == "partial" || name.starts_with(".tmp-"),
-            "the folder holds other files, for example `{name}`; choose a new or empty folder: {}",
-            folder.display()
-        );
+        if name != ".lock" && name != "partial" && !is_temporary(&path) {
+            let reason = format!("the folder holds other files, for example `{name}`; choose a new or empty folder");
+            return Err(Error::place(reason, folder));
+        }
     }
     Ok(())
 }
@@ -42,12 +42,10 @@ pub fn check_new_folder(folder: &Path) -> Result<()> {
 /// # Errors
 /// A folder of this name, a place where nothing may be written.
 pub fn check_file(file: &Path) -> Result<()> {
-    ensure!(
-        file.file_name().is_some() && !file.is_dir(),
-        "the result is a file, and this is a folder; give the name of a file: {}",
-        file.display()
-    );
-    Ok(crate::writable_tmp(folder_of(file))?)
+    if file.file_name().is_none() || file.is_dir() {
+        return Err(Error::place("the result is a file, and this is a folder; give the name of a file", file));
+    }
+    check_writable(folder_of(file))
 }
 
 /// Writes a file into a folder that is made where it is missing.
@@ -56,7 +54,7 @@ pub fn check_file(file: &Path) -> Result<()> {
 /// A disk that is full or refuses.
 pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
     make_folder(folder_of(file))?;
-    Ok(crate::write_file(file, bytes)?)
+    crate::write_file(file, bytes)
 }
 
 /// Makes a folder, with those above it.
@@ -64,7 +62,7 @@ pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// A disk that is full or refuses.
 pub fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder cannot be made: {}", folder.display()))
+    std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))
 }
 
 /// The folder that a file lies in; the current one for a bare name.
@@ -89,7 +87,7 @@ mod tests {
             check_file(&at("new").join(good).join("x.json")).unwrap();
         }
         for bad in ["file", "file/deeper"] {
-            let error = format!("{:#}", check_folder(&at(bad)).unwrap_err());
+            let error = check_folder(&at(bad)).unwrap_err().to_string();
             assert!(error.contains("is a file") || error.contains("a file has the name"), "{error}");
         }
         assert!(check_file(dir.path()).unwrap_err().to_string().contains("give the name of a file"));

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn numbers_come_back_to_the_last_bit() {
         // Halfway cases and neighbours, which a quick conversion rounds wrongly.
-        let values =
+        let values: [f64; 6] =
             [0.9523809523809523, -0.1234567890123457, 1e-7, 5e-324, 1.7976931348623157e308, 9007199254740993.0];
         let text = serde_json::to_string(&values).unwrap();
         let file = read(&text).unwrap();

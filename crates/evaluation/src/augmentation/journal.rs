@@ -2,7 +2,7 @@
 
 use super::plan::Cell;
 use anyhow::Result;
-use files::done_list::{Damaged, DoneList};
+use files::{Damaged, DoneList};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub struct LabelArea {
 /// # Errors
 /// A line before the last that is none of ours.
 pub(super) fn open(path: &Path) -> Result<(DoneList, Vec<Finished>)> {
-    DoneList::open(path, Damaged::Refuse)
+    Ok(DoneList::open(path, Damaged::Refuse)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::MaskedImage;
 use super::SegmentationConfig;
 use super::search::{Bench, Candidate, Rule, Tried};
-use files::done_list::{Damaged, DoneList};
+use files::{Damaged, DoneList};
 
 /// One line: a candidate and what it gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl Journal {
                     .collect(),
             })?;
         }
-        self.list.sync()
+        Ok(self.list.sync()?)
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn own_salt(config: &PrepareConfig) -> PathBuf {
 /// looked through. Nothing is written.
 pub(super) fn check_places(config: &PrepareConfig) -> Result<()> {
     let out = &config.out;
-    dataset::check_writable(out)?;
+    files::check_writable(out)?;
     // A folder that holds something else is refused before anything is put into it.
     let occupied = out.is_dir() && !Dataset::is_dataset(out) && holds_other_files(out)?;
     ensure!(!occupied, "the output folder holds other files; choose an empty or a new folder: {}", out.display());

@@ -31,8 +31,8 @@ pub use coco::RunLengths;
 use coco::{Annotations, CodedMask};
 use dicom::DicomSources;
 pub use extractor::{FeatureExtractor, check_pass};
-use files::done_list::{Damaged, DoneList};
 use files::outputs;
+use files::{Damaged, DoneList};
 use messages::Progress;
 use messages::Skipped;
 

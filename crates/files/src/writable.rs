@@ -8,7 +8,7 @@ use crate::{AtomicFile, Error, Result};
 /// Permissions alone do not tell: whether a disk can be written to shows when one tries. Nothing is left behind.
 ///
 /// # Errors
-/// [`Error::File`]: a part of the path is a file, or nothing may be written there.
+/// [`Error::Io`]: a part of the path is a file, or nothing may be written there.
 pub fn check_writable(folder: impl AsRef<Path>) -> Result<()> {
     let folder = folder.as_ref();
     let mut place = PathBuf::from(folder);
@@ -21,8 +21,8 @@ pub fn check_writable(folder: impl AsRef<Path>) -> Result<()> {
         return Err(Error::io("write to the folder", folder)(std::io::ErrorKind::NotADirectory.into()));
     }
     AtomicFile::create(place.join("writable")).map(drop).map_err(|error| match error {
-        files::Error::Io { source, .. } => Error::io("write to the folder", folder)(source),
-        other => other.into(),
+        Error::Io { source, .. } => Error::io("write to the folder", folder)(source),
+        other => other,
     })
 }
 
