@@ -10,12 +10,12 @@ use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fingerprint::{first_digits, hash_file};
 use crate::manifest::ManifestReader;
 use crate::shards::{MAX_OPEN_FILES, MaskShard, OpenShards, images_path, masks_path, open_shard};
-use crate::tensor_file::{REMAKE, TensorFile};
 use crate::writer::partial_len;
 use crate::{DatasetSettings, Error, ManifestRow, Result, Split};
+use files::tensors::{REMAKE, TensorFile};
+use files::{first_digits, hash_file};
 
 /// The version of the format that this release writes, and the newest that it reads; older ones are read too.
 ///

@@ -15,9 +15,9 @@ use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::shards::{MAX_OPEN_FILES, OpenShards, open_shard};
-use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, write_tensors};
 use crate::writer::{first_difference, to_toml};
 use crate::{Dataset, Error, Result};
+use files::tensors::{REMAKE, TensorFile, TensorToWrite, write_tensors};
 
 const ENCODINGS_VERSION: u32 = 1;
 
@@ -51,7 +51,7 @@ pub struct EncodingsInfo {
     pub version: u32,
     /// What was encoded how: `taef2`, `dinov2-base`, ...
     pub name: String,
-    /// The fingerprint of the network, see [`crate::fingerprint`].
+    /// The fingerprint of the network, see [`files::fingerprint`].
     pub fingerprint: String,
     /// The fingerprint of the dataset whose images were encoded.
     pub dataset_fingerprint: String,
@@ -166,7 +166,7 @@ impl<'d> EncodingsWriter<'d> {
                 (spec.name.as_str(), TensorToWrite { dtype: Dtype::F16, shape, bytes: bytes.into() })
             })
             .collect();
-        write_tensors(shard_path(&self.dir, shard), &tensors, &[])
+        Ok(write_tensors(shard_path(&self.dir, shard), &tensors, &[])?)
     }
 
     /// Opens the encodings, all shards of which must have been written.

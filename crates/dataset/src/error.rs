@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The operating system refused, or another process writes into the same folder.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(files::Error),
     /// The folder is no dataset.
     #[error("this is not a dataset ({reason}); give a folder that `prepare` or `generate` wrote: {}", path.display())]
     NotADataset {
@@ -177,6 +177,16 @@ pub enum Error {
         /// What is possible.
         reason: &'static str,
     },
+}
+
+impl From<files::Error> for Error {
+    fn from(error: files::Error) -> Self {
+        match error {
+            files::Error::Damaged { what, detail, remedy, path } => Self::Damaged { what, detail, remedy, path },
+            files::Error::Size { what, expected, found } => Self::Size { what, expected, found },
+            other => Self::File(other),
+        }
+    }
 }
 
 impl Error {

@@ -22,13 +22,13 @@
 mod dataset;
 mod encodings;
 mod error;
-mod fingerprint;
 mod joined;
 mod keys;
 mod manifest;
 mod near;
 mod npz;
 mod parquet_columns;
+mod pixel_hash;
 mod reopen;
 mod run;
 mod salt;
@@ -36,25 +36,20 @@ mod shard_writer;
 mod shards;
 mod split;
 mod table;
-mod tensor_file;
 mod writer;
 
 pub use dataset::{Counts, DATASET_VERSION, Dataset, DatasetInfo, PIXEL_HASH_KIND, Problem};
 pub use encodings::{EncodingsInfo, EncodingsReader, EncodingsWriter, TensorSpec};
 pub use error::{Error, Result};
-pub use files::{AtomicFile, AtomicFolder, FolderLock, is_temporary, sweep, write_file};
-pub use fingerprint::{
-    FINGERPRINT_LEN, PixelHash, bytes_hash, fingerprint, fingerprint_bytes, pixel_key, pixels_hash, words_hash,
-};
 pub use joined::{JoinedSplits, SplitOrigin, join_near_duplicates};
 pub use keys::KeyMap;
 pub use manifest::{ManifestReader, ManifestRow, ManifestWriter, Provenance, Split};
 pub use near::{MAX_NEAR_DISTANCE, NearHashes, NearIndex};
 pub use npz::{NumpyArray, read_npz, write_npz};
+pub use pixel_hash::{PixelHash, bytes_hash, pixel_key, pixels_hash, words_hash};
 pub use run::{Checkpoint, Checkpoints, EventsWriter, ImageKind, MetricsLog, Retention, RunDir};
 pub use salt::{PatientSalt, canonical_patient};
 pub use shards::DEFAULT_SHARD_SIZE;
 pub use split::{Leaks, SplitPlan, find_leaks, text_key};
 pub use table::{Cells, Table};
-pub use tensor_file::{TensorFile, TensorToWrite, write_tensors};
 pub use writer::{DatasetSettings, DatasetWriter, remove_remains};

@@ -20,10 +20,11 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::PixelHash;
+use crate::PixelHash;
 use crate::parquet_columns::ColumnsReader;
-use crate::tensor_file::REMAKE;
-use crate::{AtomicFile, Error, Result};
+use crate::{Error, Result};
+use files::AtomicFile;
+use files::tensors::REMAKE;
 use pending::Pending;
 
 /// Rows that are written at a time: a few megabytes.

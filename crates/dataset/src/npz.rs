@@ -11,7 +11,8 @@ use std::path::Path;
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::{Error, Result, write_file};
+use crate::{Error, Result};
+use files::write_file;
 
 /// Begins every `.npy` file.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";

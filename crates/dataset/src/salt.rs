@@ -9,8 +9,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::fingerprint::{first_digits, hex};
-use crate::{Error, Result, write_file};
+use crate::{Error, Result};
+use files::write_file;
+use files::{first_digits, hex};
 
 /// Digits of a patient hash: 64 bits, so that a million patients collide with a chance of one in 37 million.
 const PATIENT_DIGITS: usize = 16;

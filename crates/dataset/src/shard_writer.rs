@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use crate::manifest::{ManifestReader, ManifestWriter};
 use crate::shards::{MaskShard, images_header, images_path, masks_path, open_shard, write_masks};
 use crate::writer::{remove_if_there, rows_path};
-use crate::{AtomicFile, Error, ManifestRow, Result};
+use crate::{Error, ManifestRow, Result};
+use files::AtomicFile;
 
 /// A shard that takes images. Dropped, it leaves nothing behind.
 #[derive(Debug)]

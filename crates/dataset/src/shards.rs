@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use safetensors::Dtype;
 
-use crate::tensor_file::{REMAKE, TensorFile, TensorToWrite, header, write_tensors};
 use crate::{Error, Result};
+use files::tensors::{REMAKE, TensorFile, TensorToWrite, header, write_tensors};
 
 /// Images per shard unless asked otherwise: 16 MB at 128 px, 256 MB at 512 px.
 pub const DEFAULT_SHARD_SIZE: usize = 1000;
@@ -42,7 +42,7 @@ pub(crate) fn write_masks(path: &Path, size: usize, masks: &[u8], rows: &[u32]) 
     let rows_bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
     let masks = TensorToWrite { dtype: Dtype::U8, shape: vec![rows.len(), size, size], bytes: masks.into() };
     let rows = TensorToWrite { dtype: Dtype::U32, shape: vec![rows.len()], bytes: rows_bytes.into() };
-    write_tensors(path, &[("masks", masks), ("rows", rows)], &[])
+    Ok(write_tensors(path, &[("masks", masks), ("rows", rows)], &[])?)
 }
 
 /// An open mask shard with its rows.
@@ -68,7 +68,10 @@ impl MaskShard {
     /// Fills `mask` with the mask of a row of the shard; `false` where it has none.
     pub(crate) fn read(&self, row: usize, mask: &mut [u8]) -> Result<bool> {
         match self.rows.binary_search_by_key(&row, |&row| row as usize) {
-            Ok(position) => self.file.read_rows("masks", position, mask).map(|()| true),
+            Ok(position) => {
+                self.file.read_rows("masks", position, mask)?;
+                Ok(true)
+            }
             Err(_) => Ok(false),
         }
     }
@@ -120,7 +123,11 @@ impl<T> OpenShards<T> {
 
 /// Opens a shard file that must be there.
 pub(crate) fn open_shard(what: &'static str, path: &Path) -> Result<TensorFile> {
-    if path.exists() { TensorFile::open(path) } else { Err(Error::MissingShard { what, path: path.to_path_buf() }) }
+    if path.exists() {
+        Ok(TensorFile::open(path)?)
+    } else {
+        Err(Error::MissingShard { what, path: path.to_path_buf() })
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use crate::parquet_columns::ColumnsWriter;
-use crate::{AtomicFile, Error, Result};
+use crate::{Error, Result};
+use files::AtomicFile;
 
 /// The cells of a column, from the first row to the last; each may be missing.
 #[derive(Clone, Debug, PartialEq)]

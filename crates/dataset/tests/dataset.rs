@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dataset::{
-    Dataset, DatasetSettings, DatasetWriter, Error, ManifestRow, Result, Split, TensorFile, TensorSpec, pixels_hash,
-};
+use dataset::{Dataset, DatasetSettings, DatasetWriter, Error, ManifestRow, Result, Split, TensorSpec, pixels_hash};
+use files::TensorFile;
 
 const SIZE: usize = 4;
 const SHARD: usize = 5;

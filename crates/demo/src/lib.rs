@@ -74,7 +74,7 @@ pub fn run(config: &DemoConfig, device: &Device, progress: &dyn Progress) -> Res
     outputs::check_folder(&config.out)?;
     outputs::make_folder(&config.out)?;
     remember_settings(config)?;
-    dataset::sweep(&config.out)?;
+    files::sweep(&config.out)?;
     progress.say(DISCLAIMER);
     let at = |name: &str| config.out.join(name);
     let mut clock = Clock::open(&at("timings.json"))?;
@@ -161,12 +161,11 @@ fn remember_settings(config: &DemoConfig) -> Result<()> {
         ),
         Err(_) => {
             // A kill may have come while this very file was written.
-            let is_ours = |entry: std::io::Result<std::fs::DirEntry>| {
-                entry.is_ok_and(|entry| dataset::is_temporary(&entry.path()))
-            };
+            let is_ours =
+                |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| files::is_temporary(&entry.path()));
             let is_empty = std::fs::read_dir(&config.out).is_ok_and(|mut entries| entries.all(is_ours));
             ensure!(is_empty, "the folder holds other files; choose a new or empty one: {}", config.out.display());
-            dataset::write_file(&path, settings.as_bytes())?;
+            files::write_file(&path, settings.as_bytes())?;
         }
     }
     Ok(())
@@ -241,7 +240,7 @@ impl Clock {
         let begun = Instant::now();
         let result = work().with_context(|| format!("the demonstration stopped at the stage \"{stage}\""));
         *self.secs.entry(stage.to_owned()).or_default() += begun.elapsed().as_secs_f64();
-        dataset::write_file(&self.path, &serde_json::to_vec_pretty(&self.secs)?)?;
+        files::write_file(&self.path, &serde_json::to_vec_pretty(&self.secs)?)?;
         result
     }
 }

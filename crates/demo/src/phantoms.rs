@@ -54,7 +54,7 @@ fn row(config: &DemoConfig, number: usize, image: &PhantomImage, size: usize) ->
         pixel_hash: dataset::pixels_hash(&image.radiograph.pixels, size, size),
         // Nobody's data: a name is no secret here, and each phantom is a patient of its own.
         split: SplitPlan { seed: config.seed, ..SplitPlan::default() }.assign(&name),
-        patient: dataset::fingerprint_bytes(name.as_bytes()),
+        patient: files::fingerprint_bytes(name.as_bytes()),
         id: name,
         view: Some("PA".into()),
         labels: image.findings.labels().into_iter().map(str::to_owned).collect(),

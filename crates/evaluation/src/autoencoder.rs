@@ -156,7 +156,7 @@ pub fn run(config: &AutoencoderConfig, device: &Device, progress: &dyn Progress)
     let figure = config.out.join("reconstructions.png");
     draw(&autoencoder, &dataset.images(&shown)?, size, device)?.write_png(&figure)?;
     let summary = AutoencoderSummary {
-        autoencoder: dataset::fingerprint(&folder)?,
+        autoencoder: files::fingerprint(&folder)?,
         num_parameters: autoencoder.num_params(),
         latent_shape: [size / factor, size / factor, autoencoder.latent_channels()],
         split: config.split,

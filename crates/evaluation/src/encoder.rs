@@ -171,7 +171,7 @@ pub fn run(config: &EncoderConfig, device: &Device, progress: &dyn Progress) -> 
         features.push(judge(name, &read(name, &train, &latents)?, &read(name, &val, &latents)?, dim)?);
     }
     let summary = EncoderSummary {
-        encoder: dataset::fingerprint(&folder)?,
+        encoder: files::fingerprint(&folder)?,
         dataset: dataset.fingerprint().to_owned(),
         source,
         negative: config.negative.clone(),

@@ -227,10 +227,10 @@ impl FeatureChoice {
         let (source, fingerprint) = match self {
             Self::Encoder(path) => {
                 let folder = encode::encoder_folder(path, dataset, device)?;
-                let fingerprint = dataset::fingerprint(&folder)?;
+                let fingerprint = files::fingerprint(&folder)?;
                 (Source::Encoder(folder), fingerprint)
             }
-            Self::File(published, path) => (Source::File(*published, path.clone()), dataset::fingerprint(path)?),
+            Self::File(published, path) => (Source::File(*published, path.clone()), files::fingerprint(path)?),
             Self::Random(published) => {
                 let network = published.random(device);
                 let fingerprint = network.fingerprint()?;
@@ -371,9 +371,9 @@ impl PublishedNetwork {
         for name in state.keys() {
             let values = state.read(name)?.values;
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            lines.push_str(&format!("{name} {}\n", dataset::fingerprint_bytes(&bytes)));
+            lines.push_str(&format!("{name} {}\n", files::fingerprint_bytes(&bytes)));
         }
-        Ok(dataset::fingerprint_bytes(lines.as_bytes()))
+        Ok(files::fingerprint_bytes(lines.as_bytes()))
     }
 }
 

@@ -28,6 +28,28 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
     },
+    /// A file that is damaged, cut short or of the wrong kind.
+    #[error("the {what} is damaged, cut short or not what it should be ({detail}); {remedy}: {}", path.display())]
+    Damaged {
+        /// What the file is: `safetensors file`, ...
+        what: &'static str,
+        /// What was found.
+        detail: String,
+        /// What to do, as an imperative.
+        remedy: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Data of the wrong size was handed over.
+    #[error("{what} has {found} values, expected {expected}")]
+    Size {
+        /// What was handed over.
+        what: String,
+        /// The number of values required.
+        expected: usize,
+        /// The number of values given.
+        found: usize,
+    },
     /// A list of what is finished has a line that cannot be read.
     #[error(
         "line {line} of what is finished is damaged ({source}); delete the line to have that repeated: {}",
@@ -58,6 +80,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A damaged file, what was found in it, and the remedy.
+    pub fn damaged(what: &'static str, remedy: &'static str, path: &Path, detail: impl ToString) -> Self {
+        Self::Damaged { what, detail: detail.to_string(), remedy, path: path.to_path_buf() }
+    }
+
     pub(crate) fn place(reason: impl Into<String>, path: &Path) -> Self {
         Self::Place { reason: reason.into(), path: path.into() }
     }

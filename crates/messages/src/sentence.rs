@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn what_the_system_says_of_a_file_is_not_said_again() {
-        let missing = dataset::write_file("/no-such-folder/x", b"").map_err(Error::from).context("cannot save");
+        let missing = files::write_file("/no-such-folder/x", b"").map_err(Error::from).context("cannot save");
         let text = sentence(&missing.unwrap_err(), None);
         assert!(text.starts_with("cannot save: ") && text.ends_with("/no-such-folder/x"), "{text}");
         assert!(!text.contains("os error"), "{text}");

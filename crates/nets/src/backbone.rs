@@ -3,6 +3,7 @@
 //! A new kind is a module of its own, a variant of [`BackboneConfig`] and [`Backbone`], and an arm in each `match` below;
 //! `docs/developers/adding-a-backbone.md` goes through it.
 
+use crate::error::Error;
 use crate::{
     init::{Initialisation, randomise},
     unet::{UNet, UNetConfig},
@@ -14,7 +15,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-pub use crate::unet::{AttentionMap, ConfigError, UNetError as BackboneError};
+pub use crate::unet::AttentionMap;
 
 /// Settings of a denoising network: `network = { kind = "unet", .. }` in a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ impl BackboneConfig {
     ///
     /// # Errors
     /// The first such setting, by name and value.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), Error> {
         match self {
             Self::UNet(config) => config.validate(),
         }
@@ -40,7 +41,7 @@ impl BackboneConfig {
     ///
     /// # Errors
     /// Settings that contradict one another.
-    pub fn init(&self, seed: u64, device: &Device) -> Result<Backbone, ConfigError> {
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Backbone, Error> {
         let network = match self {
             Self::UNet(config) => Backbone::UNet(config.init(device)?),
         };
@@ -165,7 +166,7 @@ impl Backbone {
     ///
     /// # Errors
     /// A folder without a network, settings that are not supported, tensors that are missing, unknown or mis-shaped.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, BackboneError> {
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
         Ok(Self::UNet(UNet::load(folder, device)?))
     }
 
@@ -174,7 +175,7 @@ impl Backbone {
     ///
     /// # Errors
     /// A disk that is full or refuses.
-    pub fn save(&self, folder: &Path, half: bool) -> Result<(), BackboneError> {
+    pub fn save(&self, folder: &Path, half: bool) -> Result<(), Error> {
         match self {
             Self::UNet(network) if half => network.save_half(folder),
             Self::UNet(network) => network.save(folder),

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+use crate::error::Error;
 use crate::vit::{Architecture, Vit, VitConfig};
 use burn::{
     module::Module,
@@ -24,7 +25,7 @@ use burn::{
 };
 use std::path::Path;
 
-pub use crate::vit::{Filter, Preprocessing, Resize, VitError as EncoderError, VitOutput as Tokens};
+pub use crate::vit::{Filter, Preprocessing, Resize, VitOutput as Tokens};
 
 /// The shape of an encoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +75,7 @@ impl EncoderConfig {
     ///
     /// # Errors
     /// The first such setting, by name and value.
-    pub fn validate(&self) -> Result<(), EncoderError> {
+    pub fn validate(&self) -> Result<(), Error> {
         match self {
             Self::Vit(config) => config.validate(),
         }
@@ -138,7 +139,7 @@ impl Encoder {
     ///
     /// # Errors
     /// Fields and tensors that are missing, unknown, unsupported or mis-shaped, by name.
-    pub fn load(path: &Path, device: &Device) -> Result<Self, EncoderError> {
+    pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
         Ok(Self::Vit(Vit::load(path, device)?))
     }
 
@@ -147,7 +148,7 @@ impl Encoder {
     ///
     /// # Errors
     /// A disk that is full or refuses.
-    pub fn save(&self, folder: &Path, half: bool) -> Result<(), EncoderError> {
+    pub fn save(&self, folder: &Path, half: bool) -> Result<(), Error> {
         match self {
             Self::Vit(network) if half => network.save_half(folder),
             Self::Vit(network) => network.save(folder),

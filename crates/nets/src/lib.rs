@@ -5,9 +5,11 @@
 
 pub mod autoencoder;
 pub mod backbone;
+mod checkpoint;
 pub mod classifier;
 pub mod dino;
 pub mod encoder;
+mod error;
 pub mod features;
 pub mod init;
 pub mod layers;
@@ -16,4 +18,6 @@ pub mod unet;
 pub mod vit;
 pub mod weights;
 
-pub use weights::{Checkpoint, HostTensor, WeightsError, load_weights, weights_of};
+pub use checkpoint::{Checkpoint, HostTensor};
+pub use error::{Error, Result};
+pub use weights::{load_weights, weights_of};

@@ -2,7 +2,8 @@
 //!
 //! A pickle of a whole module is read as its state dict: the reader knows how modules keep their parameters and buffers.
 
-use crate::weights::{Checkpoint, HostTensor, WeightsError};
+use crate::checkpoint::{Checkpoint, HostTensor};
+use crate::error::Error;
 use pytorch_reader::{DType, PytorchReader};
 use std::path::Path;
 
@@ -14,10 +15,10 @@ pub(crate) fn is_pickle(path: &Path) -> bool {
 /// Reads the tensors whose names `wanted` accepts; names of nested dictionaries are joined by dots.
 ///
 /// # Errors
-/// [`WeightsError::Io`] where there is no such file, [`WeightsError::Pickle`].
-pub(crate) fn open_pickle(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, WeightsError> {
-    std::fs::metadata(path).map_err(|source| WeightsError::Io { source, path: path.into() })?;
-    read_tensors(path, wanted).map_err(|reason| WeightsError::Pickle { reason, path: path.into() })
+/// [`Error::Io`] where there is no such file, [`Error::Pickle`].
+pub(crate) fn open_pickle(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, Error> {
+    std::fs::metadata(path).map_err(Error::io(path))?;
+    read_tensors(path, wanted).map_err(|reason| Error::Pickle { reason, path: path.into() })
 }
 
 fn read_tensors(path: &Path, wanted: impl Fn(&[String], &str) -> bool) -> Result<Checkpoint, String> {

@@ -10,9 +10,7 @@ use burn::{
 use common::{relative_error, values};
 use nets::{
     Checkpoint, HostTensor,
-    features::{
-        DenseNet, DenseNetConfig, FeatureError, Inception, MOMENTUM, inception_input, resize_bilinear, resize_smoothed,
-    },
+    features::{DenseNet, DenseNetConfig, Inception, MOMENTUM, inception_input, resize_bilinear, resize_smoothed},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -293,7 +291,7 @@ fn wrong_files_are_refused_with_what_they_hold_and_what_to_give() {
     for length in [0, 10, bytes.len() / 2, bytes.len() - 30] {
         fs::write(&broken, &bytes[..length]).unwrap();
         let error = DenseNet::load(&broken, &device).unwrap_err();
-        assert!(matches!(error, FeatureError::Weights(nets::WeightsError::Pickle { .. })), "{error}");
+        assert!(matches!(error, nets::Error::Pickle { .. }), "{error}");
         assert!(error.to_string().contains("state_dict") && error.to_string().contains("broken.pt"), "{error}");
     }
     let message = DenseNet::load(&folder.path().join("absent.safetensors"), &device).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! Weights in PyTorch pickles, alone, in shards and in pairs, against the same weights as safetensors;
 //! `golden/pickles/generate.py` made the files.
 
-use nets::{Checkpoint, WeightsError, autoencoder::Autoencoder, unet::UNet, weights_of};
+use nets::{Checkpoint, Error, autoencoder::Autoencoder, unet::UNet, weights_of};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -81,7 +81,7 @@ fn damaged_pickles_are_refused_with_their_name() {
     let path = folder.path().join("diffusion_pytorch_model.bin");
     for length in (0..bytes.len()).step_by(997) {
         fs::write(&path, &bytes[..length]).unwrap();
-        assert!(matches!(Checkpoint::open(&path), Err(WeightsError::Pickle { .. })));
+        assert!(matches!(Checkpoint::open(&path), Err(Error::Pickle { .. })));
         let message = Autoencoder::load(folder.path(), &burn::tensor::Device::flex()).unwrap_err().to_string();
         assert!(message.ends_with("diffusion_pytorch_model.bin"), "{message}");
     }

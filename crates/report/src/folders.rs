@@ -376,7 +376,7 @@ fn model_facts(folder: &Path) -> Vec<(String, String)> {
     let is_network = folder.join("config.json").is_file();
     let network = if is_network { folder.to_path_buf() } else { folder.join("unet") };
     let mut rows = Vec::new();
-    if let Ok(fingerprint) = dataset::fingerprint(&network) {
+    if let Ok(fingerprint) = files::fingerprint(&network) {
         rows.push(("model fingerprint".to_owned(), fingerprint));
         rows.push(("network on disk".to_owned(), megabytes(weight_bytes(&network))));
     }
@@ -386,7 +386,7 @@ fn model_facts(folder: &Path) -> Vec<(String, String)> {
 fn network_section(folder: &Path) -> Result<String> {
     let config = read_json(&folder.join("config.json"))?;
     let mut rows = vec![
-        ("fingerprint".to_owned(), dataset::fingerprint(folder)?),
+        ("fingerprint".to_owned(), files::fingerprint(folder)?),
         ("weights on disk".to_owned(), megabytes(weight_bytes(folder))),
     ];
     for name in ["_class_name", "model_type"] {

@@ -6,7 +6,7 @@ use crate::encode;
 use crate::model::network_of;
 use anyhow::{Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
-use dataset::TensorToWrite;
+use files::TensorToWrite;
 use files::outputs;
 use messages::Progress;
 use messages::Skipped;
@@ -117,7 +117,7 @@ pub fn run(config: &EmbedConfig, device: &Device, progress: &dyn Progress) -> Re
             None => bail!("none of the files can be embedded: {}", config.images[0].display()),
         }
     }
-    embedded.write(&config.out, &dataset::fingerprint(&encoder_path)?)?;
+    embedded.write(&config.out, &files::fingerprint(&encoder_path)?)?;
     Ok(EmbedSummary { num_images, dim: embedded.dim, skipped })
 }
 
@@ -229,7 +229,7 @@ impl Embedded {
             TensorToWrite { dtype: Dtype::F32, shape: vec![self.paths.len(), self.dim], bytes: bytes.into() };
         let paths = serde_json::to_string(&self.paths)?;
         let metadata = [("format", "pt"), ("paths", paths.as_str()), ("encoder", fingerprint)];
-        dataset::write_tensors(out, &[("embeddings", embeddings)], &metadata)?;
+        files::write_tensors(out, &[("embeddings", embeddings)], &metadata)?;
         Ok(())
     }
 }
@@ -279,7 +279,7 @@ mod tests {
             summary.skipped.iter().map(|skipped| skipped.item.rsplit('/').next().unwrap()).collect();
         assert_eq!(skipped, ["c.png", "missing.png"]);
 
-        let file = dataset::TensorFile::open(&config.out).unwrap();
+        let file = files::TensorFile::open(&config.out).unwrap();
         let paths = file.metadata().find(|(key, _)| *key == "paths").unwrap().1.to_owned();
         let paths: Vec<String> = serde_json::from_str(&paths).unwrap();
         let names: Vec<&str> = paths.iter().map(|path| path.rsplit('/').next().unwrap()).collect();

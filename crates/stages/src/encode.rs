@@ -7,7 +7,8 @@ use crate::encoded::{Embeddings, EncodedDataset};
 use crate::model::network_of;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use dataset::{AtomicFolder, Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
+use dataset::{Dataset, EncodingsInfo, EncodingsReader, TensorSpec};
+use files::AtomicFolder;
 use messages::Progress;
 use nets::{
     autoencoder::Autoencoder,
@@ -136,7 +137,7 @@ pub fn embeddings_for(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Embeddings> {
-    let fingerprint = dataset::fingerprint(folder)?;
+    let fingerprint = files::fingerprint(folder)?;
     for info in dataset.list_encodings()? {
         if info.name.starts_with(EMBEDDINGS)
             && info.fingerprint == fingerprint

@@ -307,7 +307,7 @@ fn settings_of(config: &GenerateConfig, model: &Model, image_size: usize) -> Res
     {
         // What the table says counts, not where it lies.
         let bytes = std::fs::read(table).with_context(|| format!("the table cannot be read: {}", table.display()))?;
-        strategy.insert("table".into(), dataset::fingerprint_bytes(&bytes).into());
+        strategy.insert("table".into(), files::fingerprint_bytes(&bytes).into());
     }
     preparation.insert("model_fingerprint".into(), model.fingerprint.clone().into());
     let mut settings = DatasetSettings::new(image_size);

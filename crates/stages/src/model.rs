@@ -168,7 +168,7 @@ impl Model {
             null_path.display()
         );
         let null_condition = Param::from_tensor(from_host(null_condition.values, [tokens, dim], device));
-        let fingerprint = dataset::fingerprint(network)?;
+        let fingerprint = files::fingerprint(network)?;
         Ok(Self { info, denoiser: Denoiser { backbone, null_condition }, folder, fingerprint })
     }
 
@@ -278,10 +278,10 @@ pub fn write(
     checkpoint.insert("null_condition", HostTensor { shape, values: to_host(null_condition)? });
     checkpoint.save(&folder.join("null_condition.safetensors"), false, None)?;
     let info = ModelInfo { version: MODEL_VERSION, ..info.clone() };
-    dataset::write_file(folder.join("model.json"), serde_json::to_string_pretty(&info)?.as_bytes())?;
+    files::write_file(folder.join("model.json"), serde_json::to_string_pretty(&info)?.as_bytes())?;
     let scheduler = folder.join("scheduler");
     std::fs::create_dir(&scheduler).with_context(|| format!("the folder cannot be made: {}", scheduler.display()))?;
-    dataset::write_file(scheduler.join("scheduler_config.json"), scheduler_config(&info)?.as_bytes())?;
+    files::write_file(scheduler.join("scheduler_config.json"), scheduler_config(&info)?.as_bytes())?;
     copy_folder(autoencoder, &folder.join("autoencoder"))?;
     copy_folder(encoder, &folder.join("encoder"))
 }
@@ -303,7 +303,7 @@ pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(context)?;
     for entry in std::fs::read_dir(from).with_context(context)? {
         let entry = entry.with_context(context)?;
-        if entry.file_type().with_context(context)?.is_file() && !dataset::is_temporary(&entry.path()) {
+        if entry.file_type().with_context(context)?.is_file() && !files::is_temporary(&entry.path()) {
             let target = to.join(entry.file_name());
             if std::fs::hard_link(entry.path(), &target).is_err() {
                 std::fs::copy(entry.path(), &target).with_context(context)?;

@@ -1,7 +1,8 @@
 //! The folder of a run, whatever is trained: beginning and resuming it.
 
 use anyhow::{Context, Result, bail, ensure};
-use dataset::{FolderLock, RunDir};
+use dataset::RunDir;
+use files::FolderLock;
 use files::outputs;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use settings::{self, Settings};
@@ -180,7 +181,7 @@ pub fn open<S: Settings, I: Identity>(
     let write = |earlier: &str| -> Result<()> {
         let text = serde_json::to_string_pretty(&File { identity, inputs })?;
         if text != earlier {
-            dataset::write_file(&path, text.as_bytes())?;
+            files::write_file(&path, text.as_bytes())?;
         }
         Ok(())
     };
@@ -209,7 +210,7 @@ pub fn open<S: Settings, I: Identity>(
     write(&text)?;
     let (saved, given) = (settings::to_toml(&saved)?, settings::to_toml(given)?);
     if saved != given {
-        dataset::write_file(out.join("recipe.toml"), given.as_bytes())?;
+        files::write_file(out.join("recipe.toml"), given.as_bytes())?;
     }
     Ok((run_dir, lock))
 }

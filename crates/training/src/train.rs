@@ -8,7 +8,8 @@ use crate::{
     journal::Journal,
 };
 use anyhow::Result;
-use dataset::{AtomicFolder, Retention, RunDir};
+use dataset::{Retention, RunDir};
+use files::AtomicFolder;
 use messages::Progress;
 use radiograph::RgbImage;
 use serde::Serialize;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{AtomicFile, Error, Result};
+use crate::{Error, Result};
+use files::AtomicFile;
 
 /// The log of a run's numbers, flushed line by line.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ pub(super) fn draw(settings: &GridSettings, groups: &[Group], out: &Path) -> Res
             let legend = ("synthetic images for each real one:", ratios.as_slice());
             let chart = box_chart(&title, "change of mean AUC", legend, &panels);
             let path = out.join(format!("{}-{}.svg", classifier.name(), file_word(regime)));
-            dataset::write_file(&path, chart.file().as_bytes())?;
+            files::write_file(&path, chart.file().as_bytes())?;
             written.push(path);
         }
     }

@@ -21,7 +21,8 @@ mod tables;
 use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
 use cases::{Cases, Folds};
-use dataset::{Dataset, FolderLock};
+use dataset::Dataset;
+use files::FolderLock;
 use files::outputs;
 pub use grid::{
     CaseKind, CaseSettings, ClassicalSettings, ClassifierSettings, Drawn, GeneratorSettings, GridSettings, GridShape,
@@ -122,7 +123,7 @@ pub fn run(config: &AugmentationConfig, device: &Device, progress: &dyn Progress
     let folds = Folds::divide(&train, &settings.grid, settings.seed)?;
     outputs::make_folder(out)?;
     let _lock = FolderLock::acquire(out)?;
-    dataset::sweep(out)?;
+    files::sweep(out)?;
     claim(out, settings, real.fingerprint())?;
     for size in settings.grid.sizes.iter().filter(|size| **size > folds.smallest()) {
         let there = folds.smallest();
@@ -270,8 +271,8 @@ fn claim(out: &Path, settings: &GridSettings, dataset: &str) -> Result<()> {
         );
         return Ok(());
     }
-    dataset::write_file(&grid, settings::to_toml(settings)?.as_bytes())?;
-    dataset::write_file(&identity, format!("{dataset}\n").as_bytes())?;
+    files::write_file(&grid, settings::to_toml(settings)?.as_bytes())?;
+    files::write_file(&identity, format!("{dataset}\n").as_bytes())?;
     Ok(())
 }
 
@@ -426,7 +427,7 @@ fn write_tables(settings: &GridSettings, finished: &[Finished], groups: &[Group]
     runs.write_csv(out.join("runs.csv"))?;
     runs.write_parquet(out.join("runs.parquet"))?;
     tables::comparisons(groups)?.write_csv(out.join("comparisons.csv"))?;
-    dataset::write_file(out.join("tables.md"), tables::markdown(settings, groups).as_bytes())?;
+    files::write_file(out.join("tables.md"), tables::markdown(settings, groups).as_bytes())?;
     let mut files: Vec<PathBuf> =
         ["runs.csv", "runs.parquet", "comparisons.csv", "tables.md"].iter().map(|name| out.join(name)).collect();
     files.extend(figures::draw(settings, groups, out)?);

@@ -161,7 +161,7 @@ pub(super) fn synthetic_folder(
     }
     let path = folder.with_extension("csv");
     std::fs::create_dir_all(out.join("synthetic")).context("the folder of synthetic sets cannot be made")?;
-    dataset::write_file(&path, table.as_bytes())?;
+    files::write_file(&path, table.as_bytes())?;
     progress.say(&format!("generating {} images for the synthetic set `{}`", requests.len(), set.name));
     let config = GenerateConfig {
         model: generator.model.clone(),
@@ -200,7 +200,7 @@ fn table_of(requests: &[Request], cases: &Cases) -> String {
 
 /// A few letters that change with what is to be made.
 fn digest(table: &str, settings: &impl serde::Serialize) -> Result<String> {
-    Ok(dataset::fingerprint_bytes((table.to_owned() + &serde_json::to_string(settings)?).as_bytes()))
+    Ok(files::fingerprint_bytes((table.to_owned() + &serde_json::to_string(settings)?).as_bytes()))
 }
 
 /// The folder of classical variants, made where it is missing; it is a dataset like a synthetic one.

@@ -12,8 +12,9 @@
 use crate::features::FeatureNetwork;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use dataset::{NumpyArray, TensorFile, TensorToWrite};
+use dataset::NumpyArray;
 use files::outputs;
+use files::{TensorFile, TensorToWrite};
 use metrics::Moments;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
@@ -180,7 +181,7 @@ impl ReferenceStatistics {
             ("num_images", count.as_str()),
         ];
         outputs::make_folder(outputs::folder_of(path))?;
-        dataset::write_tensors(path, &tensors, &metadata)?;
+        files::write_tensors(path, &tensors, &metadata)?;
         Ok(())
     }
 

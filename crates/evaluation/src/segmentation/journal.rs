@@ -60,7 +60,7 @@ impl Journal {
             seed,
         };
         let text = serde_json::to_string(&circumstances).context("the search cannot be described")?;
-        Self::open_of(folder, dataset::fingerprint_bytes(text.as_bytes()))
+        Self::open_of(folder, files::fingerprint_bytes(text.as_bytes()))
     }
 
     fn open_of(folder: &Path, of: String) -> Result<Self> {

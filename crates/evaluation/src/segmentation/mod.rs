@@ -175,7 +175,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     let networks =
         [Network { name: "model".into(), model: &model }, Network { name: "random weights".into(), model: &random }];
     outputs::make_folder(&config.out)?;
-    dataset::sweep(&config.out)?;
+    files::sweep(&config.out)?;
 
     let rules = rules(config);
     let bench = Bench { dataset: &dataset, config, rules: &rules, device };
@@ -212,7 +212,7 @@ pub fn run(config: &SegmentationConfig, device: &Device, progress: &dyn Progress
     };
     let tried: Vec<TriedRow> = tried.into_iter().map(|tried| row_of(tried, &rules)).collect();
     for (name, chart) in curves::by_threshold(&tried).into_iter().chain(curves::by_training(&checkpoints)) {
-        dataset::write_file(config.out.join(name), chart.file().as_bytes())?;
+        files::write_file(config.out.join(name), chart.file().as_bytes())?;
     }
     let summary = SegmentationSummary {
         model: model.fingerprint.clone(),

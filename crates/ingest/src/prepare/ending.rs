@@ -94,7 +94,7 @@ fn write_skipped(dir: &Path, mut skipped: Vec<(u64, Skipped)>) -> Result<Vec<Ski
             serde_json::to_writer(&mut lines, skipped)?;
             lines.push(b'\n');
         }
-        dataset::write_file(&list, &lines)?;
+        files::write_file(&list, &lines)?;
     }
     Ok(skipped.into_iter().map(|(_, skipped)| skipped).collect())
 }

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
-use dataset::{AtomicFile, PatientSalt, SplitOrigin};
+use dataset::{PatientSalt, SplitOrigin};
+use files::AtomicFile;
 use radiograph::Remark;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

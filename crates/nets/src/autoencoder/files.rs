@@ -1,10 +1,9 @@
 //! Files of an autoencoder's folder: `config.json`, the weights, and the latent statistics.
 
-use super::{
-    error::{AutoencoderError, Unsupported},
-    statistics::LatentStatistics,
-};
-use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS as WEIGHTS};
+use super::statistics::LatentStatistics;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::DIFFUSERS_WEIGHTS as WEIGHTS;
+use crate::error::Error;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -13,10 +12,9 @@ pub(super) const CONFIG: &str = "config.json";
 const STATISTICS: &str = "latent_statistics.json";
 
 /// Reads a JSON object.
-pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, AutoencoderError> {
-    let text = std::fs::read(path).map_err(|source| AutoencoderError::Io { source, path: path.into() })?;
-    serde_json::from_slice(&text)
-        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path: path.into() })
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let text = std::fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&text).map_err(Error::json(path))
 }
 
 /// Reads a configuration; options that are absent or null keep their defaults, and unknown ones are refused.
@@ -24,8 +22,8 @@ pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
     object: Map<String, Value>,
     ignored: &[&str],
     path: &Path,
-) -> Result<C, AutoencoderError> {
-    let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.into() };
+) -> Result<C, Error> {
+    let json = |error: serde_json::Error| Error::Json { reason: error.to_string(), path: path.to_path_buf() };
     let known = serde_json::to_value(C::default()).map_err(json)?;
     let mut given = Map::new();
     for (name, value) in object {
@@ -34,8 +32,8 @@ pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
             continue;
         }
         if known.get(&name).is_none() {
-            let unsupported = Unsupported::new(&name, format_args!("{value}"), "an autoencoder without this option");
-            return Err(AutoencoderError::Unsupported { unsupported, path: path.into() });
+            let unsupported = Error::option(&name, format_args!("{value}"), "an autoencoder without this option");
+            return Err(unsupported.at(path));
         }
         given.insert(name, value);
     }
@@ -43,8 +41,8 @@ pub(super) fn parse_config<C: Default + Serialize + DeserializeOwned>(
 }
 
 /// Opens the weights beside a `config.json`.
-pub(super) fn open_weights(folder: &Path) -> Result<Checkpoint, AutoencoderError> {
-    Checkpoint::open_in(folder, &WEIGHTS).map_err(|source| AutoencoderError::weights(source, folder))
+pub(super) fn open_weights(folder: &Path) -> Result<Checkpoint, Error> {
+    Checkpoint::open_in(folder, &WEIGHTS).map_err(|error| error.at(folder))
 }
 
 /// Writes weights, then configuration, as diffusers does.
@@ -54,10 +52,10 @@ pub(super) fn save_diffusers<C: Serialize>(
     class: &str,
     half: bool,
     folder: &Path,
-) -> Result<(), AutoencoderError> {
+) -> Result<(), Error> {
     save_weights(weights, half, &folder.join(WEIGHTS[0]))?;
     let path = folder.join(CONFIG);
-    let json = |error: serde_json::Error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() };
+    let json = |error: serde_json::Error| Error::Json { reason: error.to_string(), path: path.clone() };
     let mut value = serde_json::to_value(config).map_err(json)?;
     if let Value::Object(object) = &mut value {
         object.insert("_class_name".into(), class.into());
@@ -66,39 +64,36 @@ pub(super) fn save_diffusers<C: Serialize>(
 }
 
 /// Writes a weights file, f32 or f16; what was there before stays until the new one is complete.
-pub(super) fn save_weights(checkpoint: &Checkpoint, half: bool, path: &Path) -> Result<(), AutoencoderError> {
-    checkpoint.save(path, half, None).map_err(AutoencoderError::File)
+pub(super) fn save_weights(checkpoint: &Checkpoint, half: bool, path: &Path) -> Result<(), Error> {
+    checkpoint.save(path, half, None)
 }
 
 /// The statistics in `folder`, where there are any.
-pub(super) fn read_statistics(folder: &Path) -> Result<Option<LatentStatistics>, AutoencoderError> {
+pub(super) fn read_statistics(folder: &Path) -> Result<Option<LatentStatistics>, Error> {
     let path = folder.join(STATISTICS);
     if !path.is_file() {
         return Ok(None);
     }
     let object = read_object(&path)?;
-    serde_json::from_value(Value::Object(object))
-        .map(Some)
-        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path })
+    serde_json::from_value(Value::Object(object)).map(Some).map_err(Error::json(&path))
 }
 
 /// Writes statistics into `folder`.
-pub(super) fn save_statistics(statistics: &LatentStatistics, folder: &Path) -> Result<(), AutoencoderError> {
+pub(super) fn save_statistics(statistics: &LatentStatistics, folder: &Path) -> Result<(), Error> {
     let path = folder.join(STATISTICS);
-    let value = serde_json::to_value(statistics)
-        .map_err(|error| AutoencoderError::Json { reason: error.to_string(), path: path.clone() })?;
+    let value = serde_json::to_value(statistics).map_err(Error::json(&path))?;
     write_json(&value, &path)
 }
 
 /// Takes away statistics that an earlier autoencoder left in `folder`.
-pub(super) fn remove_statistics(folder: &Path) -> Result<(), AutoencoderError> {
+pub(super) fn remove_statistics(folder: &Path) -> Result<(), Error> {
     let path = folder.join(STATISTICS);
     match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(AutoencoderError::Io { source, path }),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { source, path }),
         _ => Ok(()),
     }
 }
 
-fn write_json(value: &Value, path: &Path) -> Result<(), AutoencoderError> {
+fn write_json(value: &Value, path: &Path) -> Result<(), Error> {
     Ok(files::write_file(path, format!("{value:#}\n").as_bytes())?)
 }

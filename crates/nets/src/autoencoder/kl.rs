@@ -4,11 +4,12 @@
 
 use super::{
     LatentDistribution,
-    error::{Unsupported, positive, require, scaling},
+    checks::{positive, require, scaling},
     kl_blocks::{Decoder, Encoder},
     statistics::LatentStatistics,
 };
-use crate::{layers::Conv2d, weights::Checkpoint};
+use crate::error::Error;
+use crate::{checkpoint::Checkpoint, layers::Conv2d};
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
@@ -112,7 +113,7 @@ impl AutoencoderKlConfig {
     }
 
     /// Refuses options that this code does not have, by name.
-    pub(super) fn check(&self) -> Result<(), Unsupported> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         require("act_fn", &self.act_fn, &["silu", "swish"])?;
         for (option, types, supported) in [
             ("down_block_types", &self.down_block_types, DOWN_BLOCK),
@@ -122,7 +123,7 @@ impl AutoencoderKlConfig {
                 require(option, name, &[supported])?;
             }
             if types.len() != self.block_out_channels.len() {
-                return Err(Unsupported::new(option, types, "one block for each of `block_out_channels`"));
+                return Err(Error::option(option, types, "one block for each of `block_out_channels`"));
             }
         }
         positive("in_channels", self.in_channels)?;
@@ -134,7 +135,7 @@ impl AutoencoderKlConfig {
         let divisible = channels.iter().all(|width| *width > 0 && width % self.norm_num_groups == 0);
         if channels.is_empty() || !divisible {
             let supported = format!("positive multiples of `norm_num_groups`, which is {},", self.norm_num_groups);
-            return Err(Unsupported::new("block_out_channels", channels, &supported));
+            return Err(Error::option("block_out_channels", channels, &supported));
         }
         scaling("scaling_factor", self.scaling_factor)?;
         match (&self.latents_mean, &self.latents_std) {
@@ -144,9 +145,9 @@ impl AutoencoderKlConfig {
                 let supported = "as many finite means and positive deviations as latent channels";
                 statistics
                     .check(self.latent_channels)
-                    .map_err(|_| Unsupported::new("latents_mean` / `latents_std", (mean, std), supported))
+                    .map_err(|_| Error::option("latents_mean` / `latents_std", (mean, std), supported))
             }
-            (mean, _) => Err(Unsupported::new(
+            (mean, _) => Err(Error::option(
                 "latents_mean",
                 mean.as_deref().unwrap_or_default(),
                 "a list together with one for `latents_std`",

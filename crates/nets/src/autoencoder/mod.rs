@@ -5,7 +5,7 @@
 //! the kind, [`Autoencoder`] takes images in -1..=1 and gives latents normalised by [`LatentStatistics`], so that
 //! nobody else knows a scale.
 
-mod error;
+mod checks;
 mod files;
 mod kl;
 mod kl_blocks;
@@ -14,11 +14,11 @@ mod sequential;
 mod statistics;
 mod tiny;
 
-pub use error::{AutoencoderError, Unsupported};
 pub use kl::AutoencoderKlConfig;
 pub use statistics::LatentStatistics;
 pub use tiny::AutoencoderTinyConfig;
 
+use crate::error::Error;
 use crate::weights::{load_weights, weights_of};
 use burn::{
     module::Module,
@@ -78,8 +78,8 @@ impl AutoencoderTinyConfig {
     /// The autoencoder with all weights zero; [`crate::init::randomise`] fills them.
     ///
     /// # Errors
-    /// [`AutoencoderError::Configuration`] naming an option that is not supported.
-    pub fn init(&self, device: &Device) -> Result<Autoencoder, AutoencoderError> {
+    /// [`Error::Impossible`] naming an option that is not supported.
+    pub fn init(&self, device: &Device) -> Result<Autoencoder, Error> {
         self.check()?;
         let network = Network::Tiny(self.network(device));
         Ok(Autoencoder { network, layout: Layout::Tiny(self.clone()), statistics: None })
@@ -90,8 +90,8 @@ impl AutoencoderKlConfig {
     /// The autoencoder with all weights zero; [`crate::init::randomise`] fills them.
     ///
     /// # Errors
-    /// [`AutoencoderError::Configuration`] naming an option that is not supported.
-    pub fn init(&self, device: &Device) -> Result<Autoencoder, AutoencoderError> {
+    /// [`Error::Impossible`] naming an option that is not supported.
+    pub fn init(&self, device: &Device) -> Result<Autoencoder, Error> {
         self.check()?;
         let network = Network::Kl(self.network(device));
         Ok(Autoencoder { network, layout: Layout::Kl(self.clone()), statistics: None })
@@ -110,7 +110,7 @@ impl Autoencoder {
     /// # Errors
     /// Where the folder holds no autoencoder, an option is not supported, a tensor is missing, unknown or mis-shaped,
     /// or a file cannot be read; the message names option, tensor and path.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, AutoencoderError> {
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
         let inner = folder.join("vae");
         let is_pipeline = !folder.join(files::CONFIG).is_file() && inner.join(files::CONFIG).is_file();
         let folder = if is_pipeline { inner.as_path() } else { folder };
@@ -120,7 +120,10 @@ impl Autoencoder {
             let (network, shape) = raw::load(folder, device)?;
             Self { network: Network::Tiny(network), layout: Layout::Raw(shape), statistics: None }
         } else {
-            return Err(AutoencoderError::NotFound { path: folder.into() });
+            let reason = "the folder holds no autoencoder: give one with the `config.json` and \
+                          `diffusion_pytorch_model.safetensors` (or `.bin`) of diffusers, or with \
+                          `encoder.safetensors` and `decoder.safetensors` of TAESD";
+            return Err(Error::NotFound { reason: reason.to_owned(), path: folder.into() });
         };
         match files::read_statistics(folder)? {
             Some(statistics) => autoencoder.with_statistics(statistics),
@@ -128,12 +131,12 @@ impl Autoencoder {
         }
     }
 
-    fn load_diffusers(folder: &Path, device: &Device) -> Result<Self, AutoencoderError> {
+    fn load_diffusers(folder: &Path, device: &Device) -> Result<Self, Error> {
         let path = folder.join(files::CONFIG);
         let object = files::read_object(&path)?;
         let class = object.get("_class_name").cloned().unwrap_or_default();
-        let located = |unsupported| AutoencoderError::Unsupported { unsupported, path: path.clone() };
-        let mismatch = |source| AutoencoderError::weights(source, folder);
+        let located = |error: Error| error.at(&path);
+        let mismatch = |error: Error| error.at(folder);
         match class.as_str() {
             Some("AutoencoderKL") => {
                 let config: AutoencoderKlConfig = files::parse_config(object, &[], &path)?;
@@ -150,7 +153,7 @@ impl Autoencoder {
                 let network = load_weights(config.network(device), &checkpoint).map_err(mismatch)?;
                 Ok(Self { network: Network::Tiny(network), layout: Layout::Tiny(config), statistics: None })
             }
-            _ => Err(located(Unsupported::new(
+            _ => Err(located(Error::option(
                 "_class_name",
                 format_args!("{class}"),
                 "`AutoencoderKL` or `AutoencoderTiny`",
@@ -163,7 +166,7 @@ impl Autoencoder {
     ///
     /// # Errors
     /// Where the folder cannot be made or a file cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), AutoencoderError> {
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, false)
     }
 
@@ -172,12 +175,12 @@ impl Autoencoder {
     ///
     /// # Errors
     /// Where the folder cannot be made or a file cannot be written.
-    pub fn save_half(&self, folder: &Path) -> Result<(), AutoencoderError> {
+    pub fn save_half(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, true)
     }
 
-    fn save_as(&self, folder: &Path, half: bool) -> Result<(), AutoencoderError> {
-        std::fs::create_dir_all(folder).map_err(|source| AutoencoderError::Io { source, path: folder.into() })?;
+    fn save_as(&self, folder: &Path, half: bool) -> Result<(), Error> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let weights = weights_of(&self.network);
         match &self.layout {
             Layout::Raw(_) => raw::save(&weights, half, folder)?,
@@ -194,8 +197,8 @@ impl Autoencoder {
     /// gives them, see [`Autoencoder::encode_unnormalised`].
     ///
     /// # Errors
-    /// [`AutoencoderError::Statistics`] where there is not one finite mean and one positive deviation per channel.
-    pub fn with_statistics(mut self, statistics: LatentStatistics) -> Result<Self, AutoencoderError> {
+    /// [`Error::Statistics`] where there is not one finite mean and one positive deviation per channel.
+    pub fn with_statistics(mut self, statistics: LatentStatistics) -> Result<Self, Error> {
         statistics.check(self.latent_channels())?;
         self.statistics = Some(statistics);
         Ok(self)
@@ -205,8 +208,8 @@ impl Autoencoder {
     /// in its configuration, where diffusers finds them too.
     ///
     /// # Errors
-    /// [`AutoencoderError::Statistics`] where the mean is not finite or the deviation not positive.
-    pub fn with_uniform_statistics(mut self, mean: f64, std: f64) -> Result<Self, AutoencoderError> {
+    /// [`Error::Statistics`] where the mean is not finite or the deviation not positive.
+    pub fn with_uniform_statistics(mut self, mean: f64, std: f64) -> Result<Self, Error> {
         let statistics = LatentStatistics::uniform(mean as f32, std as f32, self.latent_channels());
         let Layout::Tiny(config) = &mut self.layout else { return self.with_statistics(statistics) };
         statistics.check(config.latent_channels)?;

@@ -6,11 +6,12 @@
 //! two. A block whose tensors include `pool.*` has the extra branch.
 
 use super::{
-    error::AutoencoderError,
     sequential::{Operation, Sequential, SequentialBuilder},
     tiny::TinyNetwork,
 };
-use crate::weights::{Checkpoint, load_weights};
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::weights::load_weights;
 use burn::tensor::Device;
 use std::{collections::BTreeSet, path::Path};
 
@@ -40,10 +41,10 @@ pub fn is_raw(folder: &Path) -> bool {
 ///
 /// # Errors
 /// Where a tensor has no place in a TAESD network, where one is missing or mis-shaped, or a file cannot be read.
-pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), AutoencoderError> {
+pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), Error> {
     let encoder = load_half(Half::Encoder, folder, &ENCODER_NAMES, device)?;
     let decoder = load_half(Half::Decoder, folder, &DECODER_NAMES, device)?;
-    let structure = |reason| AutoencoderError::Structure { reason, path: folder.into() };
+    let structure = |reason: String| structure(&reason, folder);
     if encoder.channels_out != decoder.channels_in {
         let (made, taken) = (encoder.channels_out, decoder.channels_in);
         return Err(structure(format!("the encoder makes {made} latent channels, the decoder takes {taken}")));
@@ -70,7 +71,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<(TinyNetwork, RawShape), A
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn save(weights: &Checkpoint, half_precision: bool, folder: &Path) -> Result<(), AutoencoderError> {
+pub fn save(weights: &Checkpoint, half_precision: bool, folder: &Path) -> Result<(), Error> {
     for (prefix, name) in [("encoder.layers.", ENCODER_NAMES[0]), ("decoder.layers.", DECODER_NAMES[0])] {
         let half = weights.clone().rename(|key| key.strip_prefix(prefix).map(str::to_string));
         super::files::save_weights(&half, half_precision, &folder.join(name))?;
@@ -92,9 +93,9 @@ struct LoadedHalf {
     scale: usize,
 }
 
-fn load_half(half: Half, folder: &Path, names: &[&str], device: &Device) -> Result<LoadedHalf, AutoencoderError> {
-    let checkpoint = Checkpoint::open_in(folder, names).map_err(|source| AutoencoderError::weights(source, folder))?;
-    let structure = |reason| AutoencoderError::Structure { reason, path: folder.into() };
+fn load_half(half: Half, folder: &Path, names: &[&str], device: &Device) -> Result<LoadedHalf, Error> {
+    let checkpoint = Checkpoint::open_in(folder, names).map_err(|error| error.at(folder))?;
+    let structure = |reason: String| structure(&reason, folder);
     let mut places = BTreeSet::new();
     for key in checkpoint.keys() {
         let place = key.split('.').next().and_then(|first| first.parse::<usize>().ok());
@@ -159,6 +160,12 @@ fn load_half(half: Half, folder: &Path, names: &[&str], device: &Device) -> Resu
     }
     let channels_out = layers.channels();
     let Sequential { layers } = layers.build();
-    let layers = load_weights(layers, &checkpoint).map_err(|source| AutoencoderError::weights(source, folder))?;
+    let layers = load_weights(layers, &checkpoint).map_err(|error| error.at(folder))?;
     Ok(LoadedHalf { layers: Sequential { layers }, channels_in, channels_out, scale })
+}
+
+/// A pair of files whose tensors are not TAESD's.
+fn structure(reason: &str, folder: &Path) -> Error {
+    let reason = format!("the files are not those of a TAESD network: {reason}; download or copy them again");
+    Error::NotFound { reason, path: folder.into() }
 }

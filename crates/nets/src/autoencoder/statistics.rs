@@ -1,6 +1,6 @@
 //! The scale of latents: every autoencoder has its own, and diffusion wants mean 0 and standard deviation 1.
 
-use super::error::AutoencoderError;
+use crate::error::Error;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,8 @@ impl LatentStatistics {
         Self { mean: vec![mean; latent_channels], std: vec![std; latent_channels] }
     }
 
-    pub(super) fn check(&self, latent_channels: usize) -> Result<(), AutoencoderError> {
-        let statistics = |reason| Err(AutoencoderError::Statistics { reason });
+    pub(super) fn check(&self, latent_channels: usize) -> Result<(), Error> {
+        let statistics = |reason| Err(Error::Statistics { reason });
         for (name, values) in [("means", &self.mean), ("standard deviations", &self.std)] {
             if values.len() != latent_channels {
                 return statistics(format!("{} {name} for {latent_channels} channels", values.len()));

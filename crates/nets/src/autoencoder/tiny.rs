@@ -4,9 +4,10 @@
 //! pictures in 0..=1; the -1..=1 of this project is converted at both ends.
 
 use super::{
-    error::{Unsupported, positive, require, scaling},
+    checks::{positive, require, scaling},
     sequential::{Operation, Sequential, SequentialBuilder},
 };
+use crate::error::Error;
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
@@ -118,7 +119,7 @@ impl AutoencoderTinyConfig {
     }
 
     /// Refuses options that this code does not have, by name.
-    pub(super) fn check(&self) -> Result<(), Unsupported> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         require("act_fn", &self.act_fn, &["relu"])?;
         require("upsample_fn", &self.upsample_fn, &["nearest"])?;
         for (name, channels, blocks) in [
@@ -128,7 +129,7 @@ impl AutoencoderTinyConfig {
             // diffusers has one number of channels for the convolution between two stages, so unequal ones fail there.
             let is_uniform = channels.iter().all(|width| Some(width) == channels.first() && *width > 0);
             if !is_uniform || channels.is_empty() || channels.len() != blocks.len() {
-                return Err(Unsupported::new(name, channels, "equal positive numbers, one for each stage"));
+                return Err(Error::option(name, channels, "equal positive numbers, one for each stage"));
             }
         }
         positive("in_channels", self.in_channels)?;

@@ -1,10 +1,10 @@
 //! Opening the file of a feature network: safetensors or a pickle, of a state dict or a whole module, on its own or
 //! inside a training checkpoint.
 
-use super::FeatureError;
+use crate::error::Error;
 use crate::{
+    checkpoint::Checkpoint,
     pickle::{is_pickle, open_pickle},
-    weights::Checkpoint,
 };
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(super) struct Kind {
 ///
 /// # Errors
 /// A file that cannot be read or is none of this network.
-pub(super) fn open(path: &Path, kind: &Kind) -> Result<Checkpoint, FeatureError> {
+pub(super) fn open(path: &Path, kind: &Kind) -> Result<Checkpoint, Error> {
     let own_name = |names: &[String], name: &str| -> Option<String> {
         let own = name.strip_prefix(prefix(names, kind)?.as_str())?;
         let counts_batches = own.ends_with(".num_batches_tracked"); // an integer that only training asks for
@@ -40,10 +40,10 @@ pub(super) fn open(path: &Path, kind: &Kind) -> Result<Checkpoint, FeatureError>
             }
             own_name(names, name).is_some()
         };
-        let checkpoint = open_pickle(path, wanted).map_err(FeatureError::Weights)?;
+        let checkpoint = open_pickle(path, wanted)?;
         (checkpoint, all.into_inner())
     } else {
-        let checkpoint = Checkpoint::open(path).map_err(FeatureError::Weights)?;
+        let checkpoint = Checkpoint::open(path)?;
         let names = checkpoint.keys().map(str::to_owned).collect();
         (checkpoint, names)
     };
@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path, kind: &Kind) -> Result<Checkpoint, FeatureError>
             (several, _) => format!("{several} networks with a `{}`", kind.marker),
         };
         let (network, remedy) = (kind.network, kind.remedy);
-        return Err(FeatureError::OtherNetwork { network, found, remedy, path: path.into() });
+        return Err(Error::OtherNetwork { network, found, remedy, path: path.into() });
     }
     Ok(checkpoint.rename(|name| own_name(&names, name)))
 }
@@ -66,4 +66,22 @@ fn prefix(names: &[String], kind: &Kind) -> Option<String> {
     let mut marked = names.iter().filter_map(|name| name.strip_suffix(kind.marker));
     let prefix = marked.next().filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))?;
     marked.next().is_none().then(|| prefix.to_owned())
+}
+
+/// What went wrong while the tensors of a file were read; `to_file_name` gives a field's name in the file.
+pub(super) fn in_file(
+    error: Error,
+    network: &'static str,
+    path: &Path,
+    to_file_name: impl Fn(&str) -> String,
+) -> Error {
+    let Error::Mismatch { problems } = error else { return error };
+    // Names stand between backticks.
+    let renamed = |problem: String| {
+        let parts = problem.split('`').enumerate();
+        let parts = parts.map(|(i, part)| if i % 2 == 1 { to_file_name(part) } else { part.to_owned() });
+        parts.collect::<Vec<_>>().join("`")
+    };
+    let problems = problems.into_iter().map(renamed).collect();
+    Error::Incomplete { network, problems, path: path.into() }
 }

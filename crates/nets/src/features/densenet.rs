@@ -7,13 +7,15 @@
 //! part of it.
 
 use super::{
-    BatchNorm, BatchStatistics, FeatureError,
-    checkpoint::{self, Kind},
+    BatchNorm, BatchStatistics,
+    checkpoint::{self, Kind, in_file as mismatch_in},
     names::{from_dense_field, to_dense_field},
 };
+use crate::error::Error;
 use crate::{
+    checkpoint::Checkpoint,
     layers::{Conv2d, Linear},
-    weights::{Checkpoint, load_weights, weights_of},
+    weights::{load_weights, weights_of},
 };
 use burn::{
     module::Module,
@@ -246,14 +248,13 @@ impl DenseNet {
     /// configuration follows from the shapes.
     ///
     /// # Errors
-    /// [`FeatureError`]: a file that cannot be read, is none of a DenseNet, or lacks tensors.
-    pub fn load(path: &Path, device: &Device) -> Result<Self, FeatureError> {
+    /// [`Error`]: a file that cannot be read, is none of a DenseNet, or lacks tensors.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
         let checkpoint = checkpoint::open(path, &KIND)?.rename(|name| Some(to_dense_field(name)));
-        let problem =
-            |problem| FeatureError::Mismatch { network: KIND.network, problems: vec![problem], path: path.into() };
+        let problem = |problem| Error::Incomplete { network: KIND.network, problems: vec![problem], path: path.into() };
         let config = DenseNetConfig::infer(&checkpoint).map_err(problem)?;
         load_weights(config.init(device), &checkpoint)
-            .map_err(|error| FeatureError::in_file(error, KIND.network, path, from_dense_field))
+            .map_err(|error| mismatch_in(error, KIND.network, path, from_dense_field))
     }
 
     /// All tensors with the names and layouts of torchvision's `state_dict()`, which loads them.

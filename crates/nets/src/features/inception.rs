@@ -5,14 +5,15 @@
 //! pooling branch takes the largest value. There is no auxiliary head.
 
 use super::{
-    FeatureError,
-    checkpoint::{self, Kind},
+    checkpoint::{self, Kind, in_file as mismatch_in},
     inception_blocks::{BlockA, BlockB, BlockC, BlockD, BlockE, ConvRelu, Pooling},
     names::with_first_letter,
 };
+use crate::error::Error;
 use crate::{
+    checkpoint::{Checkpoint, HostTensor},
     layers::Linear,
-    weights::{Checkpoint, HostTensor, WeightsError, load_weights, weights_of},
+    weights::{load_weights, weights_of},
 };
 use burn::{
     module::Module,
@@ -89,10 +90,10 @@ impl Inception {
     /// Reads a network from a state dict or a whole pickled module (`.pth`, `.pt`, `.bin`, `.safetensors`).
     ///
     /// # Errors
-    /// [`FeatureError`]: a file that cannot be read, is none of this network, or lacks tensors.
-    pub fn load(path: &Path, device: &Device) -> Result<Self, FeatureError> {
+    /// [`Error`]: a file that cannot be read, is none of this network, or lacks tensors.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
         let to_file_name = |name: &str| with_first_letter(name, char::to_ascii_uppercase);
-        let in_file = |error| FeatureError::in_file(error, KIND.network, path, to_file_name);
+        let in_file = |error| mismatch_in(error, KIND.network, path, to_file_name);
         let checkpoint = fold_norms(checkpoint::open(path, &KIND)?).map_err(in_file)?;
         let num_classes = match checkpoint.shape("fc.weight") {
             Some(&[num_classes, _]) => num_classes,
@@ -107,7 +108,7 @@ impl Inception {
     ///
     /// # Errors
     /// A device that failed.
-    pub fn state_dict(&self) -> Result<Checkpoint, WeightsError> {
+    pub fn state_dict(&self) -> Result<Checkpoint, Error> {
         let folded = weights_of(self).rename(|name| Some(with_first_letter(name, char::to_ascii_uppercase)));
         let mut unfolded = folded.clone();
         for base in folded.keys().filter_map(|name| name.strip_suffix(".conv.bias")) {
@@ -159,7 +160,7 @@ impl Inception {
 
 /// Folds each batch normalisation into the convolution before it, in double precision:
 /// `weight * scale` and the bias `bn.bias - running_mean * scale`, with `scale = bn.weight / sqrt(running_var + epsilon)`.
-fn fold_norms(checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
+fn fold_norms(checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
     let mut folded = checkpoint.clone();
     for base in checkpoint.keys().filter_map(|name| name.strip_suffix(".bn.weight")) {
         let [weight, bias, mean, variance] = ["weight", "bias", "running_mean", "running_var"].map(|part| {
@@ -174,7 +175,7 @@ fn fold_norms(checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
         if channels == 0 || conv.shape.first() != Some(&channels) || ![&bias, &mean, &variance].into_iter().all(fits) {
             let problem =
                 format!("the tensors `{base}.bn.*` do not have as many values as `{base}.conv.weight` has outputs");
-            return Err(WeightsError::Mismatch { problems: vec![problem] });
+            return Err(Error::Mismatch { problems: vec![problem] });
         }
         let mut shifts = Vec::with_capacity(channels);
         let per_channel = conv.values.len() / channels;

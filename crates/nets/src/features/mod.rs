@@ -7,7 +7,7 @@
 //!   (Heusel et al. 2017), 2,048 numbers.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), nets::features::FeatureError> {
+//! # fn main() -> Result<(), nets::Error> {
 //! use burn::tensor::Device;
 //! use nets::features::{DenseNet, xrv_input};
 //!
@@ -22,7 +22,6 @@
 mod batch_norm;
 mod checkpoint;
 mod densenet;
-mod error;
 mod inception;
 mod inception_blocks;
 mod names;
@@ -30,6 +29,5 @@ mod preprocess;
 
 pub use batch_norm::{BatchNorm, BatchStatistics, MOMENTUM};
 pub use densenet::{DenseNet, DenseNetConfig, DenseNetStatistics};
-pub use error::FeatureError;
 pub use inception::Inception;
 pub use preprocess::{INCEPTION_SIZE, XRV_SIZE, inception_input, resize_bilinear, resize_smoothed, xrv_input};

@@ -1,7 +1,7 @@
 //! From grey pictures to what feature networks take, number for number as their originals do it: features of a picture
 //! that was resized otherwise lie elsewhere, and distances with them.
 
-use super::FeatureError;
+use crate::error::Error;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Side of the images that torchxrayvision's networks take.
@@ -18,8 +18,8 @@ const XRV_RANGE: f32 = 1024.0;
 /// - result: `[batch, 224, 224, 1]` with values in -1024..=1024
 ///
 /// # Errors
-/// [`FeatureError::Pictures`], and [`FeatureError::Brightness`] for a value that is no number or outside 0..=1.
-pub fn xrv_input(pictures: &[f32], [height, width]: [usize; 2], device: &Device) -> Result<Tensor<4>, FeatureError> {
+/// [`Error::Pictures`], and [`Error::Brightness`] for a value that is no number or outside 0..=1.
+pub fn xrv_input(pictures: &[f32], [height, width]: [usize; 2], device: &Device) -> Result<Tensor<4>, Error> {
     let batch = check(pictures, height, width)?;
     let side = height.min(width);
     // Halves are rounded down before they are subtracted, as in the original.
@@ -47,11 +47,7 @@ fn xrv_value(brightness: &f32) -> f32 {
 ///
 /// # Errors
 /// As [`xrv_input`].
-pub fn inception_input(
-    pictures: &[f32],
-    [height, width]: [usize; 2],
-    device: &Device,
-) -> Result<Tensor<4>, FeatureError> {
+pub fn inception_input(pictures: &[f32], [height, width]: [usize; 2], device: &Device) -> Result<Tensor<4>, Error> {
     let batch = check(pictures, height, width)?;
     let to = [INCEPTION_SIZE, INCEPTION_SIZE];
     let mut values = Vec::with_capacity(batch * 3 * INCEPTION_SIZE * INCEPTION_SIZE);
@@ -63,13 +59,13 @@ pub fn inception_input(
 }
 
 /// The number of pictures; refuses what is none.
-fn check(pictures: &[f32], height: usize, width: usize) -> Result<usize, FeatureError> {
+fn check(pictures: &[f32], height: usize, width: usize) -> Result<usize, Error> {
     let (num_values, num_pixels) = (pictures.len(), height * width);
     if num_pixels == 0 || num_values == 0 || !num_values.is_multiple_of(num_pixels) {
-        return Err(FeatureError::Pictures { num_values, height, width });
+        return Err(Error::Pictures { num_values, height, width });
     }
     match pictures.iter().position(|value| !(0.0..=1.0).contains(value)) {
-        Some(position) => Err(FeatureError::Brightness { position, value: pictures[position] }),
+        Some(position) => Err(Error::Brightness { position, value: pictures[position] }),
         None => Ok(num_values / num_pixels),
     }
 }

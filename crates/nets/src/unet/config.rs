@@ -3,41 +3,12 @@
 //! Three types for three moments: the file ([`UNetConfig::from_json`] refuses what would silently change the network),
 //! the settings ([`UNetConfig`]), and the checked plan of every level ([`Plan`]) that the network is built from.
 
+use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The `_class_name` of diffusers' UNet.
 const CLASS_NAME: &str = "UNet2DConditionModel";
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The text is not JSON, or a value has the wrong type.
-    #[error("the UNet configuration cannot be read ({reason}); compare it with the `config.json` of a diffusers UNet")]
-    Json {
-        /// What the parser said.
-        reason: String,
-    },
-    /// The configuration describes another network.
-    #[error("the configuration describes a `{found}`, but a `{CLASS_NAME}` is needed; choose the `unet` folder")]
-    Class {
-        /// The `_class_name` found.
-        found: String,
-    },
-    /// A setting asks for something that this network does not have.
-    #[error("the UNet setting `{key}` is {value}, but {supported} is supported; use a Stable Diffusion 1 or 2 UNet")]
-    Unsupported {
-        /// Name of the setting.
-        key: String,
-        /// Its value in the file.
-        value: String,
-        /// What is allowed.
-        supported: String,
-    },
-    /// Settings that no network can have.
-    #[error("{0}")]
-    Impossible(String),
-}
 
 /// One value for all levels of the network, or a list with one for each, finest level first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +21,11 @@ pub enum OneOrEach<T> {
 }
 
 impl<T: Copy> OneOrEach<T> {
-    fn resolve(&self, key: &str, num_levels: usize) -> Result<Vec<T>, ConfigError> {
+    fn resolve(&self, key: &str, num_levels: usize) -> Result<Vec<T>, Error> {
         match self {
             Self::One(value) => Ok(vec![*value; num_levels]),
             Self::Each(values) if values.len() == num_levels => Ok(values.clone()),
-            Self::Each(values) => Err(ConfigError::Impossible(format!(
+            Self::Each(values) => Err(Error::Impossible(format!(
                 "`{key}` has {} entries for {num_levels} levels of `block_out_channels`; give one number or \
                  {num_levels} of them",
                 values.len()
@@ -234,22 +205,28 @@ impl UNetConfig {
     /// Reads diffusers' `config.json`. A setting that the file leaves out has diffusers' default.
     ///
     /// # Errors
-    /// [`ConfigError`] for wrong syntax, another class of network, and every setting that is not supported, by name.
+    /// [`Error`] for wrong syntax, another class of network, and every setting that is not supported, by name.
     /// Whether the settings fit together is what [`UNetConfig::validate`] tells.
-    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let json_error = |error: serde_json::Error| ConfigError::Json { reason: error.to_string() };
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let json_error = |error: serde_json::Error| {
+            Error::Impossible(format!(
+                "the UNet configuration cannot be read ({error}); compare it with the `config.json` of a diffusers UNet"
+            ))
+        };
         let mut settings: Map<String, Value> = serde_json::from_str(text).map_err(json_error)?;
         if let Some(found) = settings.get("_class_name").filter(|found| *found != CLASS_NAME) {
-            return Err(ConfigError::Class { found: found.as_str().unwrap_or("?").into() });
+            return Err(Error::Impossible(format!(
+                "the configuration describes a `{}`, but a `{CLASS_NAME}` is needed; choose the `unet` folder",
+                found.as_str().unwrap_or("?")
+            )));
         }
         settings.retain(|key, _| !key.starts_with('_') && key != "mid_block_only_cross_attention");
         for (key, absent) in absent_settings() {
             if let Some(value) = settings.remove(&key).filter(|value| !same_value(value, &absent)) {
-                return Err(ConfigError::Unsupported {
-                    key,
-                    value: value.to_string(),
-                    supported: format!("only {absent}"),
-                });
+                return Err(Error::Impossible(format!(
+                    "the UNet setting `{key}` is {value}, but only {absent} is supported; use a Stable Diffusion 1 or 2 \
+                     UNet"
+                )));
             }
         }
         // The one setting where diffusers' default differs from Stable Diffusion 1.5.
@@ -260,9 +237,13 @@ impl UNetConfig {
     /// The text of a `config.json` that diffusers reads.
     ///
     /// # Errors
-    /// [`ConfigError::Json`] where a number is not finite.
-    pub fn to_json(&self) -> Result<String, ConfigError> {
-        let json_error = |error: serde_json::Error| ConfigError::Json { reason: error.to_string() };
+    /// [`Error::Impossible`] where a number is not finite.
+    pub fn to_json(&self) -> Result<String, Error> {
+        let json_error = |error: serde_json::Error| {
+            Error::Impossible(format!(
+                "the UNet configuration cannot be read ({error}); compare it with the `config.json` of a diffusers UNet"
+            ))
+        };
         let mut settings = serde_json::to_value(self).map_err(json_error)?;
         if let Some(settings) = settings.as_object_mut() {
             settings.insert("_class_name".into(), json!(CLASS_NAME));
@@ -273,14 +254,14 @@ impl UNetConfig {
     /// Says whether a network of these settings can be built.
     ///
     /// # Errors
-    /// [`ConfigError::Impossible`] with the first contradiction found.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`Error::Impossible`] with the first contradiction found.
+    pub fn validate(&self) -> Result<(), Error> {
         self.plan().map(drop)
     }
 
     /// Checks everything and spells out each level.
-    pub(super) fn plan(&self) -> Result<Plan, ConfigError> {
-        let impossible = |reason: String| Err(ConfigError::Impossible(reason));
+    pub(super) fn plan(&self) -> Result<Plan, Error> {
+        let impossible = |reason: String| Err(Error::Impossible(reason));
         let num_levels = self.block_out_channels.len();
         for (key, found) in
             [("down_block_types", self.down_block_types.len()), ("up_block_types", self.up_block_types.len())]

@@ -1,83 +1,38 @@
 //! Model folders in diffusers' layout: `config.json` beside weights.
 
-use super::{ConfigError, UNet, UNetConfig};
-use crate::weights::{Checkpoint, DIFFUSERS_WEIGHTS, WeightsError, load_weights, weights_of};
+use super::{UNet, UNetConfig};
+use crate::checkpoint::{Checkpoint, DIFFUSERS_WEIGHTS};
+use crate::error::Error;
+use crate::weights::{load_weights, weights_of};
 use burn::tensor::Device;
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 const CONFIG_NAME: &str = "config.json";
 const WEIGHTS_NAME: &str = DIFFUSERS_WEIGHTS[0];
 
-/// Why a UNet folder cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum UNetError {
-    /// The settings cannot be used.
-    #[error("{source}: {}", path.display())]
-    Config {
-        /// Which setting and why.
-        source: ConfigError,
-        /// The `config.json`.
-        path: PathBuf,
-    },
-    /// The tensors do not fit the settings, or hold numbers of a type that is not read.
-    #[error("{source}: {}", path.display())]
-    Tensors {
-        /// Which tensors and why.
-        source: WeightsError,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The weights file cannot be read or written, or is damaged.
-    #[error(transparent)]
-    WeightsFile(WeightsError),
-    /// There is no `config.json`, neither here nor in the subfolder `unet`.
-    #[error("there is no UNet: `{CONFIG_NAME}` or `unet/{CONFIG_NAME}` is missing; give a folder saved by diffusers or by this program: {}", path.display())]
-    NoConfig {
-        /// The folder that was given.
-        path: PathBuf,
-    },
-    /// A file could not be read or written.
-    #[error("a file of the UNet cannot be read or written ({source}): {}", path.display())]
-    Io {
-        /// Why.
-        source: io::Error,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The operating system refused to write a file.
-    #[error(transparent)]
-    File(#[from] files::Error),
-}
-
-impl UNetError {
-    fn of_weights(source: WeightsError, folder: &Path) -> Self {
-        match source {
-            // These name their file already.
-            WeightsError::Io { .. } | WeightsError::File(_) | WeightsError::Format { .. } => Self::WeightsFile(source),
-            _ => Self::Tensors { source, path: folder.into() },
-        }
-    }
-}
-
 impl UNetConfig {
     /// Reads `config.json` in `folder` or in its subfolder `unet`, and says which of the two it was.
     ///
     /// # Errors
-    /// [`UNetError::NoConfig`], [`UNetError::Io`] and [`UNetError::Config`].
-    pub fn load(folder: &Path) -> Result<(Self, PathBuf), UNetError> {
+    /// [`Error::NotFound`], [`Error::Io`], and settings that are not supported, with the file.
+    pub fn load(folder: &Path) -> Result<(Self, PathBuf), Error> {
         // A whole pipeline has a `model_index.json` and the UNet below; its own `config.json` may be of something else.
         let subfolder = folder.join("unet");
         let is_pipeline = folder.join("model_index.json").is_file() || !folder.join(CONFIG_NAME).is_file();
         let folder = if is_pipeline && subfolder.join(CONFIG_NAME).is_file() { &subfolder } else { folder };
         let path = folder.join(CONFIG_NAME);
         if !path.is_file() {
-            return Err(UNetError::NoConfig { path: folder.into() });
+            let reason = format!(
+                "there is no UNet: `{CONFIG_NAME}` or `unet/{CONFIG_NAME}` is missing; give a folder saved by diffusers \
+                 or by this program"
+            );
+            return Err(Error::NotFound { reason, path: folder.into() });
         }
-        let text = fs::read_to_string(&path).map_err(|source| UNetError::Io { source, path: path.clone() })?;
-        let config = Self::from_json(&text).map_err(|source| UNetError::Config { source, path })?;
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let config = Self::from_json(&text).map_err(|error| error.at(&path))?;
         Ok((config, folder.into()))
     }
 }
@@ -87,11 +42,11 @@ impl UNet {
     /// whole or in shards, as safetensors or PyTorch pickles.
     ///
     /// # Errors
-    /// [`UNetError`], naming each tensor that is missing, unknown or of another shape than the settings ask for.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, UNetError> {
+    /// [`Error`], naming each tensor that is missing, unknown or of another shape than the settings ask for.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
         let (config, folder) = UNetConfig::load(folder)?;
-        let config_error = |source| UNetError::Config { source, path: folder.join(CONFIG_NAME) };
-        let weights_error = |source| UNetError::of_weights(source, &folder);
+        let config_error = |error: Error| error.at(&folder.join(CONFIG_NAME));
+        let weights_error = |error: Error| error.at(&folder);
         let unet = config.init(device).map_err(config_error)?;
         let checkpoint = Checkpoint::open_in(&folder, &DIFFUSERS_WEIGHTS).map_err(weights_error)?;
         load_weights(unet, &checkpoint).map_err(weights_error)
@@ -101,24 +56,24 @@ impl UNet {
     /// only once their successors are complete on disk.
     ///
     /// # Errors
-    /// [`UNetError`].
-    pub fn save(&self, folder: &Path) -> Result<(), UNetError> {
+    /// [`Error`].
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, false)
     }
 
     /// [`UNet::save`] with weights in half precision (f16): half the size, and outputs that differ in the fourth digit.
     ///
     /// # Errors
-    /// [`UNetError`].
-    pub fn save_half(&self, folder: &Path) -> Result<(), UNetError> {
+    /// [`Error`].
+    pub fn save_half(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, true)
     }
 
-    fn save_as(&self, folder: &Path, half: bool) -> Result<(), UNetError> {
-        fs::create_dir_all(folder).map_err(|source| UNetError::Io { source, path: folder.into() })?;
+    fn save_as(&self, folder: &Path, half: bool) -> Result<(), Error> {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let config_path = folder.join(CONFIG_NAME);
-        let text = self.config.to_json().map_err(|source| UNetError::Config { source, path: config_path.clone() })?;
-        let weights_error = |source| UNetError::of_weights(source, folder);
+        let text = self.config.to_json().map_err(|error| error.at(&config_path))?;
+        let weights_error = |error: Error| error.at(folder);
         weights_of(self).save(&folder.join(WEIGHTS_NAME), half, None).map_err(weights_error)?;
         // Last: a folder with a configuration is complete.
         Ok(files::write_file(&config_path, text.as_bytes())?)

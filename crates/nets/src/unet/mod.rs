@@ -11,9 +11,9 @@ mod folder;
 
 pub use attention::{Attention, FeedForward, GatedProjection, Projection, Transformer, TransformerBlock};
 pub use blocks::{DownBlock, MidBlock, Resampler, ResnetBlock, TimeEmbedding, UpBlock};
-pub use config::{Activation, ConfigError, DownBlockType, MidBlockType, OneOrEach, UNetConfig, UpBlockType};
-pub use folder::UNetError;
+pub use config::{Activation, DownBlockType, MidBlockType, OneOrEach, UNetConfig, UpBlockType};
 
+use crate::error::Error;
 use crate::layers::{Conv2d, GroupNorm};
 use attention::Conditioning;
 use blocks::{BlockOptions, sinusoids};
@@ -69,8 +69,8 @@ impl UNetConfig {
     /// [`crate::init::randomise`] or [`crate::load_weights`].
     ///
     /// # Errors
-    /// [`ConfigError::Impossible`] where settings contradict one another.
-    pub fn init(&self, device: &Device) -> Result<UNet, ConfigError> {
+    /// [`Error::Impossible`] where settings contradict one another.
+    pub fn init(&self, device: &Device) -> Result<UNet, Error> {
         let plan = self.plan()?;
         let levels = &plan.levels;
         let options = BlockOptions::new(self, plan.time_dim);

@@ -1,6 +1,7 @@
 //! The shape of an encoder, read from and written to the `config.json` of Hugging Face transformers.
 
-use super::{VitError, model::Vit};
+use super::model::Vit;
+use crate::error::Error;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -157,8 +158,8 @@ impl VitConfig {
     /// Checks that the numbers make a network.
     ///
     /// # Errors
-    /// [`VitError::Field`] naming the first field that is wrong.
-    pub fn validate(&self) -> Result<(), VitError> {
+    /// [`Error::Field`] naming the first field that is wrong.
+    pub fn validate(&self) -> Result<(), Error> {
         let sizes = [
             ("hidden_size", self.hidden_size),
             ("num_hidden_layers", self.num_hidden_layers),
@@ -169,28 +170,28 @@ impl VitConfig {
         ];
         for (field, size) in sizes {
             if size == 0 || size as u64 > LARGEST {
-                return Err(VitError::field(field, size, format!("must be in 1..={LARGEST}")));
+                return Err(Error::field(field, size, format!("must be in 1..={LARGEST}")));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let problem = format!("must divide `hidden_size` = {}", self.hidden_size);
-            return Err(VitError::field("num_attention_heads", self.num_attention_heads, problem));
+            return Err(Error::field("num_attention_heads", self.num_attention_heads, problem));
         }
         if self.patch_size > self.image_size {
             let problem = format!("must not exceed `image_size` = {}", self.image_size);
-            return Err(VitError::field("patch_size", self.patch_size, problem));
+            return Err(Error::field("patch_size", self.patch_size, problem));
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(VitError::field("layer_norm_eps", self.layer_norm_eps, "must be between 0 and 1"));
+            return Err(Error::field("layer_norm_eps", self.layer_norm_eps, "must be between 0 and 1"));
         }
         if !self.layerscale_value.is_finite() {
-            return Err(VitError::field("layerscale_value", self.layerscale_value, "must be a finite number"));
+            return Err(Error::field("layerscale_value", self.layerscale_value, "must be a finite number"));
         }
         let has_registers = self.architecture == Architecture::Dinov2WithRegisters;
         // A network with registers may have none: transformers accepts 0.
         if self.num_register_tokens as u64 > LARGEST || (self.num_register_tokens > 0 && !has_registers) {
             let problem = format!("does not fit `model_type` {}", self.architecture.model_type());
-            return Err(VitError::field("num_register_tokens", self.num_register_tokens, problem));
+            return Err(Error::field("num_register_tokens", self.num_register_tokens, problem));
         }
         let fits_mask_token = match self.architecture {
             Architecture::Vit => !self.use_mask_token,
@@ -199,14 +200,14 @@ impl VitConfig {
         };
         if !fits_mask_token {
             let problem = format!("does not fit `model_type` {}", self.architecture.model_type());
-            return Err(VitError::field("use_mask_token", self.use_mask_token, problem));
+            return Err(Error::field("use_mask_token", self.use_mask_token, problem));
         }
         if self.architecture == Architecture::Vit && self.use_swiglu_ffn {
-            return Err(VitError::field("use_swiglu_ffn", true, "does not fit `model_type` vit"));
+            return Err(Error::field("use_swiglu_ffn", true, "does not fit `model_type` vit"));
         }
         if self.has_layer_scale() && !self.intermediate_size.is_multiple_of(self.hidden_size) {
             let problem = format!("must be a multiple of `hidden_size` = {} (`mlp_ratio` is whole)", self.hidden_size);
-            return Err(VitError::field("intermediate_size", self.intermediate_size, problem));
+            return Err(Error::field("intermediate_size", self.intermediate_size, problem));
         }
         Ok(())
     }
@@ -219,9 +220,9 @@ impl VitConfig {
 }
 
 impl TryFrom<Map<String, Value>> for VitConfig {
-    type Error = VitError;
+    type Error = Error;
 
-    fn try_from(fields: Map<String, Value>) -> Result<Self, VitError> {
+    fn try_from(fields: Map<String, Value>) -> Result<Self, Error> {
         let mut fields = Fields(fields);
         let model_type = fields.0.remove("model_type").unwrap_or(Value::Null);
         let architecture = match model_type.as_str() {
@@ -230,7 +231,7 @@ impl TryFrom<Map<String, Value>> for VitConfig {
             Some("dinov2_with_registers") => Architecture::Dinov2WithRegisters,
             _ => {
                 let problem = "is no supported encoder; `vit`, `dinov2` and `dinov2_with_registers` are";
-                return Err(VitError::field("model_type", model_type, problem));
+                return Err(Error::field("model_type", model_type, problem));
             }
         };
         // What transformers takes for a field that a file leaves out.
@@ -270,19 +271,15 @@ impl TryFrom<Map<String, Value>> for VitConfig {
         };
         let num_channels = fields.size("num_channels", 3)?;
         if num_channels != 3 {
-            return Err(VitError::field(
-                "num_channels",
-                num_channels,
-                "is not supported; encoders here take 3 channels",
-            ));
+            return Err(Error::field("num_channels", num_channels, "is not supported; encoders here take 3 channels"));
         }
         let activation = fields.0.remove("hidden_act").unwrap_or_else(|| "gelu".into());
         if activation != "gelu" {
-            return Err(VitError::field("hidden_act", activation, "is not supported; `gelu` is"));
+            return Err(Error::field("hidden_act", activation, "is not supported; `gelu` is"));
         }
         fields.0.retain(|field, value| !value.is_null() && !WITHOUT_EFFECT.contains(&field.as_str()));
         if let Some((field, value)) = fields.0.into_iter().next() {
-            return Err(VitError::UnknownField { field, value: value.to_string() });
+            return Err(Error::UnknownField { field, value: value.to_string() });
         }
         config.validate()?;
         Ok(config)
@@ -329,24 +326,24 @@ impl From<VitConfig> for Map<String, Value> {
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn size(&mut self, field: &'static str, default: usize) -> Result<usize, VitError> {
+    fn size(&mut self, field: &'static str, default: usize) -> Result<usize, Error> {
         match self.0.remove(field) {
             None => Ok(default),
             Some(value) => whole(&value)
-                .ok_or_else(|| VitError::field(field, value, format!("must be a whole number in 1..={LARGEST}"))),
+                .ok_or_else(|| Error::field(field, value, format!("must be a whole number in 1..={LARGEST}"))),
         }
     }
 
     /// Also 0.
-    fn count(&mut self, field: &'static str, default: usize) -> Result<usize, VitError> {
+    fn count(&mut self, field: &'static str, default: usize) -> Result<usize, Error> {
         match self.0.get(field).and_then(Value::as_f64) {
             Some(0.0) => {
                 self.0.remove(field);
                 Ok(0)
             }
             _ => self.size(field, default).map_err(|error| match error {
-                VitError::Field { field, value, .. } => {
-                    VitError::field(field, value, format!("must be a whole number in 0..={LARGEST}"))
+                Error::Field { field, value, .. } => {
+                    Error::field(&field, value, format!("must be a whole number in 0..={LARGEST}"))
                 }
                 other => other,
             }),
@@ -354,7 +351,7 @@ impl Fields {
     }
 
     /// One number, or the same number twice.
-    fn square(&mut self, field: &'static str, default: usize) -> Result<usize, VitError> {
+    fn square(&mut self, field: &'static str, default: usize) -> Result<usize, Error> {
         let Some(value) = self.0.remove(field) else { return Ok(default) };
         let side = match value.as_array().map(Vec::as_slice) {
             None => whole(&value),
@@ -362,7 +359,7 @@ impl Fields {
             Some(_) => None,
         };
         side.ok_or_else(|| {
-            VitError::field(
+            Error::field(
                 field,
                 value,
                 format!("is not supported; one whole number in 1..={LARGEST} is, for both sides"),
@@ -370,17 +367,17 @@ impl Fields {
         })
     }
 
-    fn number(&mut self, field: &'static str, default: f64) -> Result<f64, VitError> {
+    fn number(&mut self, field: &'static str, default: f64) -> Result<f64, Error> {
         match self.0.remove(field) {
             None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| VitError::field(field, value, "must be a number")),
+            Some(value) => value.as_f64().ok_or_else(|| Error::field(field, value, "must be a number")),
         }
     }
 
-    fn flag(&mut self, field: &'static str, default: bool) -> Result<bool, VitError> {
+    fn flag(&mut self, field: &'static str, default: bool) -> Result<bool, Error> {
         match self.0.remove(field) {
             None => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| VitError::field(field, value, "must be true or false")),
+            Some(value) => value.as_bool().ok_or_else(|| Error::field(field, value, "must be true or false")),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Reading and writing encoders: folders of transformers, and bare state dicts.
 
 use super::{
-    Architecture, Preprocessing, Vit, VitConfig, VitError,
+    Architecture, Preprocessing, Vit, VitConfig,
     names::{belongs_to_encoder, infer_config, is_original, to_field_names, to_file_names},
 };
+use crate::error::Error;
 use crate::{
+    checkpoint::{Checkpoint, HostTensor},
     pickle::{is_pickle, open_pickle},
-    weights::{Checkpoint, HostTensor, load_weights, weights_of},
+    weights::{load_weights, weights_of},
 };
 use burn::tensor::Device;
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,8 +31,8 @@ impl Vit {
     /// Preprocessing that is not stated is [`Preprocessing::of_size`] of `image_size`, at most 224.
     ///
     /// # Errors
-    /// [`VitError`]: unknown and unsupported fields and missing, unknown and mis-shaped tensors are named.
-    pub fn load(path: &Path, device: &Device) -> Result<Self, VitError> {
+    /// [`Error`]: unknown and unsupported fields and missing, unknown and mis-shaped tensors are named.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
         let weights_path = if path.is_dir() { find_weights(path)? } else { path.to_path_buf() };
         let folder = if path.is_dir() { Some(path) } else { None };
         let checkpoint = open_weights(&weights_path)?;
@@ -39,10 +41,9 @@ impl Vit {
         let config_path = folder.map(|folder| folder.join("config.json")).filter(|path| path.exists());
         let config = match config_path {
             Some(path) => read_json(&path)?,
-            None if original => infer_config(&checkpoint)
-                .map_err(|error| VitError::InFile { error: error.into(), path: weights_path.clone() })?,
+            None if original => infer_config(&checkpoint).map_err(|error| error.at(&weights_path))?,
             None => {
-                return Err(VitError::Io {
+                return Err(Error::Io {
                     source: std::io::Error::new(
                         std::io::ErrorKind::NotFound,
                         "weights with these names need a `config.json` in their folder, and the folder as argument",
@@ -67,21 +68,21 @@ impl Vit {
     /// tokens, is not written.
     ///
     /// # Errors
-    /// [`VitError::Io`], [`VitError::File`] and [`VitError::Weights`].
-    pub fn save(&self, folder: &Path) -> Result<(), VitError> {
+    /// [`Error::Io`], [`Error::File`] and [`Error::Weights`].
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, false)
     }
 
     /// [`Vit::save`] with weights in half precision (f16): half the size, and embeddings that differ in the fourth digit.
     ///
     /// # Errors
-    /// [`VitError::Io`], [`VitError::File`] and [`VitError::Weights`].
-    pub fn save_half(&self, folder: &Path) -> Result<(), VitError> {
+    /// [`Error::Io`], [`Error::File`] and [`Error::Weights`].
+    pub fn save_half(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, true)
     }
 
-    fn save_as(&self, folder: &Path, half: bool) -> Result<(), VitError> {
-        fs::create_dir_all(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
+    fn save_as(&self, folder: &Path, half: bool) -> Result<(), Error> {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let mut weights = to_file_names(weights_of(self), self.config());
         if self.config().architecture == Architecture::Dinov2WithRegisters && self.config().num_register_tokens == 0 {
             let none = HostTensor { shape: vec![1, 0, self.config().hidden_size], values: Vec::new() };
@@ -94,16 +95,16 @@ impl Vit {
     }
 }
 
-fn open_weights(path: &Path) -> Result<Checkpoint, VitError> {
+fn open_weights(path: &Path) -> Result<Checkpoint, Error> {
     if is_pickle(path) { Ok(open_pickle(path, belongs_to_encoder)?) } else { Ok(Checkpoint::open(path)?) }
 }
 
 /// The weights in a folder: one of the usual names, else the only file that can be one.
-fn find_weights(folder: &Path) -> Result<PathBuf, VitError> {
+fn find_weights(folder: &Path) -> Result<PathBuf, Error> {
     if let Some(usual) = WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
         return Ok(usual);
     }
-    let entries = fs::read_dir(folder).map_err(|source| VitError::Io { source, path: folder.into() })?;
+    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
@@ -113,12 +114,16 @@ fn find_weights(folder: &Path) -> Result<PathBuf, VitError> {
         .collect();
     match (found.pop(), found.pop()) {
         (Some(only), None) => Ok(only),
-        (None, _) => Err(VitError::NoWeights { looked_for: WEIGHT_FILES.join(", "), path: folder.into() }),
-        (Some(_), Some(_)) => Err(VitError::NoWeights {
-            looked_for: "several files could be meant; name one".into(),
-            path: folder.into(),
-        }),
+        (None, _) => Err(no_weights(&WEIGHT_FILES.join(", "), folder)),
+        (Some(_), Some(_)) => Err(no_weights("several files could be meant; name one", folder)),
     }
+}
+
+fn no_weights(looked_for: &str, folder: &Path) -> Error {
+    let reason = format!(
+        "there are no weights ({looked_for}); give a folder with `config.json` and `model.safetensors`, or a state dict"
+    );
+    Error::NotFound { reason, path: folder.into() }
 }
 
 /// The mask token has no influence on the output: where a file lacks it, it starts at zero as in transformers, and a
@@ -143,19 +148,17 @@ fn settle_registers(checkpoint: &mut Checkpoint) {
 }
 
 /// Reads a configuration; errors name the file.
-pub(super) fn read_json<T>(path: &Path) -> Result<T, VitError>
+pub(super) fn read_json<T>(path: &Path) -> Result<T, Error>
 where
-    T: DeserializeOwned + TryFrom<Map<String, Value>, Error = VitError>,
+    T: DeserializeOwned + TryFrom<Map<String, Value>, Error = Error>,
 {
-    let bytes = fs::read(path).map_err(|source| VitError::Io { source, path: path.into() })?;
-    let fields: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| VitError::Json { reason: error.to_string(), path: path.into() })?;
-    T::try_from(fields).map_err(|error| VitError::InFile { error: error.into(), path: path.into() })
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let fields: Map<String, Value> = serde_json::from_slice(&bytes).map_err(Error::json(path))?;
+    T::try_from(fields).map_err(|error| error.at(path))
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VitError> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| VitError::Json { reason: error.to_string(), path: path.into() })?;
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(Error::json(path))?;
     text.push(b'\n');
     Ok(files::write_file(path, &text)?)
 }
@@ -164,8 +167,8 @@ impl Preprocessing {
     /// Reads a `preprocessor_config.json`.
     ///
     /// # Errors
-    /// [`VitError`] naming fields that are unknown or not supported, and the file.
-    pub fn load(path: &Path) -> Result<Self, VitError> {
+    /// [`Error`] naming fields that are unknown or not supported, and the file.
+    pub fn load(path: &Path) -> Result<Self, Error> {
         read_json(path)
     }
 }
@@ -174,8 +177,8 @@ impl VitConfig {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`VitError`] naming fields that are unknown or not supported, and the file.
-    pub fn load(path: &Path) -> Result<Self, VitError> {
+    /// [`Error`] naming fields that are unknown or not supported, and the file.
+    pub fn load(path: &Path) -> Result<Self, Error> {
         read_json(path)
     }
 }

@@ -8,7 +8,7 @@
 //! same output. Output and interpolation of position embeddings follow transformers.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), nets::vit::VitError> {
+//! # fn main() -> Result<(), nets::Error> {
 //! use burn::tensor::Device;
 //! use nets::vit::Vit;
 //!
@@ -22,7 +22,6 @@
 //! ```
 
 mod config;
-mod error;
 mod files;
 mod model;
 mod names;
@@ -31,7 +30,6 @@ mod preprocess;
 mod resample;
 
 pub use config::{Architecture, VitConfig};
-pub use error::VitError;
 pub use model::{Vit, VitOutput};
 pub use preprocess::{Preprocessing, Resize};
 pub use resample::Filter;

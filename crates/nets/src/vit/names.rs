@@ -1,8 +1,9 @@
 //! The spellings of one network's keys: transformers' `ViTModel` and `Dinov2Model` in files, their state dicts in memory
 //! since transformers 5 (`torch.save(model.state_dict())`), and the state dicts of the original DINO and DINOv2 code. All become the field names of [`super::Vit`], which are those of `Dinov2Model`.
 
-use super::{Architecture, VitConfig, VitError};
-use crate::weights::{Checkpoint, HostTensor, WeightsError};
+use super::{Architecture, VitConfig};
+use crate::checkpoint::{Checkpoint, HostTensor};
+use crate::error::Error;
 
 /// Wrappers around an encoder in training checkpoints and in models with heads, in any nesting.
 const PREFIXES: &[&str] =
@@ -33,8 +34,8 @@ fn without_prefixes(key: &str) -> &str {
 /// Keeps the encoder of a checkpoint, under the names of [`super::Vit`].
 ///
 /// # Errors
-/// Reading fused projections from their file, and [`WeightsError::Mismatch`] where they do not divide by three.
-pub(super) fn to_field_names(checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
+/// Reading fused projections from their file, and [`Error::Mismatch`] where they do not divide by three.
+pub(super) fn to_field_names(checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
     let all: Vec<String> = checkpoint.keys().map(Into::into).collect();
     let renamed = checkpoint.rename(|key| belongs_to_encoder(&all, key).then(|| field_name(without_prefixes(key))));
     join_gated_layers(split_fused_projections(renamed)?)
@@ -101,13 +102,13 @@ fn replace_first(text: &str, from: &str, to: &str) -> String {
 }
 
 /// The original code has queries, keys and values in one layer, stacked in this order along the first axis.
-fn split_fused_projections(mut checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
+fn split_fused_projections(mut checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
     let fused: Vec<String> = checkpoint.keys().filter(|key| key.contains(".qkv.")).map(Into::into).collect();
     for key in fused {
         let HostTensor { shape, values } = checkpoint.read(&key)?;
         let Some(rows) = shape.first().copied().filter(|rows| *rows > 0 && rows.is_multiple_of(3)) else {
             let problems = vec![format!("tensor `{key}` has shape {shape:?}; its first axis does not divide by 3")];
-            return Err(WeightsError::Mismatch { problems });
+            return Err(Error::Mismatch { problems });
         };
         let mut part_shape = shape;
         part_shape[0] = rows / 3;
@@ -122,7 +123,7 @@ fn split_fused_projections(mut checkpoint: Checkpoint) -> Result<Checkpoint, Wei
 }
 
 /// transformers 5 has the two halves of SwiGLU's first layer apart in memory; files stack the gate on the other.
-fn join_gated_layers(mut checkpoint: Checkpoint) -> Result<Checkpoint, WeightsError> {
+fn join_gated_layers(mut checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
     let gates: Vec<String> = checkpoint.keys().filter(|key| key.contains(".mlp.gate_proj.")).map(Into::into).collect();
     for key in gates {
         let other = key.replace(".gate_proj.", ".up_proj.");
@@ -130,7 +131,7 @@ fn join_gated_layers(mut checkpoint: Checkpoint) -> Result<Checkpoint, WeightsEr
         let up = checkpoint.read(&other)?;
         if up.shape != shape || shape.is_empty() {
             let problems = vec![format!("`{key}` has shape {shape:?}, `{other}` {:?}; they must be equal", up.shape)];
-            return Err(WeightsError::Mismatch { problems });
+            return Err(Error::Mismatch { problems });
         }
         shape[0] *= 2;
         values.extend(up.values);
@@ -164,13 +165,13 @@ pub(super) fn to_file_names(checkpoint: Checkpoint, config: &VitConfig) -> Check
 /// no trace in them; all published DINO and DINOv2 networks have 64 entries per head.
 ///
 /// # Errors
-/// [`WeightsError::Mismatch`] naming what is missing, and [`VitError::Field`].
-pub(super) fn infer_config(checkpoint: &Checkpoint) -> Result<VitConfig, VitError> {
+/// [`Error::Mismatch`] naming what is missing, and [`Error::Field`].
+pub(super) fn infer_config(checkpoint: &Checkpoint) -> Result<VitConfig, Error> {
     const HEAD_SIZE: usize = 64;
     const LAYER: &str = "encoder.layer.0";
     let shape = |key: &str, rank: usize| {
         let shape = checkpoint.shape(key).filter(|shape| shape.len() == rank).map(<[usize]>::to_vec);
-        shape.ok_or_else(|| WeightsError::Mismatch {
+        shape.ok_or_else(|| Error::Mismatch {
             problems: vec![format!(
                 "there is no tensor of rank {rank} for `{key}`, which tells the size of the network"
             )],

@@ -3,10 +3,8 @@
 //! The steps are those of the image processors of transformers: resize (antialiased, on 8 bit), cut out the centre,
 //! scale to 0..=1, repeat the grey channel three times, subtract the mean and divide by the deviation of each channel.
 
-use super::{
-    VitError,
-    resample::{Filter, resize_u8},
-};
+use super::resample::{Filter, resize_u8};
+use crate::error::Error;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -90,11 +88,11 @@ impl Preprocessing {
     /// `[n, height_out, width_out, 3]`, sizes from [`Preprocessing::output_size`]
     ///
     /// # Errors
-    /// [`VitError::Pictures`] where the values are not a whole number (at least one) of pictures.
-    pub fn apply(&self, pictures: &[u8], height: usize, width: usize, device: &Device) -> Result<Tensor<4>, VitError> {
+    /// [`Error::Pictures`] where the values are not a whole number (at least one) of pictures.
+    pub fn apply(&self, pictures: &[u8], height: usize, width: usize, device: &Device) -> Result<Tensor<4>, Error> {
         let num_pixels = height.saturating_mul(width);
         if num_pixels == 0 || pictures.is_empty() || !pictures.len().is_multiple_of(num_pixels) {
-            return Err(VitError::Pictures { num_values: pictures.len(), height, width });
+            return Err(Error::Pictures { num_values: pictures.len(), height, width });
         }
         let num_pictures = pictures.len() / num_pixels;
         let [new_height, new_width] = self.output_size([height, width]);
@@ -163,9 +161,9 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 impl TryFrom<Map<String, Value>> for Preprocessing {
-    type Error = VitError;
+    type Error = Error;
 
-    fn try_from(mut fields: Map<String, Value>) -> Result<Self, VitError> {
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self, Error> {
         let class = fields.remove("image_processor_type").or_else(|| fields.remove("feature_extractor_type"));
         fields.remove("feature_extractor_type");
         let class = class.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -176,21 +174,21 @@ impl TryFrom<Map<String, Value>> for Preprocessing {
             () if class.is_empty() => IMAGENET,
             () => {
                 let problem = "is not supported; `ViTImageProcessor` and `BitImageProcessor` are";
-                return Err(VitError::field("image_processor_type", class, problem));
+                return Err(Error::field("image_processor_type", class, problem));
             }
         };
 
         let mut take = |field: &'static str| fields.remove(field).filter(|value| !value.is_null());
         let flag = |field, value: Option<Value>, default| match value {
             None => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| VitError::field(field, value, "must be true or false")),
+            Some(value) => value.as_bool().ok_or_else(|| Error::field(field, value, "must be true or false")),
         };
         let do_resize = flag("do_resize", take("do_resize"), true)?;
         let do_center_crop = flag("do_center_crop", take("do_center_crop"), is_bit)?;
         let do_rescale = flag("do_rescale", take("do_rescale"), true)?;
         let do_normalize = flag("do_normalize", take("do_normalize"), true)?;
         if flag("do_pad", take("do_pad"), false)? {
-            return Err(VitError::field("do_pad", true, "is not supported; leave it out"));
+            return Err(Error::field("do_pad", true, "is not supported; leave it out"));
         }
 
         let size = take("size").map_or(Ok(Resize::Exact([224, 224])), |value| size_of(value, is_bit))?;
@@ -205,11 +203,7 @@ impl TryFrom<Map<String, Value>> for Preprocessing {
                 Some(2) => Filter::Bilinear,
                 Some(3) => Filter::Bicubic,
                 _ => {
-                    return Err(VitError::field(
-                        "resample",
-                        value,
-                        "is not supported; 2 (bilinear) and 3 (bicubic) are",
-                    ));
+                    return Err(Error::field("resample", value, "is not supported; 2 (bilinear) and 3 (bicubic) are"));
                 }
             },
         };
@@ -218,17 +212,17 @@ impl TryFrom<Map<String, Value>> for Preprocessing {
             Some(value) => value
                 .as_f64()
                 .filter(|factor| *factor > 0.0)
-                .ok_or_else(|| VitError::field("rescale_factor", value, "must be a positive number"))?,
+                .ok_or_else(|| Error::field("rescale_factor", value, "must be a positive number"))?,
         };
         let mean = channels("image_mean", take("image_mean"), mean)?;
         let deviation = channels("image_std", take("image_std"), deviation)?;
         if deviation.iter().any(|&value| value <= 0.0) {
-            return Err(VitError::field("image_std", format!("{deviation:?}"), "must be positive"));
+            return Err(Error::field("image_std", format!("{deviation:?}"), "must be positive"));
         }
 
         fields.retain(|field, value| !value.is_null() && !WITHOUT_EFFECT.contains(&field.as_str()));
         if let Some((field, value)) = fields.into_iter().next() {
-            return Err(VitError::UnknownField { field, value: value.to_string() });
+            return Err(Error::UnknownField { field, value: value.to_string() });
         }
         Ok(Self {
             resize: do_resize.then_some(size),
@@ -246,7 +240,7 @@ fn side(value: &Value) -> Option<usize> {
 }
 
 /// A single number is a square for ViT's processor and the shortest edge for BiT's.
-fn size_of(value: Value, is_bit: bool) -> Result<Resize, VitError> {
+fn size_of(value: Value, is_bit: bool) -> Result<Resize, Error> {
     let size = match &value {
         Value::Object(sides) if sides.len() == 2 => match (sides.get("height"), sides.get("width")) {
             (Some(height), Some(width)) => side(height).zip(side(width)).map(|(h, w)| Resize::Exact([h, w])),
@@ -261,18 +255,18 @@ fn size_of(value: Value, is_bit: bool) -> Result<Resize, VitError> {
         let problem = format!(
             "is not supported; `height` and `width`, `shortest_edge`, or one number are, in 1..={LARGEST_SIDE}"
         );
-        VitError::field("size", value, problem)
+        Error::field("size", value, problem)
     })
 }
 
-fn crop_size_of(value: Value) -> Result<Resize, VitError> {
+fn crop_size_of(value: Value) -> Result<Resize, Error> {
     size_of(value, false).map_err(|error| match error {
-        VitError::Field { value, problem, .. } => VitError::Field { field: "crop_size", value, problem },
+        Error::Field { value, problem, .. } => Error::Field { field: "crop_size".to_owned(), value, problem },
         other => other,
     })
 }
 
-fn channels(field: &'static str, value: Option<Value>, default: [f32; 3]) -> Result<[f32; 3], VitError> {
+fn channels(field: &'static str, value: Option<Value>, default: [f32; 3]) -> Result<[f32; 3], Error> {
     let Some(value) = value else { return Ok(default) };
     let numbers: Option<Vec<f32>> = match &value {
         Value::Array(values) => values.iter().map(|value| value.as_f64().map(|number| number as f32)).collect(),
@@ -281,7 +275,7 @@ fn channels(field: &'static str, value: Option<Value>, default: [f32; 3]) -> Res
     numbers
         .and_then(|numbers| <[f32; 3]>::try_from(numbers).ok())
         .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
-        .ok_or_else(|| VitError::field(field, value, "must be three numbers"))
+        .ok_or_else(|| Error::field(field, value, "must be three numbers"))
 }
 
 impl From<Preprocessing> for Map<String, Value> {

@@ -47,7 +47,7 @@ impl Perception {
             "the encoder's patches of {patch_size} px are larger than the training images of {size} px; take larger \
              ones, or another encoder"
         );
-        Ok(Some(Self { encoder, fingerprint: dataset::fingerprint(&folder)? }))
+        Ok(Some(Self { encoder, fingerprint: files::fingerprint(&folder)? }))
     }
 
     /// Mean squared difference of the patch tokens; gradients go to the pictures alone. Pictures keep their size

@@ -66,7 +66,7 @@ impl Named {
     /// Those of `load`.
     pub fn open<N>(self, dataset: &Dataset, load: impl FnOnce(&Path) -> Result<N>) -> Result<Encoding<N>> {
         let Self { folder, name } = self;
-        let fingerprint = dataset::fingerprint(&folder)?;
+        let fingerprint = files::fingerprint(&folder)?;
         if let Ok(reader) = dataset.encodings(&name, &fingerprint) {
             return Ok(Encoding::Kept(reader));
         }

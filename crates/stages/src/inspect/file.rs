@@ -2,7 +2,8 @@
 
 use super::{Inspection, Kind, grouped, network};
 use anyhow::{Context, Result};
-use dataset::{ManifestReader, Split, TensorFile};
+use dataset::{ManifestReader, Split};
+use files::TensorFile;
 use nets::Checkpoint;
 use radiograph::{DecodeError, DecodeOptions, Remark, content_remark};
 use std::{fs::File, io::Read, path::Path};

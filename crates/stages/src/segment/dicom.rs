@@ -98,7 +98,7 @@ impl DicomSources {
         let number = hasher.finalize().iter().take(15).fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
         let object =
             dicom_segmentation(&source, &structures, "Lungs, found without labels", number).with_context(context)?;
-        dataset::write_file(self.out.join(format!("{}.dcm", row.id)), &object)?;
+        files::write_file(self.out.join(format!("{}.dcm", row.id)), &object)?;
         Ok(true)
     }
 }

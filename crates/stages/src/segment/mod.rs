@@ -114,7 +114,7 @@ pub fn run(config: &SegmentConfig, device: &Device, progress: &dyn Progress) -> 
     check(config, &dataset)?;
     let model = Model::open(&config.model, device)?;
     outputs::make_folder(&config.out)?;
-    dataset::sweep(&config.out)?;
+    files::sweep(&config.out)?;
     let segmenter_folder = config.out.join("segmenter");
     let segmenter = find_or_fit(config, &model, &dataset, &segmenter_folder, device, progress)?;
     let (mut done, records) = DoneList::open::<Record>(&config.out.join("segments.jsonl"), Damaged::Repeat)?;
@@ -442,7 +442,7 @@ fn summarise(
         }
     }
     let path = config.out.join("lungs.coco.json");
-    dataset::write_file(&path, serde_json::to_string(&annotations)?.as_bytes())?;
+    files::write_file(&path, serde_json::to_string(&annotations)?.as_bytes())?;
     Ok(SegmentSummary {
         num_images: records.len(),
         num_with_both_lungs: both,

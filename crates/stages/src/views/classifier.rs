@@ -6,7 +6,7 @@
 //! all others of the same archive.
 
 use anyhow::{Context, Result};
-use dataset::fingerprint_bytes;
+use files::fingerprint_bytes;
 use metrics::{LogisticRegression, Rows, Standardiser};
 use rayon::prelude::*;
 

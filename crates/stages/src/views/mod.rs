@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use dataset::{Dataset, Split, fingerprint_bytes};
+use dataset::{Dataset, Split};
+use files::fingerprint_bytes;
 use nets::encoder::Encoder;
 use radiograph::{Border, Grid};
 use serde::{Deserialize, Serialize};
@@ -193,7 +194,7 @@ fn sample(cases: &[Case], condition: impl Fn(&Case) -> bool, most: usize) -> Vec
 /// The files of a result; see [`ViewsConfig::out`].
 fn write(out: &Path, dataset: &Dataset, summary: &ViewsSummary) -> Result<()> {
     outputs::make_folder(out)?;
-    dataset::write_file(out.join("views.json"), summary.to_json()?.as_bytes())?;
+    files::write_file(out.join("views.json"), summary.to_json()?.as_bytes())?;
     let suspects: Vec<&Suspect> = summary.orientation.iter().flat_map(|check| &check.suspects).collect();
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(["pixel_hash", "note"])?;
@@ -204,7 +205,7 @@ fn write(out: &Path, dataset: &Dataset, summary: &ViewsSummary) -> Result<()> {
             &format!("{}, probability {probability:.3}: {id} {source_file}", pose.name()),
         ])?;
     }
-    dataset::write_file(out.join("exclude.csv"), &table.into_inner()?)?;
+    files::write_file(out.join("exclude.csv"), &table.into_inner()?)?;
     let size = dataset.image_size();
     let mut grid = Grid::new(size.max(96));
     for suspect in suspects.iter().take(SHOWN) {

@@ -14,8 +14,8 @@ use safetensors::{Dtype, View};
 
 use crate::{AtomicFile, Error, Result};
 
-/// The remedy for a damaged file of this crate's own making.
-pub(crate) const REMAKE: &str = "copy the folder again completely, or delete it and make it again";
+/// The remedy for a damaged file of this program's own making.
+pub const REMAKE: &str = "copy the folder again completely, or delete it and make it again";
 
 /// No sound header is larger; a random file read as a header often is.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -25,21 +25,31 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 pub struct TensorFile {
     file: File,
     path: PathBuf,
+    remedy: &'static str,
     header: Metadata,
     data_start: u64,
 }
 
 impl TensorFile {
-    /// Opens the file and checks that its header is sound and its length what the header says.
+    /// Opens a file of this program's own making; see [`TensorFile::open_foreign`].
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Damaged`].
+    /// [`Error::Io`], [`Error::Damaged`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_foreign(path, REMAKE)
+    }
+
+    /// Opens the file and checks that its header is sound and its length what the header says. `remedy` is what to do
+    /// about one that is damaged, as an imperative.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`].
+    pub fn open_foreign(path: impl AsRef<Path>, remedy: &'static str) -> Result<Self> {
         let path = path.as_ref();
         let read_error = || Error::io("read the file", path);
         let file = File::open(path).map_err(read_error())?;
         let len = file.metadata().map_err(read_error())?.len();
-        let damaged = |detail: String| Error::damaged("safetensors file", REMAKE, path, detail);
+        let damaged = |detail: String| Error::damaged("safetensors file", remedy, path, detail);
         if len < 8 {
             return Err(damaged(format!("{len} bytes, too short for a header")));
         }
@@ -57,12 +67,19 @@ impl TensorFile {
         if expected != len {
             return Err(damaged(format!("{len} bytes, the header announces {expected}")));
         }
-        Ok(Self { file, path: path.to_path_buf(), header, data_start })
+        Ok(Self { file, path: path.to_path_buf(), remedy, header, data_start })
     }
 
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Names of the tensors, in alphabetical order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.header.offset_keys();
+        names.sort_unstable();
+        names
     }
 
     /// The element type and shape of a tensor, `None` where there is no tensor of that name.
@@ -79,19 +96,19 @@ impl TensorFile {
     /// `bytes` has room for.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::File`].
+    /// [`Error::Damaged`] where there is no such tensor or it has too few rows, [`Error::Io`].
     pub fn read_rows(&self, name: &str, first: usize, bytes: &mut [u8]) -> Result<()> {
         let info = self.info(name)?;
         let (start, end) = info.data_offsets;
         let rows = info.shape.first().copied().unwrap_or(0).max(1);
         let row_bytes = (end - start) / rows;
-        let offset = start + first * row_bytes;
-        if offset + bytes.len() > end {
+        let last = first.checked_mul(row_bytes).and_then(|rows| rows.checked_add(start)?.checked_add(bytes.len()));
+        if last.is_none_or(|last| last > end) {
             let detail = format!("tensor {name:?} of shape {:?} has no row {first}", info.shape);
-            return Err(Error::damaged("safetensors file", REMAKE, &self.path, detail));
+            return Err(Error::damaged("safetensors file", self.remedy, &self.path, detail));
         }
-        read_exact_at(&self.file, bytes, self.data_start + offset as u64)
-            .map_err(Error::io("read the file", &self.path))
+        let offset = self.data_start + (start + first * row_bytes) as u64;
+        read_exact_at(&self.file, bytes, offset).map_err(Error::io("read the file", &self.path))
     }
 
     /// All bytes of a tensor.
@@ -106,21 +123,21 @@ impl TensorFile {
     }
 
     /// Checks type and shape of a tensor.
-    pub(crate) fn expect(&self, what: &'static str, name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
+    pub fn expect(&self, what: &'static str, name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
         match self.tensor(name) {
             Some((found, found_shape)) if found == dtype && found_shape == shape => Ok(()),
             found => {
                 let found = found.map_or("nothing".into(), |(dtype, shape)| format!("{dtype} {shape:?}"));
                 let detail = format!("tensor {name:?}: expected {dtype} {shape:?}, found {found}");
-                Err(Error::damaged(what, REMAKE, &self.path, detail))
+                Err(Error::damaged(what, self.remedy, &self.path, detail))
             }
         }
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo> {
-        self.header
-            .info(name)
-            .ok_or_else(|| Error::damaged("safetensors file", REMAKE, &self.path, format!("it has no tensor {name:?}")))
+        self.header.info(name).ok_or_else(|| {
+            Error::damaged("safetensors file", self.remedy, &self.path, format!("it has no tensor {name:?}"))
+        })
     }
 }
 
@@ -156,7 +173,7 @@ impl View for &TensorToWrite<'_> {
 /// Writes a safetensors file in one step, with text entries in its header.
 ///
 /// # Errors
-/// [`Error::Size`] where bytes and shape contradict each other, [`Error::File`].
+/// [`Error::Size`] where bytes and shape contradict each other, [`Error::Io`].
 pub fn write_tensors(
     path: impl AsRef<Path>,
     tensors: &[(&str, TensorToWrite)],
@@ -195,7 +212,7 @@ fn sort_metadata(bytes: &mut [u8]) {
 }
 
 /// What stands before the bytes of a file's only tensor: length, name, type and shape, `min_len` bytes at least.
-pub(crate) fn header(name: &str, dtype: Dtype, shape: &[usize], min_len: usize) -> io::Result<Vec<u8>> {
+pub fn header(name: &str, dtype: Dtype, shape: &[usize], min_len: usize) -> io::Result<Vec<u8>> {
     let info = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (0, num_bytes(dtype, shape)) };
     let metadata = Metadata::new(None, vec![(name.to_owned(), info)]).map_err(io::Error::other)?;
     let mut json = serde_json::to_vec(&metadata)?;

@@ -1,55 +1,10 @@
-//! Names for content: which network made these encodings, which pixels is this image.
-
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+//! Names for pictures: which pixels is this image.
 
 use blake3::Hasher;
-use sha2::{Digest, Sha256};
-
-use crate::{Error, Result};
-
-/// The number of hexadecimal digits of a fingerprint: 48 bits, so that ten thousand networks collide with a chance of
-/// one in five million.
-pub const FINGERPRINT_LEN: usize = 12;
+use files::hex;
 
 /// The hash of a decoded picture, see [`pixels_hash`], in 64 lower-case hexadecimal digits.
 pub type PixelHash = String;
-
-/// The fingerprint of a network: the first [`FINGERPRINT_LEN`] hexadecimal digits of a SHA-256 over the names and
-/// bytes of its configuration and weights.
-///
-/// For a folder these are the files in it (and not deeper) that end in `.json`, `.safetensors`, `.bin`, `.pth` or
-/// `.pt`, in the order of their names, so that a README beside them does not matter; for a file, that file's bytes.
-///
-/// # Errors
-/// [`Error::File`], and [`Error::Damaged`] for a folder with no such file.
-pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
-    let path = path.as_ref();
-    let mut hasher = Sha256::new();
-    if path.is_dir() {
-        let files = network_files(path)?;
-        if files.is_empty() {
-            let detail = "it holds no .safetensors, .bin, .pth, .pt or .json file";
-            return Err(Error::damaged("network folder", "give the folder that holds the weights", path, detail));
-        }
-        for file in files {
-            // Lengths are hashed too, so that a byte cannot move from one file into the next unnoticed.
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            hasher.update((name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
-            hash_file(&mut hasher, &file)?;
-        }
-    } else {
-        hash_file(&mut hasher, path)?;
-    }
-    Ok(first_digits(hasher))
-}
-
-/// The fingerprint of bytes in memory.
-pub fn fingerprint_bytes(bytes: &[u8]) -> String {
-    first_digits(Sha256::new_with_prefix(bytes))
-}
 
 /// The hash of a decoded picture. Each brightness (`0..=1`, row-major) becomes the whole number `w = round(65535 *
 /// brightness)`. The hash is the BLAKE3 of the pixels, one byte `w / 257` each where 257 divides all of them (as in any
@@ -119,47 +74,6 @@ fn finish_pixels(hasher: &mut Hasher, height: usize, width: usize, bytes_per_pix
     hex(hasher.finalize().as_bytes())
 }
 
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
-}
-
-pub(crate) fn first_digits(hasher: Sha256) -> String {
-    let mut digits = hex(&hasher.finalize());
-    digits.truncate(FINGERPRINT_LEN);
-    digits
-}
-
-/// Adds a file's length and bytes.
-pub(crate) fn hash_file(hasher: &mut Sha256, path: &Path) -> Result<()> {
-    let read_error = || Error::io("read the file", path);
-    let mut file = File::open(path).map_err(read_error())?;
-    hasher.update(file.metadata().map_err(read_error())?.len().to_le_bytes());
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut buffer).map_err(read_error())?;
-        if count == 0 {
-            return Ok(());
-        }
-        hasher.update(&buffer[..count]);
-    }
-}
-
-fn network_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::io("read the folder", dir))? {
-        let path = entry.map_err(Error::io("read the folder", dir))?.path();
-        let extension = path.extension().unwrap_or_default().to_string_lossy();
-        if matches!(&*extension, "json" | "safetensors" | "bin" | "pth" | "pt") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// The first 64 bits of a [`PixelHash`], as a key: among a million images, two different ones have the same with a chance
 /// of one in 37 million. Keys are ordered as the digits are; what is no hexadecimal digit counts as 0.
 pub fn pixel_key(hash: &str) -> u64 {
@@ -171,32 +85,6 @@ pub fn pixel_key(hash: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_relevant_byte_and_name_counts_and_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
-        assert!(fingerprint(dir.path()).is_err());
-        write("config.json", "{}");
-        write("model.safetensors", "weights");
-        let first = fingerprint(dir.path()).unwrap();
-        assert_eq!(first.len(), FINGERPRINT_LEN);
-        write("README.md", "hello");
-        assert_eq!(fingerprint(dir.path()).unwrap(), first);
-        write("model.safetensors", "weightz");
-        assert_ne!(fingerprint(dir.path()).unwrap(), first);
-        // A byte that moves from one file to the next changes the fingerprint.
-        write("config.json", "{}w");
-        write("model.safetensors", "eights");
-        assert_ne!(fingerprint(dir.path()).unwrap(), first);
-    }
-
-    #[test]
-    fn sha256_is_the_published_one() {
-        // FIPS 180-4 example: "abc".
-        assert_eq!(fingerprint_bytes(b"abc"), "ba7816bf8f01");
-        assert_eq!(hex(&[0x00, 0xff, 0x1a]), "00ff1a");
-    }
 
     #[test]
     fn pixel_hashes_tell_shapes_and_values_apart() {
