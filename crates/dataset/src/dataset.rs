@@ -10,10 +10,10 @@ use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::layout::{DatasetSettings, partial_len};
 use crate::manifest::ManifestReader;
 use crate::shards::{MAX_OPEN_FILES, MaskShard, OpenShards, images_path, masks_path, open_shard};
-use crate::writer::partial_len;
-use crate::{DatasetSettings, Error, ManifestRow, Result, Split};
+use crate::{Error, ManifestRow, Result, Split};
 use files::tensors::{REMAKE, TensorFile};
 use files::{first_digits, hash_file};
 

@@ -14,8 +14,8 @@ use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
+use crate::layout::{first_difference, to_toml};
 use crate::shards::{MAX_OPEN_FILES, OpenShards, open_shard};
-use crate::writer::{first_difference, to_toml};
 use crate::{Dataset, Error, Result};
 use files::tensors::{REMAKE, TensorFile, TensorToWrite, write_tensors};
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use files::{FolderLock, write_file};
 
+use crate::layout::{KEPT, PARTIAL, SETTINGS, remove_if_there, rows_path, to_toml};
 use crate::manifest::ManifestWriter;
-use crate::writer::{KEPT, PARTIAL, SETTINGS, remove_if_there, rows_path, to_toml};
 use crate::{Dataset, DatasetSettings, DatasetWriter, Error, Result};
 
 impl DatasetWriter {

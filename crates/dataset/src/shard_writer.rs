@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
+use crate::layout::{remove_if_there, rows_path};
 use crate::manifest::{ManifestReader, ManifestWriter};
 use crate::shards::{MaskShard, images_header, images_path, masks_path, open_shard, write_masks};
-use crate::writer::{remove_if_there, rows_path};
 use crate::{Error, ManifestRow, Result};
 use files::AtomicFile;
 
