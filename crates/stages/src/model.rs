@@ -204,8 +204,8 @@ pub fn folder_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// The folder of a model that holds its denoising network.
-fn backbone_folder(model: &Path) -> PathBuf {
-    let mut folders = Backbone::FOLDERS.iter().map(|name| model.join(name));
+pub(crate) fn backbone_folder(model: &Path) -> PathBuf {
+    let mut folders = Backbone::folders().map(|name| model.join(name));
     // Where there is none, reading the first one says so.
     folders.clone().find(|folder| folder.is_dir()).or_else(|| folders.next()).unwrap_or_else(|| model.to_path_buf())
 }
