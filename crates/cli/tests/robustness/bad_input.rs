@@ -23,7 +23,7 @@ fn runs_datasets_and_models_that_do_not_belong_together_are_refused() {
     let message = fail(folder, &train("data", "run", &[]));
     assert!(message.contains("--resume"), "{message}");
     let message = fail(folder, &train("data", "wide", &["--set", "unet.in_channels=7"]));
-    assert!(message.contains("unet.in_channels"), "{message}");
+    assert!(message.contains("network.in_channels"), "{message}");
     let message = fail(folder, &train("data", "wide", &["--set", "data.image_size=128"]));
     assert!(message.contains("--image-size 128"), "{message}");
     assert!(before == newest_checkpoint(&folder.join("run")), "a refused run stays as it was");
