@@ -1,7 +1,7 @@
 //! The denoising network, whatever its kind: what the stages know of it.
 //!
-//! A new kind is a module of its own, a variant of [`BackboneConfig`] and [`Backbone`], and an arm in each `match` below;
-//! `docs/developers/adding-a-backbone.md` goes through it.
+//! A new kind is a module of its own, a variant of [`BackboneConfig`] and [`Backbone`], an entry of `KINDS`, and an arm
+//! in each `match` below; `docs/developers/adding-a-backbone.md` goes through it.
 
 use crate::error::Error;
 use crate::{
@@ -13,7 +13,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use serde_json::Value;
+use std::{fs, path::Path};
 
 pub use crate::unet::AttentionMap;
 
@@ -100,6 +101,22 @@ pub enum Observation {
     Features(Tensor<4>),
 }
 
+/// How a kind of network lies on disk.
+struct Kind {
+    /// Its folder in a model.
+    folder: &'static str,
+    /// `_class_name` in its `config.json`.
+    class: &'static str,
+    load: fn(&Path, &Device) -> Result<Backbone, Error>,
+}
+
+/// All kinds. The first one reads folders whose configuration names none of them, so the error is its own.
+const KINDS: [Kind; 1] = [Kind {
+    folder: "unet",
+    class: "UNet2DConditionModel",
+    load: |folder, device| Ok(Backbone::UNet(UNet::load(folder, device)?)),
+}];
+
 /// Predicts the training target (noise, velocity or flow) from noisy latents, the time and a condition.
 #[derive(Module, Debug)]
 pub enum Backbone {
@@ -109,7 +126,14 @@ pub enum Backbone {
 
 impl Backbone {
     /// The folders of a model that may hold a denoising network: one for each kind.
-    pub const FOLDERS: &'static [&'static str] = &["unet"];
+    pub fn folders() -> impl Iterator<Item = &'static str> + Clone {
+        KINDS.iter().map(|kind| kind.folder)
+    }
+
+    /// Whether a `config.json` with this `_class_name` describes a denoising network that can be read.
+    pub fn is_class(name: &str) -> bool {
+        KINDS.iter().any(|kind| kind.class == name)
+    }
 
     /// The folder of a model that this kind of network is written to.
     pub fn folder_name(&self) -> &'static str {
@@ -167,7 +191,10 @@ impl Backbone {
     /// # Errors
     /// A folder without a network, settings that are not supported, tensors that are missing, unknown or mis-shaped.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
-        Ok(Self::UNet(UNet::load(folder, device)?))
+        let config = fs::read(folder.join("config.json")).unwrap_or_default();
+        let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+        let kind = KINDS.iter().find(|kind| config["_class_name"] == kind.class).unwrap_or(&KINDS[0]);
+        (kind.load)(folder, device)
     }
 
     /// Writes a folder in the layout of the network's origin; weights in f32, or in f16 where `half` is set: half the

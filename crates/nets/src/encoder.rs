@@ -1,7 +1,7 @@
 //! The encoder whose embeddings condition a generator, whatever its kind: what the stages know of it.
 //!
-//! A new kind is a module of its own, a variant of [`EncoderConfig`] and [`Encoder`], and an arm in each `match` below;
-//! `docs/developers/adding-an-encoder.md` goes through it.
+//! A new kind is a module of its own, a variant of [`EncoderConfig`] and [`Encoder`], an entry of `KINDS`, and an arm in
+//! each `match` below; `docs/developers/adding-an-encoder.md` goes through it.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,9 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{fs, path::Path};
 
 pub use crate::vit::{Filter, Preprocessing, Resize, VitOutput as Tokens};
 
@@ -34,25 +36,26 @@ pub enum EncoderConfig {
     Vit(VitConfig),
 }
 
-/// Published sizes of vision transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Shapes that pre-training offers: the three sizes of DINO's vision transformers and their predecessors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Size {
-    /// 192 wide.
+    /// 192 wide, 3 heads: 5.5 million parameters.
     Tiny,
-    /// 384 wide.
+    /// 384 wide, 6 heads: 21.7 million.
     Small,
-    /// 768 wide.
+    /// 768 wide, 12 heads: 85.8 million.
     Base,
 }
 
 impl EncoderConfig {
-    /// A vision transformer of DINO's for square images; both sizes in pixels.
-    pub fn vit(size: Size, patch_size: usize, image_size: usize) -> Self {
-        Self::Vit(match size {
-            Size::Tiny => VitConfig::tiny(patch_size, image_size),
-            Size::Small => VitConfig::small(patch_size, image_size),
-            Size::Base => VitConfig::base(patch_size, image_size),
-        })
+    /// An encoder of this shape for square images; both sizes in pixels.
+    pub fn of_size(size: Size, patch_size: usize, image_size: usize) -> Self {
+        match size {
+            Size::Tiny => Self::Vit(VitConfig::tiny(patch_size, image_size)),
+            Size::Small => Self::Vit(VitConfig::small(patch_size, image_size)),
+            Size::Base => Self::Vit(VitConfig::base(patch_size, image_size)),
+        }
     }
 
     /// The same with so many blocks.
@@ -126,6 +129,19 @@ impl EncoderConfig {
     }
 }
 
+/// How a kind of encoder lies on disk.
+struct Kind {
+    /// Values of `model_type` in its `config.json`.
+    model_types: &'static [&'static str],
+    load: fn(&Path, &Device) -> Result<Encoder, Error>,
+}
+
+/// All kinds. The first one reads files that name none of them: bare state dicts, and what is refused.
+const KINDS: [Kind; 1] = [Kind {
+    model_types: &["vit", "dinov2", "dinov2_with_registers"],
+    load: |path, device| Ok(Encoder::Vit(Vit::load(path, device)?)),
+}];
+
 /// Turns an image into tokens.
 #[derive(Module, Debug)]
 pub enum Encoder {
@@ -140,7 +156,16 @@ impl Encoder {
     /// # Errors
     /// Fields and tensors that are missing, unknown, unsupported or mis-shaped, by name.
     pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
-        Ok(Self::Vit(Vit::load(path, device)?))
+        let config = fs::read(path.join("config.json")).unwrap_or_default();
+        let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+        let named = |kind: &&Kind| config["model_type"].as_str().is_some_and(|name| kind.model_types.contains(&name));
+        let kind = KINDS.iter().find(named).unwrap_or(&KINDS[0]);
+        (kind.load)(path, device)
+    }
+
+    /// Whether a `config.json` with this `model_type` describes an encoder that can be read.
+    pub fn is_model_type(name: &str) -> bool {
+        KINDS.iter().any(|kind| kind.model_types.contains(&name))
     }
 
     /// Writes a folder that [`Encoder::load`] and the libraries of its origin read; weights in f32, or in f16 where

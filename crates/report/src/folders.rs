@@ -373,14 +373,26 @@ fn model_section(folder: &Path) -> Result<String> {
 /// Fingerprint and size of a model's network, or of the network that a run of pre-training exported; empty where there
 /// is neither.
 fn model_facts(folder: &Path) -> Vec<(String, String)> {
-    let is_network = folder.join("config.json").is_file();
-    let network = if is_network { folder.to_path_buf() } else { folder.join("unet") };
+    let network = if is_network(folder) { Some(folder.to_path_buf()) } else { denoiser_of(folder) };
     let mut rows = Vec::new();
-    if let Ok(fingerprint) = files::fingerprint(&network) {
+    if let Some(network) = network
+        && let Ok(fingerprint) = files::fingerprint(&network)
+    {
         rows.push(("model fingerprint".to_owned(), fingerprint));
         rows.push(("network on disk".to_owned(), megabytes(weight_bytes(&network))));
     }
     rows
+}
+
+fn is_network(folder: &Path) -> bool {
+    folder.join("config.json").is_file()
+}
+
+/// The network in a model's folder that is not one of the frozen two; each kind has a folder name of its own.
+fn denoiser_of(model: &Path) -> Option<PathBuf> {
+    let frozen = |path: &Path| path.ends_with("autoencoder") || path.ends_with("encoder");
+    let paths = fs::read_dir(model).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.filter(|path| is_network(path) && !frozen(path)).min()
 }
 
 fn network_section(folder: &Path) -> Result<String> {

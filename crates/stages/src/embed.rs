@@ -244,7 +244,7 @@ mod tests {
     };
 
     fn encoder(folder: &Path) -> Encoder {
-        let config = EncoderConfig::vit(Size::Tiny, 8, 32).with_num_layers(1);
+        let config = EncoderConfig::of_size(Size::Tiny, 8, 32).with_num_layers(1);
         let encoder = randomise(config.init(&Device::flex()), Initialisation::TruncatedNormal(0.02), 1);
         encoder.save(folder, false).unwrap();
         encoder

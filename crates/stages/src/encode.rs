@@ -371,7 +371,7 @@ fn random_encoder(description: &str, dataset: &Dataset, device: &Device) -> Resu
         "base" => Size::Base,
         _ => bail!(wrong()),
     };
-    let config = EncoderConfig::vit(preset, patch, image_size);
+    let config = EncoderConfig::of_size(preset, patch, image_size);
     let folder = dataset.dir().join("networks").join(format!("random-vit-{size}-{patch}"));
     // Written last.
     if !folder.join("config.json").is_file() {

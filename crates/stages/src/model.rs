@@ -204,8 +204,8 @@ pub fn folder_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// The folder of a model that holds its denoising network.
-fn backbone_folder(model: &Path) -> PathBuf {
-    let mut folders = Backbone::FOLDERS.iter().map(|name| model.join(name));
+pub(crate) fn backbone_folder(model: &Path) -> PathBuf {
+    let mut folders = Backbone::folders().map(|name| model.join(name));
     // Where there is none, reading the first one says so.
     folders.clone().find(|folder| folder.is_dir()).or_else(|| folders.next()).unwrap_or_else(|| model.to_path_buf())
 }
@@ -354,6 +354,33 @@ pub fn sample(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Version 1 called scales and fingerprints after what they belong to.
+    #[test]
+    fn models_of_version_1_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/cxr-small-128/model.json");
+        let now = std::fs::read_to_string(shipped).unwrap();
+        let mut then = now.clone();
+        for (new, old) in [
+            ("\"version\": 2", "\"version\": 1"),
+            ("\"latent_scale\"", "\"latents\""),
+            ("\"embedding_scale\"", "\"embeddings\""),
+            ("\"autoencoder_fingerprint\"", "\"autoencoder\""),
+            ("\"encoder_fingerprint\"", "\"encoder\""),
+        ] {
+            assert!(then.contains(new), "{new}");
+            then = then.replace(new, old);
+        }
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("model.json"), text).unwrap();
+            read_info(folder.path())
+        };
+        let (now, then) = (read(&now).unwrap(), read(&then).unwrap());
+        assert_eq!(ModelInfo { version: MODEL_VERSION, ..then }, now);
+        let error = read("{\"version\": 3}").unwrap_err();
+        assert!(format!("{error:#}").contains("damaged"), "{error:#}");
+    }
 
     /// What the training that made it would write today.
     #[test]

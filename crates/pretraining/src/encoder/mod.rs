@@ -10,9 +10,7 @@ mod monitor;
 mod recipe;
 mod views;
 
-pub use recipe::{
-    DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, NetworkSize, OptimiserRecipe, ViewsRecipe,
-};
+pub use recipe::{DistillationRecipe, EncoderRecipe, EvaluationRecipe, NetworkRecipe, OptimiserRecipe, ViewsRecipe};
 
 use super::Identity;
 use anyhow::{Context, Result, bail, ensure};

@@ -45,24 +45,12 @@ pub struct EncoderRecipe {
     pub training: Length,
 }
 
-/// The three sizes of the paper and its predecessors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkSize {
-    /// 192 wide, 3 heads: 5.5 million parameters.
-    Tiny,
-    /// 384 wide, 6 heads: 21.7 million.
-    Small,
-    /// 768 wide, 12 heads: 85.8 million.
-    Base,
-}
-
 /// See [`EncoderRecipe::network`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkRecipe {
     /// Width and heads.
-    pub size: NetworkSize,
+    pub size: Size,
     /// Side of a patch in pixels.
     pub patch_size: usize,
     /// Transformer blocks. Default 12.
@@ -243,12 +231,7 @@ impl EncoderRecipe {
     /// Shape of the encoder.
     pub fn encoder(&self) -> EncoderConfig {
         let NetworkRecipe { size, patch_size, num_layers, .. } = self.network;
-        let size = match size {
-            NetworkSize::Tiny => Size::Tiny,
-            NetworkSize::Small => Size::Small,
-            NetworkSize::Base => Size::Base,
-        };
-        EncoderConfig::vit(size, patch_size, self.image_size).with_num_layers(num_layers)
+        EncoderConfig::of_size(size, patch_size, self.image_size).with_num_layers(num_layers)
     }
 
     fn share(&self, images_seen: u64) -> f64 {

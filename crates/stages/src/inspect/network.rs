@@ -32,9 +32,9 @@ pub(super) fn network(path: &Path) -> Option<Inspection> {
     };
     let text_of = |field: &str| fields.get(field).and_then(Value::as_str);
     match (text_of("_class_name"), text_of("model_type")) {
-        (Some("UNet2DConditionModel"), _) => backbone(&mut inspection, path),
+        (Some(class), _) if Backbone::is_class(class) => backbone(&mut inspection, path),
         (Some("AutoencoderKL" | "AutoencoderTiny"), _) => autoencoder(&mut inspection, path),
-        (None, Some("vit" | "dinov2" | "dinov2_with_registers")) => encoder(&mut inspection, path),
+        (None, Some(model_type)) if Encoder::is_model_type(model_type) => encoder(&mut inspection, path),
         (class, model_type) => {
             let name = class.or(model_type).unwrap_or("a network without a name");
             inspection.line("network", name);

@@ -157,8 +157,10 @@ pub(super) fn model(path: &Path) -> Inspection {
             tensor.shape, info.condition_shape
         ));
     }
-    for part in ["unet", "autoencoder", "encoder"] {
-        network::add_part(&mut inspection, part, &path.join(part));
+    let backbone = crate::model::backbone_folder(path);
+    for part in [backbone, path.join("autoencoder"), path.join("encoder")] {
+        let name = part.file_name().unwrap_or_default().to_string_lossy();
+        network::add_part(&mut inspection, &name, &part);
     }
     inspection
 }

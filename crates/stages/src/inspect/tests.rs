@@ -12,7 +12,7 @@ fn value<'a>(inspection: &'a Inspection, label: &str) -> &'a str {
 
 fn encoder(folder: &Path) -> PathBuf {
     let path = folder.join("encoder");
-    let config = EncoderConfig::vit(Size::Tiny, 16, 32).with_num_layers(1);
+    let config = EncoderConfig::of_size(Size::Tiny, 16, 32).with_num_layers(1);
     config.init(&Device::flex()).save(&path, false).unwrap();
     path
 }

@@ -2,7 +2,7 @@
 
     pip install pytorch-fid==0.3.0 numpy==2.4.6 scipy==1.17.1
     python generate.py
-    DINO_DIFFUSION_KEEP=FOLDER cargo test -p dino-diffusion-pipeline --lib statistics
+    DINO_DIFFUSION_KEEP=FOLDER cargo test -p dino-diffusion-evaluation --lib statistics
     python generate.py FOLDER/own.npz
 
 The features are a formula, so that the test in `evaluate/fidelity/statistics.rs` has the same. With an argument, that
