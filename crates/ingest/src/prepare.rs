@@ -18,6 +18,7 @@
 //! dataset (`salt_file`); for nothing else. Delete it, or do not pass it on with the dataset, and the hashes can no
 //! longer be traced to identifiers by trying them out.
 
+mod changes;
 mod committed;
 mod decode;
 mod ending;
@@ -50,34 +51,12 @@ use messages::Progress;
 pub use exclude::Exclusions;
 pub use merge::{MergeConfig, merge};
 pub use part::Part;
+pub use radiograph::Fit;
 pub use remarks::{Remarked, Remarks};
 use salt::{check_places, open_salt};
 use session::Session;
 use sources::Sources;
 use splits::GivenSplits;
-
-/// How a rectangle becomes a square.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fit {
-    /// All of the picture, centred on black.
-    #[default]
-    Pad,
-    /// The central square; the ends of the longer side are lost.
-    CentreCrop,
-    /// All of the picture, squashed. Only for collections that were squashed already.
-    Stretch,
-}
-
-impl From<Fit> for radiograph::Fit {
-    fn from(fit: Fit) -> Self {
-        match fit {
-            Fit::Pad => Self::Pad,
-            Fit::CentreCrop => Self::CentreCrop,
-            Fit::Stretch => Self::Stretch,
-        }
-    }
-}
 
 /// A folder with the preset that reads it, where sources are of several kinds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

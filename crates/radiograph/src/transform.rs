@@ -3,11 +3,14 @@
 //! Aspect is kept unless asked otherwise: a squashed chest has a different heart. Images and masks go through one
 //! [`FitGeometry`], so a mask lies on its image to the pixel.
 
+use serde::{Deserialize, Serialize};
+
 use crate::resample::{coverage_box, resize_box};
 use crate::{Mask, Radiograph};
 
 /// How a rectangle becomes a square.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fit {
     /// All of the picture, centred on black. The default: nothing is cut off.
     #[default]

@@ -8,6 +8,7 @@ use radiograph::{
 use rayon::prelude::*;
 
 use super::PrepareConfig;
+use super::changes::Changes;
 use crate::archive::FileSource;
 use crate::presets::{RawPixels, SourceItem};
 use crate::tables::{filled, identifier};
@@ -28,10 +29,7 @@ pub(super) struct Decoded {
     pub pixel_spacing_mm: Option<[f64; 2]>,
     /// What is to be known about how it was read, and whether it shows next to nothing.
     pub remarks: Vec<Remark>,
-    /// Whether borders were cut off.
-    pub is_cropped: bool,
-    /// Whether something that looks like text was painted over.
-    pub has_masked_text: bool,
+    pub is_changed: Changes<bool>,
     /// The patient's identifier from a DICOM header.
     pub patient: Option<String>,
     /// The view from a DICOM header.
@@ -45,18 +43,19 @@ const SHAPE_TOLERANCE: f64 = 0.005;
 /// images differ in size by a factor of a hundred. What lies in a gzipped archive is read on the way, in the order of the
 /// archive, which is unpacked once at most for a call of this.
 pub(super) fn decode_all(items: &[SourceItem], config: &PrepareConfig) -> Vec<Result<Decoded, String>> {
+    let options = options(config);
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|&number| items[number].file.place_in_stream());
     let mut decoded: Vec<(usize, Result<Decoded, String>)> = order
         .into_iter()
         .map(|number| {
             let item = &items[number];
-            (number, item, item.file.place_in_stream().map(|_| read(item, config)))
+            (number, item, item.file.place_in_stream().map(|_| read(item, &options)))
         })
         .par_bridge()
         .map(|(number, item, bytes)| {
-            let bytes = bytes.unwrap_or_else(|| read(item, config));
-            (number, bytes.and_then(|bytes| decode(item, &bytes, config)))
+            let bytes = bytes.unwrap_or_else(|| read(item, &options));
+            (number, bytes.and_then(|bytes| decode(item, &bytes, &options, config)))
         })
         .collect();
     decoded.sort_unstable_by_key(|(number, _)| *number);
@@ -70,26 +69,24 @@ fn options(config: &PrepareConfig) -> DecodeOptions {
         // Letters are found at full size. So are borders: a smaller picture may show others, `segment` looks for them in
         // the whole one, and what is left inside of them needs all of its pixels.
         reduce_for: (config.reduced_decoding && !config.mask_corner_text && !config.crop_borders)
-            .then_some((config.image_size, Fit::from(config.fit))),
+            .then_some((config.image_size, config.fit)),
         ..Default::default()
     }
 }
 
-fn read(item: &SourceItem, config: &PrepareConfig) -> Result<Vec<u8>, String> {
-    let options = options(config);
-    if item.raw.is_some() { item.file.read_bytes(options.max_bytes()) } else { item.file.read_image(&options) }
+fn read(item: &SourceItem, options: &DecodeOptions) -> Result<Vec<u8>, String> {
+    if item.raw.is_some() { item.file.read_bytes(options.max_bytes()) } else { item.file.read_image(options) }
 }
 
 /// Decodes an image and its mask, or says why the image is of no use.
-fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Decoded, String> {
-    let options = options(config);
+fn decode(item: &SourceItem, bytes: &[u8], options: &DecodeOptions, config: &PrepareConfig) -> Result<Decoded, String> {
     let picture: StoredRadiograph = match &item.raw {
         Some(raw) => decode_raw(bytes, raw)?.into(),
-        None => decode_stored(bytes, &options).map_err(|error| error.to_string())?,
+        None => decode_stored(bytes, options).map_err(|error| error.to_string())?,
     };
     // The hashes are those of the picture as decoded: whatever the settings, the same picture is known again.
     let pixel_hash = pixel_hash(&picture);
-    let (size, fit) = (config.image_size, Fit::from(config.fit));
+    let (size, fit) = (config.image_size, config.fit);
     let Reduced { image, perceptual_hash, remark } = picture.reduce(size, fit);
     let dimensions = [picture.height, picture.width];
     let (metadata, spacing) = (picture.metadata.clone(), picture.pixel_spacing_mm);
@@ -99,7 +96,7 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         &item.mask,
         [dimensions, metadata.stored_size.unwrap_or(dimensions)],
         edited.content,
-        &options,
+        options,
         size,
         fit,
     ) {
@@ -119,8 +116,10 @@ fn decode(item: &SourceItem, bytes: &[u8], config: &PrepareConfig) -> Result<Dec
         perceptual_hash,
         pixel_spacing_mm,
         remarks,
-        is_cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
-        has_masked_text: edited.has_masked_text,
+        is_changed: Changes {
+            cropped: edited.content != [0, 0, dimensions[0], dimensions[1]],
+            text_masked: edited.has_masked_text,
+        },
         patient: metadata.patient_id.and_then(|patient| identifier(&patient, false)),
         view: metadata.view.filter(|view| filled(view).is_some()),
     })
@@ -147,7 +146,7 @@ fn edit(picture: StoredRadiograph, image: Vec<u8>, config: &PrepareConfig) -> Ed
     if content == whole && !has_masked_text {
         return Edited { image, content, has_masked_text };
     }
-    let image = fit_square(&picture.cropped(content), config.image_size, Fit::from(config.fit));
+    let image = fit_square(&picture.cropped(content), config.image_size, config.fit);
     Edited { image, content, has_masked_text }
 }
 

@@ -53,13 +53,6 @@ pub struct PrepareSummary {
     pub skipped_file: Option<PathBuf>,
 }
 
-/// Adds an image to the numbers of those whose borders were cut off and of those in which text was painted over.
-pub(super) fn count_changes(counts: &mut [usize; 2], is_changed: [bool; 2]) {
-    for (count, is_changed) in counts.iter_mut().zip(is_changed) {
-        *count += usize::from(is_changed);
-    }
-}
-
 /// The list of what was skipped, in the dataset's folder.
 pub(super) const SKIPPED_FILE: &str = "skipped.jsonl";
 

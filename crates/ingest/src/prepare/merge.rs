@@ -16,6 +16,7 @@ use dataset::{Dataset, DatasetSettings, DatasetWriter, ManifestReader, ManifestR
 use radiograph::Remark;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Changes;
 use super::ending::{self, PrepareSummary, duplicate};
 use super::joining::Origins;
 use super::numbers::{Numbers, Walk};
@@ -69,7 +70,8 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
     // Settings that are off are not listed. What a part does not know, the whole does not.
     let is_known = parts.iter().all(|part| part.changed.is_some());
     let knows_remarks = parts.iter().all(|part| part.remarks.is_some());
-    let is_counted = ["crop_borders", "mask_corner_text"].map(|setting| is_known && does(setting, false));
+    let is_counted = Changes { cropped: "crop_borders", text_masked: "mask_corner_text" }
+        .map(|setting| is_known && does(setting, false));
     let writer = DatasetWriter::create_or_resume(&config.out, settings)?;
     let num_continued = writer.num_committed();
     let num_excluded = parts.first().map_or(0, |part| part.record.num_excluded_listed)
@@ -80,7 +82,7 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
         writer,
         seen: Seen::new(deduplicate),
         origins: Origins::default(),
-        num_changed: [0; 2],
+        num_changed: Changes::default(),
         remarks: Remarks::default(),
         skipped: Vec::new(),
     };
@@ -92,7 +94,8 @@ pub fn merge(config: &MergeConfig, progress: &dyn Progress) -> Result<PrepareSum
     memory::release_unused(0);
     let origins = join_near_duplicates.then_some(&origins);
     let summary = ending::finish(&config.out, writer, skipped, origins, num_excluded, progress)?;
-    let [num_cropped, num_text_masked] = [0, 1].map(|change| is_counted[change].then_some(num_changed[change]));
+    let num_cropped = is_counted.cropped.then_some(num_changed.cropped);
+    let num_text_masked = is_counted.text_masked.then_some(num_changed.text_masked);
     let remarks = knows_remarks.then_some(remarks);
     remarks::tell(remarks.as_ref().unwrap_or(&Remarks::default()), progress);
     Ok(PrepareSummary { num_continued, num_excluded, num_cropped, num_text_masked, remarks, ..summary })
@@ -129,7 +132,7 @@ struct OpenPart {
     given: Ahead,
     without_test: Ahead,
     /// Images whose borders were cut off, and in which text was painted over; none where the part does not know.
-    changed: Option<[Ahead; 2]>,
+    changed: Option<Changes<Ahead>>,
     /// Images that each remark is about; none where the part does not know.
     remarks: Option<BTreeMap<Remark, Ahead>>,
 }
@@ -156,7 +159,7 @@ impl OpenPart {
         let ahead = |numbers: &mut Numbers| mem::take(numbers).into_iter().peekable();
         let (numbers, given) = (ahead(&mut record.rows), ahead(&mut record.given));
         let without_test = ahead(&mut record.without_test);
-        let changed = record.changed.take().map(|mut changed| changed.each_mut().map(ahead));
+        let changed = record.changed.take().map(|mut changed| changed.as_mut().map(ahead));
         let remarks = record.remarks.take().map(|remarks| {
             remarks.into_iter().map(|(remark, numbers)| (remark, numbers.into_iter().peekable())).collect()
         });
@@ -189,10 +192,10 @@ impl OpenPart {
 
     /// Whether borders of the image of a number were cut off, and whether text in it was painted over, as far as the part
     /// knows; numbers ascend from call to call.
-    fn changes(&mut self, number: u64) -> [bool; 2] {
+    fn changes(&mut self, number: u64) -> Changes<bool> {
         match &mut self.changed {
-            Some(changed) => changed.each_mut().map(|numbers| is_in(numbers, number)),
-            None => [false; 2],
+            Some(changed) => changed.as_mut().map(|numbers| is_in(numbers, number)),
+            None => Changes::default(),
         }
     }
 
@@ -287,7 +290,7 @@ struct Joining {
     seen: Seen,
     origins: Origins,
     /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
-    num_changed: [usize; 2],
+    num_changed: Changes<usize>,
     remarks: Remarks,
     skipped: Vec<(u64, Skipped)>,
 }
@@ -320,7 +323,7 @@ impl Joining {
             };
             num_kept += 1;
             self.origins.insert(&row.source_file, part.origin(number));
-            ending::count_changes(&mut self.num_changed, part.changes(number));
+            self.num_changed.count(part.changes(number));
             remarks::note(&mut self.remarks, &row.source_file, part.remarks(number));
             match committed.next().transpose()? {
                 Some(was) => ensure!(

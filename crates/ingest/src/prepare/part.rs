@@ -19,6 +19,7 @@ use radiograph::Remark;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::changes::Changes;
 use super::numbers::Numbers;
 use super::splits::short_hash;
 use crate::presets::SourceItem;
@@ -94,6 +95,15 @@ impl From<Part> for String {
     }
 }
 
+/// Images that were left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NumExcluded {
+    /// Before they were decoded.
+    pub listed: usize,
+    /// After they were decoded.
+    pub decoded: usize,
+}
+
 /// What a finished part leaves for joining. Numbers count files and rows of all sources, bad ones included.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,7 +128,7 @@ pub(super) struct PartRecord {
     /// Of these, the ones whose borders were cut off, and the ones in which text was painted over; none where a part was
     /// continued, for of what an earlier session wrote nobody knows.
     #[serde(default)]
-    pub changed: Option<[Numbers; 2]>,
+    pub changed: Option<Changes<Numbers>>,
     /// Of these, the ones that each remark is about; none likewise, and in parts of releases without remarks.
     #[serde(default)]
     pub remarks: Option<BTreeMap<Remark, Numbers>>,
@@ -153,7 +163,7 @@ pub(super) struct Share {
     rows: Numbers,
     given: Numbers,
     without_test: Numbers,
-    changed: [Numbers; 2],
+    changed: Changes<Numbers>,
     remarks: BTreeMap<Remark, Numbers>,
     /// Names of the images that an earlier session wrote, hashed, in the order of the rows.
     committed: Vec<u64>,
@@ -169,7 +179,7 @@ impl Share {
             rows: numbers(),
             given: numbers(),
             without_test: numbers(),
-            changed: [numbers(), numbers()],
+            changed: Changes::default(),
             remarks: BTreeMap::new(),
             committed: vec![],
         }
@@ -217,7 +227,7 @@ impl Share {
         number: u64,
         name: &str,
         origin: SplitOrigin,
-        is_changed: [bool; 2],
+        is_changed: Changes<bool>,
         remarks: &[Remark],
     ) -> Result<()> {
         let expected = self.committed.get(self.rows.len());
@@ -229,9 +239,8 @@ impl Share {
             SplitOrigin::Drawn => true,
         };
         ensure!(is_pushed, CHANGED);
-        for (numbers, is_changed) in self.changed.iter_mut().zip(is_changed) {
-            ensure!(!is_changed || numbers.push(number), CHANGED);
-        }
+        ensure!(!is_changed.cropped || self.changed.cropped.push(number), CHANGED);
+        ensure!(!is_changed.text_masked || self.changed.text_masked.push(number), CHANGED);
         for remark in remarks {
             ensure!(self.remarks.entry(*remark).or_default().push(number), CHANGED);
         }
@@ -246,7 +255,7 @@ impl Share {
         self,
         dir: &Path,
         num_items: u64,
-        num_excluded: [usize; 2],
+        num_excluded: NumExcluded,
         skipped: &[(u64, Skipped)],
     ) -> Result<()> {
         ensure!(self.rows.len() >= self.committed.len(), CHANGED);
@@ -255,8 +264,8 @@ impl Share {
             program: env!("CARGO_PKG_VERSION").into(),
             num_items,
             listing: self.listing.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
-            num_excluded_listed: num_excluded[0],
-            num_excluded_decoded: num_excluded[1],
+            num_excluded_listed: num_excluded.listed,
+            num_excluded_decoded: num_excluded.decoded,
             rows: self.rows,
             given: self.given,
             without_test: self.without_test,

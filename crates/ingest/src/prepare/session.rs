@@ -7,13 +7,14 @@ use anyhow::Result;
 use dataset::{DatasetWriter, ManifestRow, PatientSalt};
 
 use super::PrepareConfig;
+use super::changes::Changes;
 use super::committed::Committed;
 use super::decode::{Decoded, decode_all};
 use super::ending::{self, PrepareSummary, duplicate};
 use super::exclude::Exclusions;
 use super::growing::{self, Kept};
 use super::joining::Origins;
-use super::part::Share;
+use super::part::{NumExcluded, Share};
 use super::remarks::{self, Remarks};
 use super::seen::Seen;
 use super::settings::settings;
@@ -52,7 +53,7 @@ pub(super) struct Session<'a> {
     num_items: u64,
     num_decoded: usize,
     /// Of the images that were taken, those whose borders were cut off, and those in which text was painted over.
-    num_changed: [usize; 2],
+    num_changed: Changes<usize>,
     /// What is to be known about the images that were taken.
     remarks: Remarks,
     /// Images that were left out after they were decoded.
@@ -119,7 +120,7 @@ impl<'a> Session<'a> {
             skipped: Vec::new(),
             num_items: 0,
             num_decoded: 0,
-            num_changed: [0; 2],
+            num_changed: Changes::default(),
             remarks: Remarks::default(),
             num_excluded: 0,
             started,
@@ -213,7 +214,7 @@ impl<'a> Session<'a> {
         for Task { number, there, decode } in batch.tasks {
             if let (Some(share), Some(name)) = (&mut self.share, &there) {
                 // What was changed in an earlier session nobody knows.
-                share.add(number, name, self.origins.of_name(name), [false; 2], &[])?;
+                share.add(number, name, self.origins.of_name(name), Changes::default(), &[])?;
             }
             let Some((item, decoded)) = decode.then(|| decoded.next()).flatten() else { continue };
             match decoded {
@@ -255,8 +256,7 @@ impl<'a> Session<'a> {
             }
         };
         self.note_mask_problem(number, &item.mask, decoded.mask_problem);
-        let is_changed = [decoded.is_cropped, decoded.has_masked_text];
-        ending::count_changes(&mut self.num_changed, is_changed);
+        self.num_changed.count(decoded.is_changed);
         remarks::note(&mut self.remarks, &item.name, decoded.remarks.iter().copied());
         let split = prescribed.or_else(|| self.kept.split_of(&hashed)).unwrap_or_else(|| {
             let is_not_test = item.is_not_test || self.given.is_not_test(&patient);
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
             plan.assign(&patient)
         });
         if let Some(share) = &mut self.share {
-            share.add(number, &item.name, self.origins.of_name(&item.name), is_changed, &decoded.remarks)?;
+            share.add(number, &item.name, self.origins.of_name(&item.name), decoded.is_changed, &decoded.remarks)?;
         }
         let row = ManifestRow {
             id,
@@ -295,7 +295,7 @@ impl<'a> Session<'a> {
 
     pub(super) fn finish(self, sources: &Sources<'_>, progress: &dyn Progress) -> Result<PrepareSummary> {
         let seconds = self.started.elapsed().as_secs_f64();
-        let num_excluded = [sources.num_excluded(), self.num_excluded];
+        let num_excluded = NumExcluded { listed: sources.num_excluded(), decoded: self.num_excluded };
         let Self { config, writer, origins, skipped, share, num_items, num_continued, num_decoded, .. } = self;
         // What is needed from here on takes the place of these.
         drop((self.given, self.committed, self.kept, self.seen));
@@ -308,15 +308,22 @@ impl<'a> Session<'a> {
             }
             None => {
                 let origins = config.join_near_duplicates.then_some(&origins);
-                ending::finish(&config.out, writer, skipped, origins, num_excluded.iter().sum(), progress)?
+                ending::finish(
+                    &config.out,
+                    writer,
+                    skipped,
+                    origins,
+                    num_excluded.listed + num_excluded.decoded,
+                    progress,
+                )?
             }
         };
         remarks::tell(&self.remarks, progress);
         Ok(PrepareSummary {
             num_continued,
-            num_excluded: num_excluded.iter().sum(),
-            num_cropped: config.crop_borders.then_some(self.num_changed[0]),
-            num_text_masked: config.mask_corner_text.then_some(self.num_changed[1]),
+            num_excluded: num_excluded.listed + num_excluded.decoded,
+            num_cropped: config.crop_borders.then_some(self.num_changed.cropped),
+            num_text_masked: config.mask_corner_text.then_some(self.num_changed.text_masked),
             remarks: Some(self.remarks),
             images_per_sec: (num_decoded > 0).then_some(num_decoded as f64 / seconds),
             ..finished

@@ -5,19 +5,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use dataset::{Dataset, ManifestRow};
 use radiograph::{
-    DecodeOptions, DicomStructure, content_box, decode_bytes, dicom_dimensions, dicom_segmentation,
+    DecodeOptions, DicomStructure, Fit, content_box, decode_bytes, dicom_dimensions, dicom_segmentation,
     dicom_square_dimensions, is_dicom,
 };
 use sha2::{Digest, Sha256};
 
 use files::outputs;
-use ingest::prepare;
 use segmentation::Lungs;
 
 /// Where sources lie and how they were fitted into the dataset's squares.
 pub(super) struct DicomSources {
     folder: PathBuf,
-    fit: radiograph::Fit,
+    fit: Fit,
     /// Whether borders were cut off before that, and how images were decoded.
     crop_borders: bool,
     options: DecodeOptions,
@@ -33,7 +32,7 @@ impl DicomSources {
         let fit = dataset.info().preparation.get("fit").cloned().with_context(|| {
             format!("the dataset does not say how images were fitted; prepare it anew: {}", dataset.dir().display())
         })?;
-        let fit: prepare::Fit = fit.try_into().context("the dataset's way to fit images is not known")?;
+        let fit: Fit = fit.try_into().context("the dataset's way to fit images is not known")?;
         let setting = |name: &str| dataset.info().preparation.get(name);
         let crop_borders = setting("crop_borders").and_then(toml::Value::as_bool).unwrap_or(false);
         let stretch_plain_images = setting("stretch_plain_images").and_then(toml::Value::as_bool).unwrap_or(false);
@@ -43,7 +42,7 @@ impl DicomSources {
         }
         let out = out.join("dicom_seg");
         outputs::make_folder(&out)?;
-        Ok(Self { folder: folder.into(), fit: fit.into(), crop_borders, options, fingerprint: fingerprint.into(), out })
+        Ok(Self { folder: folder.into(), fit, crop_borders, options, fingerprint: fingerprint.into(), out })
     }
 
     /// Writes the object of one image; whether there was one to write: sources that are not DICOM have none, nor have
@@ -106,7 +105,7 @@ impl DicomSources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingest::prepare::{Fit, PrepareConfig};
+    use ingest::prepare::{self, PrepareConfig};
     use messages::Silent;
 
     const SIZE: usize = 100;

@@ -27,8 +27,10 @@ pub(super) struct Image {
     pub path: String,
     /// What the manifest calls it.
     pub name: String,
-    /// The lines of the first row and of the last one.
-    pub lines: [u64; 2],
+    /// The line of the first row.
+    pub first_line: u64,
+    /// The line of the last row.
+    pub last_line: u64,
     /// All that rows name, each once.
     pub patients: Vec<String>,
     view: Option<String>,
@@ -71,7 +73,8 @@ impl Image {
         let mut image = Self {
             path: paths.resolve(name),
             name: without_root(name),
-            lines: [row.line; 2],
+            first_line: row.line,
+            last_line: row.line,
             patients: cell(positions.patient)
                 .and_then(|patient| identifier(patient, positions.has_decimal_commas))
                 .into_iter()
@@ -120,7 +123,7 @@ impl Image {
     /// Joins another row of the image to the rows so far: labels and masks are united, of other cells the first that is
     /// filled in counts.
     pub(super) fn join(&mut self, other: Self) {
-        self.lines[1] = other.lines[1];
+        self.last_line = other.last_line;
         for patient in other.patients {
             if !self.patients.contains(&patient) {
                 self.patients.push(patient);
@@ -162,7 +165,7 @@ impl Image {
         locate: impl Fn(&str) -> crate::archive::FileSource,
         same: impl Fn(String) -> String,
     ) -> Result<SourceItem, Skipped> {
-        let [first, last] = self.lines;
+        let (first, last) = (self.first_line, self.last_line);
         let place = |what: &str| format!("{}, lines {first} and {last}{what}", self.name);
         if self.patients.len() > 1 {
             tally.patients.add(|| place(""));
