@@ -60,12 +60,22 @@ pub fn box_chart(title: &str, axis: &str, legend: (&str, &[String]), panels: &[B
     Chart { title: title.to_owned(), height: top, body: svg }
 }
 
+/// A title that leaves room for the name of the axis.
+fn shortened(title: &str) -> String {
+    const MOST: usize = 38;
+    if title.chars().count() <= MOST {
+        return title.to_owned();
+    }
+    title.chars().take(MOST - 1).chain(['…']).collect()
+}
+
 fn colour(entry: usize) -> usize {
     entry.min(COLOURS - 1)
 }
 
 fn draw_panel(svg: &mut String, panel: &BoxPanel, axis: &str, num_entries: usize, top: f64) {
-    text(svg, [LEFT, top + 15.0], "start", "label", &escape(&format!("{}: {axis}", panel.title)));
+    text(svg, [LEFT, top + 15.0], "start", "label", &escape(&shortened(&panel.title)));
+    text(svg, [WIDTH - RIGHT, top + 15.0], "end", "", &escape(axis));
     let (first, floor) = (top + PANEL_TITLE, top + PANEL_TITLE + BODY);
     let values = panel.boxes.iter().flat_map(|mark| mark.summary.iter().chain(&mark.values).copied());
     let range = Range::of(values.filter(|value| value.is_finite()).chain([0.0]));
@@ -83,7 +93,7 @@ fn draw_panel(svg: &mut String, panel: &BoxPanel, axis: &str, num_entries: usize
         text(svg, [LEFT + width * (category as f64 + 0.5), floor + 17.0], "middle", "", &escape(name));
     }
     let slot = 0.8 * width / num_entries as f64;
-    for mark in &panel.boxes {
+    for mark in panel.boxes.iter().filter(|mark| mark.summary.iter().all(|value| value.is_finite())) {
         let x = LEFT + width * (mark.category as f64 + 0.1) + slot * (mark.entry as f64 + 0.5);
         let half = (0.36 * slot).min(16.0);
         let [least, lower, median, upper, most] = mark.summary.map(y);
@@ -102,7 +112,7 @@ fn draw_panel(svg: &mut String, panel: &BoxPanel, axis: &str, num_entries: usize
             (lower - upper).max(0.5)
         );
         segment(svg, "median", [x - half, median], [x + half, median]);
-        for value in &mark.values {
+        for value in mark.values.iter().filter(|value| value.is_finite()) {
             let _ = write!(svg, "<circle class=\"value\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"1.6\"/>", y(*value));
         }
         if mark.is_significant {
@@ -150,6 +160,18 @@ mod tests {
         let boxes = svg.split("class=\"box").nth(1).unwrap();
         let y: f64 = boxes.split("y=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
         assert!(cy[2] < y && y < cy[1], "the box's upper edge lies between median and largest value");
+    }
+
+    #[test]
+    fn what_is_no_number_is_left_out_and_long_titles_are_shortened() {
+        let mut panel = panel();
+        panel.boxes[0].summary[2] = f64::NAN;
+        panel.boxes[1].values.push(f64::INFINITY);
+        panel.title = "x".repeat(100);
+        let svg = box_chart("t", "change", ("", &[]), &[panel]).inline();
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert_eq!((svg.matches("class=\"box").count(), svg.matches("class=\"value\"").count()), (1, 3), "{svg}");
+        assert!(!svg.contains(&"x".repeat(40)) && svg.contains("x…"), "{svg}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! fonts, scripts or a plotting library.
 //!
 //! Colours come from a style sheet, [`STYLE`], so that a chart follows the light or dark scheme of its reader: within a
-//! page it is the page's, and a chart that is a file of its own carries it.
+//! page it is the page's. A chart that is a file of its own carries it with its colours written out, since drawing and
+//! office programs know no variables.
 
 mod boxes;
 mod interval;
@@ -45,9 +46,10 @@ impl Chart {
         let Self { title, height, body } = self;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-             height=\"{height}\" class=\"chart\"><title>{}</title>\n<style>\n{STYLE}</style>\n\
+             height=\"{height}\" class=\"chart\"><title>{}</title>\n<style>\n{}</style>\n\
              <rect class=\"background\" width=\"{WIDTH}\" height=\"{height}\"/>\n{body}\n</svg>\n",
-            escape(title)
+            escape(title),
+            file_style()
         )
     }
 
@@ -55,6 +57,20 @@ impl Chart {
     pub fn titled(self, title: impl Into<String>) -> Self {
         Self { title: title.into(), ..self }
     }
+}
+
+/// The style of a file: light colours, and the dark ones for readers that ask for them.
+fn file_style() -> String {
+    // `:root { light } @media (..) { :root { dark } } rules`
+    let blocks: Vec<&str> = STYLE.splitn(4, '}').collect();
+    let [light, dark, _, rules] = blocks[..] else { return STYLE.to_owned() };
+    let with = |colours: &str| {
+        let pairs = colours.split(['{', ';']).filter_map(|part| part.trim().strip_prefix("--")?.split_once(':'));
+        pairs.fold(rules.trim().to_owned(), |text, (name, colour)| {
+            text.replace(&format!("var(--{})", name.trim()), colour.trim())
+        })
+    };
+    format!("{}\n@media (prefers-color-scheme: dark) {{\n{}\n}}\n", with(light), with(dark))
 }
 
 /// Text made safe for HTML and SVG, in elements as in quoted attributes.
@@ -169,8 +185,16 @@ mod tests {
     fn a_chart_in_a_file_of_its_own_brings_its_colours() {
         let chart = Chart { title: "a < b".into(), height: 100.0, body: String::new() };
         let file = chart.file();
-        assert!(file.starts_with("<svg xmlns=") && file.contains("--line0") && file.contains("a &lt; b"), "{file}");
-        assert!(!chart.inline().contains("--line0") && !chart.inline().contains("http"));
+        assert!(file.starts_with("<svg xmlns=") && file.contains("a &lt; b"), "{file}");
+        // Written out, first for light readers.
+        assert!(!file.contains("var(") && !file.contains("--line0"), "{file}");
+        let (light, dark) = file.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        for (part, paper, line) in [(light, "#ffffff", "#1f6fb2"), (dark, "#14181c", "#6bb1ee")] {
+            assert!(part.contains(&format!(".chart .background {{ fill: {paper}; }}")), "{part}");
+            assert!(part.contains(&format!(".chart .line0 {{ stroke: {line}; }}")), "{part}");
+        }
+        let inline = chart.inline();
+        assert!(!inline.contains("<style>") && !inline.contains("http"));
         assert!(chart.titled("c").file().contains("<title>c</title>"));
     }
 }

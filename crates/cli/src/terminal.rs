@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use messages::Progress;
+use messages::{Progress, duration};
 
 /// Between two plain lines about the same part.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -164,7 +164,7 @@ impl Part {
         if *done > 0 {
             line += &format!(", {} {unit}/s", short(rate));
             if done < total {
-                line += &format!(", {} left", duration(Duration::from_secs_f64((total - done) as f64 / rate)));
+                line += &format!(", {} left", duration((total - done) as f64 / rate));
             }
         }
         if !note.is_empty() {
@@ -177,8 +177,8 @@ impl Part {
     fn last_line(&self, elapsed: Duration) -> String {
         let Self { task, unit, done, .. } = self;
         match done {
-            0 => format!("{task}: {}", duration(elapsed)),
-            _ => format!("{task}: {done} {unit} in {}", duration(elapsed)),
+            0 => format!("{task}: {}", duration(elapsed.as_secs_f64())),
+            _ => format!("{task}: {done} {unit} in {}", duration(elapsed.as_secs_f64())),
         }
     }
 }
@@ -199,17 +199,6 @@ fn short(value: f64) -> String {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
-    }
-}
-
-/// `4.2 s`, `3 min 20 s`, `2 h 5 min`.
-fn duration(duration: Duration) -> String {
-    let secs = duration.as_secs();
-    match secs {
-        0..10 => format!("{:.1} s", duration.as_secs_f64()),
-        10..60 => format!("{secs} s"),
-        60..3600 => format!("{} min {} s", secs / 60, secs % 60),
-        _ => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
     }
 }
 

@@ -216,8 +216,7 @@ fn brightness(dataset: &Dataset, split: Option<Split>) -> Result<f64> {
         Some(split) => dataset.indices(split)?,
         None => (0..dataset.len()).collect(),
     };
-    let pixels = dataset.images(&rows)?;
-    Ok(pixels.iter().map(|pixel| f64::from(*pixel)).sum::<f64>() / (255.0 * pixels.len().max(1) as f64))
+    generate::brightness(dataset, rows.into_iter())
 }
 
 /// What each stage took, over all sessions.

@@ -1,9 +1,11 @@
 //! What a stage says without printing: how far it is ([`Progress`]), what it passed over ([`Skipped`]), and an error with
-//! its causes as one sentence ([`sentence()`]).
+//! its causes as one sentence ([`sentence()`]), and how long it took ([`duration()`]).
 
+mod duration;
 mod progress;
 mod sentence;
 
+pub use duration::duration;
 pub use progress::{Progress, Silent};
 pub use sentence::sentence;
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use files::outputs;
 use messages::Progress;
-use messages::Skipped;
+use messages::{Skipped, duration};
 
 /// What to report on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,16 +124,6 @@ fn introduction(config: &ReportConfig) -> String {
         html.push_str(&page::facts(&rows));
     }
     html
-}
-
-/// A duration as people say it: `4.2 s`, `3 min 20 s`, `2 h 5 min`.
-fn duration(secs: f64) -> String {
-    let whole = secs.round() as u64;
-    match whole {
-        0..60 => format!("{secs:.1} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
 }
 
 #[cfg(test)]

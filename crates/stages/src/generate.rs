@@ -391,8 +391,11 @@ fn write_png(out: &Path, id: &str, picture: &[f32], size: usize, bits: u8) -> Re
     Ok(())
 }
 
-/// Mean of all pixels of some images, 0..=1.
-fn brightness(dataset: &Dataset, rows: impl Iterator<Item = usize>) -> Result<f64> {
+/// Mean of all pixels of some images, 0..=1; not a number where there is none.
+///
+/// # Errors
+/// A damaged shard.
+pub fn brightness(dataset: &Dataset, rows: impl Iterator<Item = usize>) -> Result<f64> {
     let (mut sum, mut count) = (0.0, 0);
     for row in rows {
         let picture = dataset.images(&[row])?;
