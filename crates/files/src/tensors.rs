@@ -195,7 +195,7 @@ pub fn write_tensors(
     sort_metadata(&mut bytes);
     let mut file = AtomicFile::create(path)?;
     file.write_all(&bytes).map_err(Error::io("write the file", path))?;
-    Ok(file.commit()?)
+    file.commit()
 }
 
 /// Sorts the text entries of a file's header: the library writes them in an order that changes from run to run.

@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 
-use charts;
 pub(super) use charts::escape;
 
 const STYLE: &str = include_str!("style.css");
