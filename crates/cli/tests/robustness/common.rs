@@ -54,7 +54,9 @@ pub fn encoded_phantoms(folder: &Path, name: &str, seed: u64) {
         randomise(network, Initialisation::FanInUniform, 1).save(&autoencoder).unwrap();
     }
     let images = images.to_str().unwrap();
-    succeed(folder, &["prepare", images, "--image-size", "64", "--out", name]);
+    // Some evaluations want several validation images.
+    let split = ["--split", "0.5,0.4,0.1"];
+    succeed(folder, &[&["prepare", images, "--image-size", "64", "--out", name][..], &split].concat());
     succeed(folder, &["encode", name, "--autoencoder", "autoencoder", "--encoder", "random:vit-tiny/16"]);
 }
 

@@ -167,7 +167,7 @@ fn wrong_feature_networks_are_refused_with_a_remedy() {
     for (features, words) in [
         (format!("xrv:{}", at("absent.safetensors")), ["download it", "absent.safetensors"]),
         (format!("inception:{}", at("autoencoder")), ["no file of weights", "`inception:`"]),
-        (format!("xrv:{}", at("text.safetensors")), ["sound safetensors", "text.safetensors"]),
+        (format!("xrv:{}", at("text.safetensors")), ["safetensors file is damaged", "text.safetensors"]),
         (format!("xrv:{}", at("colour.safetensors")), ["3 channels", "take 1"]),
         (format!("inception:{}", at("colour.safetensors")), ["pt_inception-2015-12-05", "colour.safetensors"]),
         (format!("xrv:{}", at("autoencoder/diffusion_pytorch_model.safetensors")), ["no DenseNet", "torchxrayvision"]),

@@ -112,7 +112,7 @@ fn the_run_learns_and_is_an_autoencoder_of_unit_latents_for_other_stages() {
     let dataset = phantoms(folder.path());
     let run = folder.path().join("small");
     let changes = [
-        ("training.total_images", "640"),
+        ("training.total_images", "960"),
         ("optimiser.accumulation_steps", "1"),
         ("optimiser.learning_rate", "5e-3"),
         ("network.half_precision", "true"),
@@ -123,7 +123,7 @@ fn the_run_learns_and_is_an_autoencoder_of_unit_latents_for_other_stages() {
     assert!(quality.peak_signal_to_noise > 18.0 && quality.structural_similarity > 0.4, "{quality:?}");
     assert_eq!((quality.num_images, summary.evaluation.split), (8, Split::Val));
     assert_eq!(summary.evaluation.latent_shape, [16, 16, 4]);
-    for file in ["evaluation/autoencoder.json", "evaluation/reconstructions.png", "samples/images-000000640.png"] {
+    for file in ["evaluation/autoencoder.json", "evaluation/reconstructions.png", "samples/images-000000960.png"] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
 

@@ -35,7 +35,7 @@ fn networks_are_named_counted_and_checked() {
     fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
     assert!(!run(&weights).unwrap().is_sound());
     let inspection = run(&path).unwrap();
-    assert!(inspection.problems[0].contains("truncated"), "{inspection:?}");
+    assert!(inspection.problems[0].contains("cut short"), "{inspection:?}");
 }
 
 #[test]
