@@ -10,7 +10,6 @@
 //! | [`KeyMap`] | a small table by hashes |
 //! | [`PatientSalt`] | salted hashes instead of patient identifiers |
 //! | [`Table`] | results as CSV and Parquet |
-//! | [`write_file`], [`AtomicFile`], [`AtomicFolder`] | those of `files`: writes that a kill cannot leave half done |
 //! | [`read_npz`], [`write_npz`] | arrays of numbers as NumPy keeps them |
 //!
 //! Two promises hold throughout. Killing a process at any moment loses at most the shard in flight, and what is found

@@ -98,8 +98,3 @@ fn a_damaged_folder_does_not_cost_the_others_their_place() {
     assert!(error.to_string().contains("no valid TOML"), "{error:#}");
     assert!(!dir.path().join("none.html").exists());
 }
-
-#[test]
-fn durations_read_well() {
-    assert_eq!([0.04, 59.2, 61.0, 7500.0].map(duration), ["0.0 s", "59.2 s", "1 min 1 s", "2 h 5 min"]);
-}

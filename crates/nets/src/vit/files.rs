@@ -68,7 +68,7 @@ impl Vit {
     /// tokens, is not written.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::File`] and [`Error::Weights`].
+    /// [`Error::Io`], [`Error::File`] and [`Error::Json`].
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, false)
     }
@@ -76,7 +76,7 @@ impl Vit {
     /// [`Vit::save`] with weights in half precision (f16): half the size, and embeddings that differ in the fourth digit.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::File`] and [`Error::Weights`].
+    /// [`Error::Io`], [`Error::File`] and [`Error::Json`].
     pub fn save_half(&self, folder: &Path) -> Result<(), Error> {
         self.save_as(folder, true)
     }

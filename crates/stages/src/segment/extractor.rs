@@ -96,7 +96,7 @@ impl<'a> FeatureExtractor<'a> {
     /// Some images of a dataset and the evidence about them; their numbers key the noise.
     ///
     /// # Errors
-    /// Damaged images, and as [`FeatureExtractor::read`].
+    /// Damaged images, an image size that the networks do not divide, a device that failed.
     pub fn read_rows(
         &self,
         dataset: &Dataset,
