@@ -1,8 +1,8 @@
 //! JPEG-LS of one or three components of 2 to 16 bits, lossless and near-lossless, after ITU-T T.87 (06/98).
 //!
-//! Written here because CharLS needs a C++ compiler, and the decoders in Rust refuse colour or even plain streams of CharLS
-//! (`findings/jpeg-ls-decoders-in-rust.sh`). The names of the standard (A, B, C, N, Nn, NEAR, RANGE, ...) are kept where its code segments are
-//! followed.
+//! Written here because CharLS needs a C++ compiler, and the decoders in Rust refuse colour, or even plain streams of
+//! CharLS (`findings/jpeg-ls-decoders-in-rust.sh`). The names of the standard (A, B, C, N, Nn, NEAR, RANGE, ...) are kept
+//! where its code segments are followed.
 
 mod bits;
 mod scan;
