@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
-use safetensors::{Dtype, View};
+use safetensors::{Dtype, SafeTensorError, View};
 
 use crate::{AtomicFile, Error, Result};
 
@@ -134,6 +134,13 @@ impl TensorFile {
         }
     }
 
+    /// Everything in front of the tensors: the header with its length.
+    fn header_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.data_start as usize];
+        read_exact_at(&self.file, &mut bytes, 0).map_err(Error::io("read the file", &self.path))?;
+        Ok(bytes)
+    }
+
     fn info(&self, name: &str) -> Result<&TensorInfo> {
         self.header.info(name).ok_or_else(|| {
             Error::damaged("safetensors file", self.remedy, &self.path, format!("it has no tensor {name:?}"))
@@ -190,11 +197,17 @@ pub fn write_tensors(
     let metadata = (!metadata.is_empty())
         .then(|| metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
     let views = tensors.iter().map(|(name, tensor)| (*name, tensor));
-    let mut bytes = safetensors::serialize(views, metadata)
-        .map_err(|error| Error::io("write the file", path)(io::Error::other(error)))?;
-    sort_metadata(&mut bytes);
     let mut file = AtomicFile::create(path)?;
-    file.write_all(&bytes).map_err(Error::io("write the file", path))?;
+    // Straight to the disk: weights of gigabytes are not copied once more.
+    safetensors::serialize_to_file(views, metadata, file.path()).map_err(|error| {
+        Error::io("write the file", path)(match error {
+            SafeTensorError::IoError(error) => error,
+            error => io::Error::other(error),
+        })
+    })?;
+    let mut header = TensorFile::open(file.path())?.header_bytes()?;
+    sort_metadata(&mut header);
+    file.overwrite_start(&header).map_err(Error::io("write the file", path))?;
     file.commit()
 }
 
